@@ -1,0 +1,1 @@
+//! What pgmesh is measured with and against.

@@ -1,0 +1,1 @@
+//! HTTP service for /metrics and health, on a runtime of its own.

@@ -1,0 +1,1 @@
+//! proxy.toml and the environment turned into each component's own Config.

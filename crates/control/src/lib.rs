@@ -1,0 +1,1 @@
+//! pgmesh's own SQL on the nodes: primary proof and lag.

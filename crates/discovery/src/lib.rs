@@ -1,0 +1,1 @@
+//! etcd, Patroni REST and static lists turned into a watch of topology snapshots.

@@ -1,0 +1,1 @@
+//! Listeners, TLS, startup and cancel dispatch, client login.

@@ -1,0 +1,1 @@
+//! The binary: relay task, supervision, composition root.

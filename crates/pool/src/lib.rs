@@ -1,0 +1,1 @@
+//! Pools of servers keyed by (database, user, role): limits, FIFO fairness, epochs.

@@ -1,0 +1,1 @@
+//! The prometheus registry, label types, io sensors and tracing set-up.

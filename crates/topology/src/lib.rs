@@ -1,0 +1,1 @@
+//! Pure cluster model: snapshot, events, routing.

@@ -1,0 +1,1 @@
+//! A socket, plain or TLS: socket options, PEM loading, rustls configuration, `MaybeTls`.

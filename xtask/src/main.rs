@@ -1,0 +1,3 @@
+//! Developer verbs: `cargo xtask demo | test | bench | tidy`.
+
+fn main() {}

@@ -1,0 +1,167 @@
+//! The server side of a SCRAM-SHA-256 exchange: what is asked of clients.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::attribute::{is_printable, skip_extensions, take, take_any, text};
+use crate::hash;
+use crate::verifier::parse_key;
+use crate::{Error, Nonce, ScramKeys, Verifier};
+
+/// The start of an exchange: waits for the client-first-message.
+#[derive(Debug)]
+pub struct Challenge {
+    verifier: Arc<Verifier>,
+    known: bool,
+}
+
+impl Challenge {
+    /// An exchange with a user who has this verifier.
+    pub fn known(verifier: Arc<Verifier>) -> Self {
+        Self { verifier, known: true }
+    }
+
+    /// An exchange that runs to its end and then fails whatever the client proves.
+    pub fn mock(verifier: Arc<Verifier>) -> Self {
+        Self { verifier, known: false }
+    }
+
+    /// Takes the client-first-message and gives the server-first-message.
+    ///
+    /// The user name in it is ignored as Postgres does: the one of the startup packet
+    /// counts. A client that offers channel binding (`y`) is right that we do not.
+    pub fn receive(self, message: &[u8], nonce: Nonce) -> Result<ServerFirst, Error> {
+        self.answer(message, &nonce.text())
+    }
+
+    pub(crate) fn answer(self, message: &[u8], server_nonce: &str) -> Result<ServerFirst, Error> {
+        let input = text(message)?;
+        let (gs2, bare) = split_gs2_header(input)?;
+        if bare.starts_with('m') {
+            return Err(Error::MandatoryExtension);
+        }
+        let (_, rest) = take(bare, 'n')?;
+        let (client_nonce, rest) = take(rest.ok_or(Error::Malformed("no nonce"))?, 'r')?;
+        if !is_printable(client_nonce) {
+            return Err(Error::Malformed("non-printable characters in the nonce"));
+        }
+        skip_extensions(rest)?;
+
+        let nonce = format!("{client_nonce}{server_nonce}");
+        let message = format!(
+            "r={nonce},s={},i={}",
+            STANDARD.encode(&self.verifier.salt),
+            self.verifier.iterations
+        );
+        Ok(ServerFirst {
+            client_first_bare: bare.to_owned(),
+            binding: STANDARD.encode(gs2),
+            verifier: self.verifier,
+            known: self.known,
+            nonce,
+            message,
+        })
+    }
+}
+
+/// Carries the server-first-message; waits for the client-final-message.
+#[derive(Debug)]
+pub struct ServerFirst {
+    verifier: Arc<Verifier>,
+    known: bool,
+    client_first_bare: String,
+    binding: String,
+    nonce: String,
+    message: String,
+}
+
+impl ServerFirst {
+    /// The server-first-message, for AuthenticationSASLContinue.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Takes the client-final-message and checks its proof. Takes the same time for a
+    /// user who does not exist as for a wrong password.
+    pub fn receive(self, message: &[u8]) -> Result<ServerFinal, Error> {
+        let input = text(message)?;
+        let (unproven, proof) = input.rsplit_once(",p=").ok_or(Error::Malformed("no proof"))?;
+        let (binding, rest) = take(unproven, 'c')?;
+        if binding != self.binding {
+            return Err(Error::Malformed("unexpected channel-binding attribute"));
+        }
+        let (nonce, rest) = take(rest.ok_or(Error::Malformed("no nonce"))?, 'r')?;
+        if nonce != self.nonce {
+            return Err(Error::Nonce);
+        }
+        skip_extensions(rest)?;
+        let mut client_key = parse_key(proof).ok_or(Error::Malformed("proof"))?;
+
+        let transcript: [&[u8]; 5] = [
+            self.client_first_bare.as_bytes(),
+            b",",
+            self.message.as_bytes(),
+            b",",
+            unproven.as_bytes(),
+        ];
+        let client_signature = hash::hmac(&self.verifier.stored_key, &transcript);
+        hash::xor(&mut client_key, &client_signature);
+        let proven = hash::sha256(&client_key).ct_eq(&self.verifier.stored_key);
+        let server_signature = hash::hmac(&self.verifier.server_key, &transcript);
+        if !bool::from(proven & Choice::from(u8::from(self.known))) {
+            return Err(if self.known { Error::WrongPassword } else { Error::UnknownUser });
+        }
+        Ok(ServerFinal {
+            message: format!("v={}", STANDARD.encode(server_signature)),
+            keys: ScramKeys {
+                salt: self.verifier.salt.clone(),
+                iterations: self.verifier.iterations,
+                client_key,
+                server_key: self.verifier.server_key,
+            },
+        })
+    }
+}
+
+/// The client has proven its password. Carries the server-final-message.
+#[derive(Debug)]
+pub struct ServerFinal {
+    message: String,
+    keys: ScramKeys,
+}
+
+impl ServerFinal {
+    /// The server-final-message, for AuthenticationSASLFinal.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What the proof disclosed: enough to log in to a server whose role has the same
+    /// verifier, where only the verifier is configured here.
+    pub fn into_keys(self) -> ScramKeys {
+        self.keys
+    }
+}
+
+/// Splits `n,,` or `y,,` off a client-first-message.
+fn split_gs2_header(input: &str) -> Result<(&str, &str), Error> {
+    if input.starts_with('p') {
+        return Err(Error::ChannelBinding);
+    }
+    let (flag, rest) = input.split_once(',').ok_or(Error::Malformed("comma expected"))?;
+    if flag != "n" && flag != "y" {
+        return Err(Error::Malformed("unexpected channel-binding flag"));
+    }
+    let (authzid, bare) = rest.split_once(',').ok_or(Error::Malformed("comma expected"))?;
+    if !authzid.is_empty() {
+        return Err(match take_any(authzid) {
+            Ok(('a', ..)) => Error::AuthorizationIdentity,
+            _ => Error::Malformed("unexpected attribute"),
+        });
+    }
+    let header = &input[..input.len() - bare.len()];
+    Ok((header, bare))
+}

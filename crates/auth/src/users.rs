@@ -1,0 +1,125 @@
+//! Who may log in, and with what.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{Challenge, Error, ITERATIONS_DEFAULT, Secret, Seed, Verifier};
+
+/// The length of the salts that we derive, in bytes; Postgres' own length.
+const SALT_LENGTH: usize = 16;
+
+/// A user's credential as configured.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Password {
+    /// In plain text: clients are checked against it and servers are logged in to
+    /// with it.
+    Plain(Secret),
+    /// A stored verifier: clients are checked against it; servers are logged in to with
+    /// the keys that a client's proof discloses, so their role needs the same verifier.
+    Verifier(Arc<Verifier>),
+}
+
+impl Password {
+    /// Tells a verifier from a plain password by its beginning, as Postgres does. A text
+    /// that begins like a verifier or an md5 hash and is no usable one is an error here
+    /// and not a password.
+    pub fn parse(text: Secret) -> Result<Self, Error> {
+        if Verifier::looks_like(text.expose()) {
+            Ok(Self::Verifier(Arc::new(text.expose().parse()?)))
+        } else if is_md5_hash(text.expose()) {
+            Err(Error::Md5Hash)
+        } else {
+            Ok(Self::Plain(text))
+        }
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain(_) => "Password::Plain(…)",
+            Self::Verifier(_) => "Password::Verifier(…)",
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    password: Password,
+    /// Derived once, so that a login costs no PBKDF2.
+    verifier: Arc<Verifier>,
+}
+
+/// An immutable table of users.
+///
+/// The salt of a plain password is derived from the seed and the user's name exactly as
+/// the salt of a name that is not in the table, so neither a second attempt nor adding
+/// the user later tells which is which. Verifiers given in the configuration keep their
+/// own salt, which can tell after the seed changed.
+#[derive(Debug)]
+pub struct Users {
+    entries: HashMap<String, Entry>,
+    seed: Seed,
+}
+
+impl Users {
+    /// Builds the table; derives a verifier per plain password (about a millisecond
+    /// each). A name that appears twice is an error.
+    pub fn new(
+        users: impl IntoIterator<Item = (String, Password)>,
+        seed: Seed,
+    ) -> Result<Self, Error> {
+        let mut entries = HashMap::new();
+        for (name, password) in users {
+            let verifier = match &password {
+                Password::Verifier(verifier) => Arc::clone(verifier),
+                Password::Plain(plain) => {
+                    Arc::new(Verifier::derive(plain, &salt(&seed, &name), ITERATIONS_DEFAULT))
+                }
+            };
+            if entries.insert(name, Entry { password, verifier }).is_some() {
+                return Err(Error::DuplicateUser);
+            }
+        }
+        Ok(Self { entries, seed })
+    }
+
+    /// The credential of a user, as configured.
+    pub fn password(&self, name: &str) -> Option<&Password> {
+        self.entries.get(name).map(|entry| &entry.password)
+    }
+
+    /// The names, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// Starts an exchange with a client that says it is `name`, who may not exist.
+    /// Does the same work either way.
+    pub fn challenge(&self, name: &str) -> Challenge {
+        let mock = Verifier {
+            iterations: ITERATIONS_DEFAULT,
+            salt: salt(&self.seed, name),
+            stored_key: self.seed.derive("stored key", name),
+            server_key: self.seed.derive("server key", name),
+        };
+        match self.entries.get(name) {
+            Some(entry) => Challenge::known(Arc::clone(&entry.verifier)),
+            None => Challenge::mock(Arc::new(mock)),
+        }
+    }
+}
+
+fn salt(seed: &Seed, name: &str) -> Vec<u8> {
+    let mut salt = seed.derive("salt", name).to_vec();
+    salt.truncate(SALT_LENGTH);
+    salt
+}
+
+/// `md5` and 32 hexadecimal digits, as `pg_authid` holds them.
+fn is_md5_hash(text: &str) -> bool {
+    text.strip_prefix("md5").is_some_and(|digest| {
+        digest.len() == 32 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}

@@ -1,0 +1,188 @@
+//! What a source knows of the cluster, as values: members, the leader key, requests, probes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::{Address, Lsn, NodeName, Revision, Timeline};
+
+/// What a node says it is. A record is refreshed on Patroni's schedule, so it is late by up to
+/// one `loop_wait`: the leader key, not this, says who the primary is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Was the primary and is stopping or being rewound.
+    Demoted,
+    /// None of the known words, or not yet initialised.
+    Other,
+    /// Accepts writes.
+    Primary,
+    /// Follows the primary.
+    Replica,
+    /// Leads a standby cluster: holds the leader key but is in recovery.
+    StandbyLeader,
+}
+
+/// Whether a node's Postgres runs, as its record or the last probe says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NodeState {
+    /// Runs, but replays from the archive instead of streaming.
+    ArchiveRecovery,
+    /// Failed to start, or crashed.
+    Failed,
+    /// Runs; a replica streams as far as its record says.
+    Running,
+    /// Starts, restarts, or is being created.
+    Starting,
+    /// Stopped.
+    Stopped,
+    /// Stops.
+    Stopping,
+    /// None of the known words, or no record of it.
+    Unknown,
+    /// The last probe got no answer.
+    Unreachable,
+}
+
+/// How far a node has replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Replay {
+    /// Up to this position.
+    At(Lsn),
+    /// Behind the primary by this many bytes.
+    Behind(u64),
+    /// Not said.
+    Unknown,
+}
+
+/// One member record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Where it listens.
+    pub address: Address,
+    /// Its role, as it says itself.
+    pub role: Role,
+    /// Whether it runs.
+    pub state: NodeState,
+    /// Its timeline, if it says.
+    pub timeline: Option<Timeline>,
+    /// How far it has replayed (a primary: written).
+    pub replay: Replay,
+    /// Tagged to get no balanced reads.
+    pub noloadbalance: bool,
+}
+
+/// A switchover or failover that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switchover {
+    /// The leader that is to step down; absent in a manual failover.
+    pub from: Option<NodeName>,
+    /// The node that is to follow; absent when Patroni chooses.
+    pub to: Option<NodeName>,
+    /// When, in the source's own words (ISO 8601); absent for "now".
+    pub scheduled_at: Option<Arc<str>>,
+}
+
+/// One key's new value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Maintenance mode began or ended.
+    Config {
+        /// Patroni makes no decision by itself while paused.
+        paused: bool,
+    },
+    /// The switchover request was put, or taken away.
+    FailoverRequest(Option<Switchover>),
+    /// The leader key was put, or it expired or was given up.
+    Leader(Option<NodeName>),
+    /// A member record was put, or deleted.
+    Member(NodeName, Option<Member>),
+    /// The leader's log position.
+    Status(Option<Lsn>),
+}
+
+/// Everything a source holds at one revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceState {
+    /// The leader key.
+    pub leader: Option<NodeName>,
+    /// The member records.
+    pub members: BTreeMap<NodeName, Member>,
+    /// The leader's log position.
+    pub position: Option<Lsn>,
+    /// The switchover request.
+    pub switchover: Option<Switchover>,
+    /// Maintenance mode.
+    pub paused: bool,
+}
+
+impl SourceState {
+    /// Most members that are kept. Patroni clusters have a handful; this bounds what a hostile
+    /// or broken store can make us hold.
+    pub const MEMBERS_MAX: usize = 256;
+
+    /// Applies one change. A new member beyond [`Self::MEMBERS_MAX`] is left out.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Config { paused } => self.paused = paused,
+            Change::FailoverRequest(request) => self.switchover = request,
+            Change::Leader(leader) => self.leader = leader,
+            Change::Member(name, Some(member)) => {
+                if self.members.len() < Self::MEMBERS_MAX || self.members.contains_key(&name) {
+                    self.members.insert(name, member);
+                }
+            }
+            Change::Member(name, None) => {
+                self.members.remove(&name);
+            }
+            Change::Status(position) => self.position = position,
+        }
+    }
+}
+
+/// What one probe of one node found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The node asked.
+    pub node: NodeName,
+    /// The address asked; a result for an address that the node has left is dropped.
+    pub address: Address,
+    /// What came back.
+    pub outcome: Outcome,
+}
+
+/// The answer to a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The node answered.
+    Answered {
+        /// `pg_is_in_recovery()`.
+        in_recovery: bool,
+        /// The timeline it writes or replays.
+        timeline: Option<Timeline>,
+        /// Written (primary) or replayed (replica) up to here.
+        position: Option<Lsn>,
+    },
+    /// No connection, no login or no answer in time.
+    Unreachable,
+}
+
+/// Something happened, or was found out.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// One key changed.
+    Change {
+        /// The revision that changed it.
+        revision: Revision,
+        /// The new value.
+        change: Change,
+    },
+    /// A node was probed.
+    Probe(Probe),
+    /// The whole state was read. Resyncs are given in the order they were read; a revision lower
+    /// than the one before means that the store was replaced (restored from a backup).
+    Resync {
+        /// The store's revision at the read.
+        revision: Revision,
+        /// What it held.
+        state: SourceState,
+    },
+}

@@ -1,1 +1,29 @@
 //! Listeners, TLS, startup and cancel dispatch, client login.
+//!
+//! A connection is accepted by a [`Listener`] and goes through [`handshake`], which ends in
+//! a [`Handshake::Cancel`], a [`LoginRequest`] or a [`Refused`]. A login request is
+//! authenticated into a [`Client`], and that is greeted into an [`Established`]: from there
+//! on it is the relay's. At each step the client can be refused with a FATAL instead.
+//!
+//! All of it happens under one deadline. What a client can make us hold is one startup
+//! packet or one SASL message; the buffers end with the login. Bytes that came behind the
+//! login's last message are handed on and never lost.
+//!
+//! The futures here are large and short-lived: box them where a long-lived task awaits them.
+
+mod config;
+pub mod fatal;
+mod handshake;
+mod line;
+mod listener;
+mod login;
+mod options;
+mod refused;
+mod startup;
+
+pub use config::{Config, Port};
+pub use handshake::{Handshake, handshake};
+pub use listener::{BindError, Listener};
+pub use login::{Client, Established, LoginRequest};
+pub use refused::{Blame, Refused};
+pub use startup::Startup;

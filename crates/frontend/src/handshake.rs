@@ -1,0 +1,126 @@
+//! From the first byte to a StartupMessage or CancelRequest.
+
+use std::net::IpAddr;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+use transport::Acceptor;
+use wire::{CancelKey, StartupMessage, StartupPacket, Version};
+
+use crate::line::Line;
+use crate::{LoginRequest, Refused, Startup, fatal};
+
+/// What a connection turned out to be for.
+#[derive(Debug)]
+pub enum Handshake<S> {
+    /// To cancel a statement. The connection is closed already: nobody gets an answer to a
+    /// CancelRequest, and nobody learns whether the key was right.
+    Cancel(CancelKey),
+    /// To log in.
+    Client(LoginRequest<S>),
+}
+
+/// Which encryption requests a client may still send: each once, and none after TLS
+/// (`ProcessStartupPacket` in Postgres).
+#[derive(Clone, Copy)]
+struct Allowed {
+    ssl: bool,
+    gssenc: bool,
+}
+
+/// Takes a new connection through encryption requests and TLS to its StartupMessage or
+/// CancelRequest. `deadline` holds for the login that follows, too. When it ends in a
+/// [`Refused`], the client has been told what Postgres would have told it.
+///
+/// # Errors
+/// Whatever a client can do wrong, or the deadline.
+///
+/// # Cancel safety
+/// Dropping the future closes the connection.
+pub async fn handshake<S>(
+    stream: S,
+    peer: IpAddr,
+    acceptor: &Acceptor,
+    deadline: Instant,
+) -> Result<Handshake<S>, Refused>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let negotiation = negotiate(Line::new(stream), peer, acceptor, deadline);
+    timeout_at(deadline, negotiation).await.unwrap_or(Err(Refused::Timeout))
+}
+
+async fn negotiate<S>(
+    mut line: Line<S>,
+    peer: IpAddr,
+    acceptor: &Acceptor,
+    deadline: Instant,
+) -> Result<Handshake<S>, Refused>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut allowed = Allowed { ssl: true, gssenc: true };
+    loop {
+        let step = match line.startup_packet().await {
+            Ok(StartupPacket::Cancel(key)) => return Ok(Handshake::Cancel(key)),
+            Ok(StartupPacket::Startup(startup)) => {
+                return begin(line, startup, peer, acceptor, deadline).await;
+            }
+            Ok(StartupPacket::Ssl) if allowed.ssl && acceptor.is_available() => {
+                allowed = Allowed { ssl: false, gssenc: false };
+                match line.answer(SSL, b'S').await {
+                    Ok(()) => {
+                        line = line.secure(acceptor).await?;
+                        Ok(())
+                    }
+                    Err(refused) => Err(refused),
+                }
+            }
+            Ok(StartupPacket::Ssl) if allowed.ssl => {
+                allowed.ssl = false;
+                line.answer(SSL, b'N').await
+            }
+            Ok(StartupPacket::GssEnc) if allowed.gssenc => {
+                allowed.gssenc = false;
+                line.answer(GSSENC, b'N').await
+            }
+            // Postgres reads the code of a second request as a version, and so do we.
+            Ok(StartupPacket::Ssl) => Err(Refused::Version(Version { major: 1234, minor: 5679 })),
+            Ok(StartupPacket::GssEnc) => {
+                Err(Refused::Version(Version { major: 1234, minor: 5680 }))
+            }
+            Err(refused) => Err(refused),
+        };
+        if let Err(refused) = step {
+            line.refuse(refused.fatal("").as_ref()).await;
+            return Err(refused);
+        }
+    }
+}
+
+async fn begin<S>(
+    mut line: Line<S>,
+    startup: StartupMessage,
+    peer: IpAddr,
+    acceptor: &Acceptor,
+    deadline: Instant,
+) -> Result<Handshake<S>, Refused>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match Startup::read(startup, &mut line.out) {
+        Ok(startup) if acceptor.mode().is_required() && !line.is_tls() => {
+            let fatal = fatal::no_encryption(peer, &startup.user, &startup.database);
+            line.refuse(Some(&fatal)).await;
+            Err(Refused::TlsRequired)
+        }
+        Ok(startup) => Ok(Handshake::Client(LoginRequest::new(line, startup, deadline))),
+        Err(refused) => {
+            line.refuse(refused.fatal("").as_ref()).await;
+            Err(refused)
+        }
+    }
+}
+
+const SSL: &str = "SSL";
+const GSSENC: &str = "GSSAPI encryption";

@@ -1,0 +1,159 @@
+//! A client's connection until the login is over: a stream, what was read ahead from it, and
+//! what waits to be written to it.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+use transport::{Acceptor, MaybeTls};
+use wire::{ErrorMessage, HEADER_LEN, Header, MAX_STARTUP_PACKET_LEN, StartupPacket};
+
+use crate::Refused;
+
+/// Reads whole messages and no more than fits beside one; never drops a byte that it read.
+/// Every await is a `read_buf` into a buffer of its own, so that a dropped future loses
+/// nothing that the line does not lose with it.
+pub(crate) struct Line<S> {
+    stream: MaybeTls<S>,
+    unread: Vec<u8>,
+    /// Written with the next flush, so that one step costs one write.
+    pub(crate) out: Vec<u8>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self { stream: MaybeTls::Plain(stream), unread: Vec::new(), out: Vec::new() }
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.stream.is_tls()
+    }
+
+    /// Reads the untagged packet that begins a connection or follows an encryption request.
+    pub(crate) async fn startup_packet(&mut self) -> Result<StartupPacket, Refused> {
+        let field = *self.fill(4).await?.first_chunk().ok_or(Refused::Truncated)?;
+        // Postgres holds the length against its cap without the field itself.
+        let body_len = u32::from_be_bytes(field).checked_sub(4).ok_or(Refused::PacketLength)?;
+        if !(4..=MAX_STARTUP_PACKET_LEN).contains(&body_len) {
+            return Err(Refused::PacketLength);
+        }
+        let packet_len = 4 + body_len as usize;
+        let body = self.fill(packet_len).await?.get(4..packet_len).unwrap_or_default();
+        let is_cancel = body.starts_with(&CANCEL_REQUEST_CODE);
+        let packet = StartupPacket::parse(body)
+            .map_err(|_| if is_cancel { Refused::PacketLength } else { Refused::Layout })?;
+        self.unread.drain(..packet_len);
+        Ok(packet)
+    }
+
+    /// Reads a message that answers an authentication request, and gives its body.
+    pub(crate) async fn password_message(&mut self) -> Result<Vec<u8>, Refused> {
+        let tag = self.fill(1).await?.first().copied();
+        match tag {
+            Some(wire::tag::frontend::PASSWORD) => {}
+            // psql leaves like this when it has to ask for the password first.
+            Some(wire::tag::frontend::TERMINATE) => return Err(Refused::Closed),
+            other => return Err(Refused::MessageType(other.unwrap_or_default())),
+        }
+        let header = Header::peek(self.fill(HEADER_LEN).await?);
+        let Ok(Some(header)) = header else { return Err(Refused::MessageLength) };
+        if header.body_len as usize > auth::MESSAGE_MAX {
+            return Err(Refused::MessageLength);
+        }
+        let frame_len = header.frame_len();
+        let body = self.fill(frame_len).await?.get(HEADER_LEN..frame_len);
+        let body = body.unwrap_or_default().to_vec();
+        self.unread.drain(..frame_len);
+        Ok(body)
+    }
+
+    /// Answers an encryption request with one byte. Nothing may have come behind it: what
+    /// was read before TLS is up must not be taken for something said inside it. `request`
+    /// is its name, for the error.
+    pub(crate) async fn answer(
+        &mut self,
+        request: &'static str,
+        answer: u8,
+    ) -> Result<(), Refused> {
+        if !self.unread.is_empty() {
+            return Err(Refused::Unencrypted(request));
+        }
+        self.out.push(answer);
+        self.flush().await
+    }
+
+    /// Puts TLS around the stream. Only after [`Line::answer`].
+    pub(crate) async fn secure(self, acceptor: &Acceptor) -> Result<Self, Refused> {
+        match self.stream {
+            MaybeTls::Plain(stream) => {
+                let stream = acceptor.accept(stream).await.map_err(Refused::Tls)?;
+                Ok(Self { stream, unread: self.unread, out: self.out })
+            }
+            stream => Ok(Self { stream, unread: self.unread, out: self.out }),
+        }
+    }
+
+    /// Writes what waits, in one write if the socket takes it.
+    pub(crate) async fn flush(&mut self) -> Result<(), Refused> {
+        self.stream.write_all(&self.out).await?;
+        self.out.clear();
+        Ok(self.stream.flush().await?)
+    }
+
+    /// Tells the client why, if there is something to tell, and closes the connection. Takes
+    /// at most [`REFUSAL_TIMEOUT`], whatever the client does.
+    pub(crate) async fn refuse(mut self, message: Option<&ErrorMessage>) {
+        let Some(message) = message else { return };
+        message.put(&mut self.out);
+        let _ = timeout(REFUSAL_TIMEOUT, self.say_and_linger()).await;
+    }
+
+    /// Closing a socket with unread bytes resets the connection, and the client's system may
+    /// then discard our last words. So what still comes is read, up to a bound.
+    async fn say_and_linger(&mut self) -> Result<(), Refused> {
+        self.flush().await?;
+        self.stream.shutdown().await?;
+        let mut discarded = 0;
+        while discarded < LINGER_BYTES_MAX {
+            self.unread.clear();
+            self.unread.reserve(READ_LEN);
+            match self.stream.read_buf(&mut self.unread).await? {
+                0 => break,
+                read => discarded += read,
+            }
+        }
+        Ok(())
+    }
+
+    /// The stream, and what was read ahead from it.
+    pub(crate) fn into_parts(self) -> (MaybeTls<S>, Vec<u8>) {
+        // An empty Vec made anew holds no memory; an emptied one does.
+        let unread = if self.unread.is_empty() { Vec::new() } else { self.unread };
+        (self.stream, unread)
+    }
+
+    /// Reads until `want` bytes are there; gives all that are.
+    async fn fill(&mut self, want: usize) -> Result<&[u8], Refused> {
+        while self.unread.len() < want {
+            let room = want.max(READ_LEN) - self.unread.len();
+            self.unread.reserve_exact(room);
+            if self.stream.read_buf(&mut self.unread).await? == 0 {
+                let between = self.unread.is_empty();
+                return Err(if between { Refused::Closed } else { Refused::Truncated });
+            }
+        }
+        Ok(&self.unread)
+    }
+}
+
+/// The code of a CancelRequest; a broken one gets no answer, like any other.
+const CANCEL_REQUEST_CODE: [u8; 4] = [0x04, 0xd2, 0x16, 0x2e];
+
+/// Room for a usual startup packet or SASL message.
+const READ_LEN: usize = 512;
+
+/// How long a refused client may take to hear why.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a refused client may still send before the connection is reset.
+const LINGER_BYTES_MAX: usize = 64 * 1024;

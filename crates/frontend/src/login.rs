@@ -1,0 +1,218 @@
+//! From a StartupMessage to an authenticated client, and to its first ReadyForQuery.
+
+use std::fmt;
+
+use auth::{Nonce, SCRAM_SHA_256, ScramKeys, Users};
+use rand::Rng;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+use transport::MaybeTls;
+use wire::message::{self, TransactionStatus};
+use wire::{CancelKey, Cursor, ErrorMessage, tag::backend};
+
+use crate::line::Line;
+use crate::{Refused, Startup};
+
+/// A client that wants to log in, and has proven nothing yet.
+pub struct LoginRequest<S> {
+    startup: Startup,
+    line: Line<S>,
+    deadline: Instant,
+}
+
+/// A client that has proven its password and waits for its session.
+pub struct Client<S> {
+    startup: Startup,
+    keys: ScramKeys,
+    line: Line<S>,
+    deadline: Instant,
+}
+
+/// A client with a session: everything after its first ReadyForQuery is the relay's.
+pub struct Established<S> {
+    /// The connection.
+    pub stream: MaybeTls<S>,
+    /// Bytes that the client sent behind its login's last message, to be taken for the
+    /// first that come from `stream`; usually none.
+    pub unread: Vec<u8>,
+    /// What the client asked for.
+    pub startup: Startup,
+}
+
+// === impl LoginRequest ===
+
+impl<S: AsyncRead + AsyncWrite + Unpin> LoginRequest<S> {
+    pub(crate) fn new(line: Line<S>, startup: Startup, deadline: Instant) -> Self {
+        Self { startup, line, deadline }
+    }
+
+    /// What the client asks for.
+    pub fn startup(&self) -> &Startup {
+        &self.startup
+    }
+
+    /// Whether the connection is inside TLS.
+    pub fn is_tls(&self) -> bool {
+        self.line.is_tls()
+    }
+
+    /// Ends the connection with a FATAL, in at most two seconds. For refusals that concern
+    /// everybody (`53300`, `57P03`): what depends on the user or the database waits for
+    /// [`Client::refuse`], so that it tells strangers nothing.
+    pub async fn refuse(self, message: &ErrorMessage) {
+        self.line.refuse(Some(message)).await;
+    }
+
+    /// Makes the client prove its password with SCRAM-SHA-256. A user who does not exist
+    /// goes through the same exchange. When it fails, the client has been told.
+    ///
+    /// # Errors
+    /// Wrong password, unknown user, a broken exchange, or the deadline.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
+    pub async fn authenticate(mut self, users: &Users) -> Result<Client<S>, Refused> {
+        match timeout_at(self.deadline, self.exchange(users)).await {
+            Ok(Ok(keys)) => {
+                let Self { startup, line, deadline } = self;
+                Ok(Client { startup, keys, line, deadline })
+            }
+            Ok(Err(refused)) => {
+                self.line.refuse(refused.fatal(&self.startup.user).as_ref()).await;
+                Err(refused)
+            }
+            Err(_) => Err(Refused::Timeout),
+        }
+    }
+
+    /// Leaves the last two messages, SASLFinal and AuthenticationOk, for the write that
+    /// follows in any case.
+    async fn exchange(&mut self, users: &Users) -> Result<ScramKeys, Refused> {
+        put_authentication(&mut self.line.out, AUTH_SASL, |out| {
+            message::put_c_str(out, SCRAM_SHA_256);
+            out.push(0);
+        });
+        self.line.flush().await?;
+
+        let initial = self.line.password_message().await?;
+        let client_first = match sasl_initial_response(&initial)? {
+            Some(client_first) => client_first.to_vec(),
+            None => {
+                // The mechanism alone: RFC 4422 has the server ask for the rest.
+                put_authentication(&mut self.line.out, AUTH_SASL_CONTINUE, |_| ());
+                self.line.flush().await?;
+                self.line.password_message().await?
+            }
+        };
+        let challenge = users.challenge(&self.startup.user);
+        let server_first = challenge.receive(&client_first, Nonce::new(rand::rng().random()))?;
+        put_authentication(&mut self.line.out, AUTH_SASL_CONTINUE, |out| {
+            out.extend_from_slice(server_first.message().as_bytes());
+        });
+        self.line.flush().await?;
+
+        let client_final = self.line.password_message().await?;
+        let server_final = server_first.receive(&client_final)?;
+        put_authentication(&mut self.line.out, AUTH_SASL_FINAL, |out| {
+            out.extend_from_slice(server_final.message().as_bytes());
+        });
+        self.line.out.extend_from_slice(message::AUTHENTICATION_OK);
+        Ok(server_final.into_keys())
+    }
+}
+
+impl<S> fmt::Debug for LoginRequest<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginRequest").field("startup", &self.startup).finish_non_exhaustive()
+    }
+}
+
+// === impl Client ===
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// What the client asked for.
+    pub fn startup(&self) -> &Startup {
+        &self.startup
+    }
+
+    /// Whether the connection is inside TLS.
+    pub fn is_tls(&self) -> bool {
+        self.line.is_tls()
+    }
+
+    /// What the client's proof disclosed: enough to log in to servers in its name where only
+    /// a verifier is configured, as long as the servers have the same one.
+    pub fn keys(&self) -> &ScramKeys {
+        &self.keys
+    }
+
+    /// Ends the connection with a FATAL (`3D000`, `53300`, `57P03` …), in at most two seconds.
+    pub async fn refuse(self, message: &ErrorMessage) {
+        self.line.refuse(Some(message)).await;
+    }
+
+    /// Opens the session: AuthenticationOk, a ParameterStatus for each of `statuses`,
+    /// BackendKeyData and ReadyForQuery, in one write.
+    ///
+    /// # Errors
+    /// The connection broke, or the deadline.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
+    pub async fn greet<'a>(
+        mut self,
+        statuses: impl IntoIterator<Item = (&'a str, &'a str)>,
+        key: &CancelKey,
+    ) -> Result<Established<S>, Refused> {
+        for (name, value) in statuses {
+            message::put_parameter_status(&mut self.line.out, name, value);
+        }
+        message::put_backend_key_data(&mut self.line.out, key);
+        message::put_ready_for_query(&mut self.line.out, TransactionStatus::Idle);
+        timeout_at(self.deadline, self.line.flush()).await.unwrap_or(Err(Refused::Timeout))?;
+        let (stream, unread) = self.line.into_parts();
+        Ok(Established { stream, unread, startup: self.startup })
+    }
+}
+
+impl<S> fmt::Debug for Client<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("startup", &self.startup).finish_non_exhaustive()
+    }
+}
+
+// === impl Established ===
+
+impl<S> fmt::Debug for Established<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Established").field("startup", &self.startup).finish_non_exhaustive()
+    }
+}
+
+/// Reads a SASLInitialResponse: the client-first-message, or `None` if it sent only the name
+/// of the mechanism.
+fn sasl_initial_response(body: &[u8]) -> Result<Option<&[u8]>, Refused> {
+    let malformed = |_| Refused::Authentication(auth::Error::Malformed("SASLInitialResponse"));
+    let mut cursor = Cursor::new(body);
+    if cursor.c_bytes().map_err(malformed)? != SCRAM_SHA_256.as_bytes() {
+        return Err(Refused::Mechanism);
+    }
+    let response = match cursor.i32().map_err(malformed)? {
+        -1 => None,
+        // A negative length other than -1 becomes one that no message has.
+        len => Some(cursor.bytes(usize::try_from(len).unwrap_or(usize::MAX)).map_err(malformed)?),
+    };
+    cursor.end().map_err(malformed)?;
+    Ok(response)
+}
+
+fn put_authentication(out: &mut Vec<u8>, kind: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    message::put(out, backend::AUTHENTICATION, |out| {
+        out.extend_from_slice(&kind.to_be_bytes());
+        write(out);
+    });
+}
+
+const AUTH_SASL: u32 = 10;
+const AUTH_SASL_CONTINUE: u32 = 11;
+const AUTH_SASL_FINAL: u32 = 12;

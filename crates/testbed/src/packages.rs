@@ -1,0 +1,172 @@
+//! Installing what is missing from the packages of Debian or Ubuntu.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::{Error, programs};
+
+/// How the presence of a package is seen without asking the package database, so that what was
+/// installed in another way counts too.
+#[derive(Clone, Copy, Debug)]
+enum Sign {
+    PostgresProgram(&'static str),
+    Program(&'static str),
+    ProtobufIncludes,
+    Protoc,
+    PythonModule(&'static str),
+}
+
+/// A package of Debian and Ubuntu.
+#[derive(Clone, Copy, Debug)]
+pub struct Package {
+    name: &'static str,
+    sign: Sign,
+}
+
+/// Postgres with psql and pgbench.
+pub const POSTGRESQL: Package =
+    Package { name: "postgresql", sign: Sign::PostgresProgram("pgbench") };
+/// etcd.
+pub const ETCD: Package = Package { name: "etcd-server", sign: Sign::Program("etcd") };
+/// Patroni.
+pub const PATRONI: Package = Package { name: "patroni", sign: Sign::Program("patroni") };
+/// The protobuf compiler: the build script of `etcd-client` calls it.
+pub const PROTOC: Package = Package { name: "protobuf-compiler", sign: Sign::Protoc };
+/// The well-known .proto files, which `protobuf-compiler` only recommends and `etcd-client` imports.
+pub const PROTOBUF_INCLUDES: Package =
+    Package { name: "libprotobuf-dev", sign: Sign::ProtobufIncludes };
+/// psycopg 3 for the system's Python.
+pub const PSYCOPG: Package =
+    Package { name: "python3-psycopg", sign: Sign::PythonModule("psycopg") };
+/// PgBouncer, to measure against.
+pub const PGBOUNCER: Package = Package { name: "pgbouncer", sign: Sign::Program("pgbouncer") };
+/// HAProxy, to measure against.
+pub const HAPROXY: Package = Package { name: "haproxy", sign: Sign::Program("haproxy") };
+
+/// What a [`Cluster`](crate::Cluster) needs.
+pub const CLUSTER: [Package; 3] = [POSTGRESQL, ETCD, PATRONI];
+/// What building pgmesh needs besides a linker.
+pub const BUILD: [Package; 2] = [PROTOC, PROTOBUF_INCLUDES];
+
+/// Packages start their services when installed; a policy that says no keeps ports 5432 and 2379
+/// free and leaves nothing running. It is removed again unless it was there before.
+const INSTALL: &str = r#"
+set -e
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update
+apt-get install --yes --no-install-recommends "$@"
+"#;
+
+/// Installs those of `packages` that are missing, as root or through `sudo -n`. Returns the names of
+/// what was installed.
+///
+/// # Errors
+/// [`Error::Packages`] with the commands to type when this is not Debian or Ubuntu, or sudo wants a
+/// password, or the installation fails.
+pub fn ensure(packages: &[Package]) -> Result<Vec<&'static str>, Error> {
+    let missing: Vec<&'static str> = packages
+        .iter()
+        .filter(|package| !package.is_present())
+        .map(|package| package.name)
+        .collect();
+    if missing.is_empty() {
+        return Ok(missing);
+    }
+    let refusal = |reason: &str| Error::Packages {
+        reason: reason.to_owned(),
+        missing: missing.join(" "),
+        commands: commands(&missing),
+    };
+    if programs::find("apt-get").is_err() {
+        return Err(refusal("packages are only installed by apt-get, and this machine has none"));
+    }
+    let mut install = if rustix::process::geteuid().is_root() {
+        Command::new("/bin/sh")
+    } else if succeeds(Command::new("sudo").args(["-n", "true"])) {
+        let mut sudo = Command::new("sudo");
+        sudo.args(["-n", "/bin/sh"]);
+        sudo
+    } else {
+        return Err(refusal(
+            "packages are only installed as root or through a sudo without password",
+        ));
+    };
+    // Its output goes to our standard error: somebody waits for it.
+    let status = install
+        .args(["-c", INSTALL, "install"])
+        .args(&missing)
+        .stdin(Stdio::null())
+        .stdout(std::io::stderr())
+        .status()
+        .map_err(Error::io("start apt-get"))?;
+    if !status.success() {
+        return Err(refusal("apt-get failed, see above"));
+    }
+    match packages.iter().find(|package| !package.is_present()) {
+        None => Ok(missing),
+        Some(package) => {
+            Err(Error::Missing(format!("{:?} after installing {}", package.sign, package.name)))
+        }
+    }
+}
+
+fn commands(missing: &[&str]) -> String {
+    format!("  sudo apt-get update\n  sudo apt-get install {}", missing.join(" "))
+}
+
+impl Package {
+    fn is_present(&self) -> bool {
+        match self.sign {
+            Sign::PostgresProgram(program) => programs::find_postgres(program).is_ok(),
+            Sign::Program(program) => programs::find(program).is_ok(),
+            Sign::ProtobufIncludes => protobuf_includes(),
+            Sign::Protoc => protoc().is_some(),
+            Sign::PythonModule(module) => succeeds(
+                Command::new(programs::SYSTEM_PYTHON).args(["-c", &format!("import {module}")]),
+            ),
+        }
+    }
+}
+
+/// The compiler that build scripts will use.
+fn protoc() -> Option<PathBuf> {
+    env::var_os("PROTOC").map(PathBuf::from).or_else(|| programs::find("protoc").ok())
+}
+
+/// Whether the well-known files are where that compiler looks: beside its own directory.
+fn protobuf_includes() -> bool {
+    let beside = || Some(protoc()?.canonicalize().ok()?.parent()?.parent()?.join("include"));
+    env::var_os("PROTOC_INCLUDE")
+        .map(PathBuf::from)
+        .or_else(beside)
+        .is_some_and(|include| include.join("google/protobuf/descriptor.proto").exists())
+}
+
+/// Whether a command can be run and ends well.
+fn succeeds(command: &mut Command) -> bool {
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    quiet.status().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_present_is_not_installed() {
+        let shell = Package { name: "no-such-package", sign: Sign::Program("sh") };
+        assert_eq!(ensure(&[shell]).unwrap(), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn the_commands_name_what_is_missing() {
+        assert!(commands(&["a", "b"]).ends_with("sudo apt-get install a b"));
+    }
+}

@@ -1,0 +1,149 @@
+//! The server's authentication requests and our answers to them.
+
+use auth::{ClientFinal, ClientFirst, Nonce, SCRAM_SHA_256, ScramKeys, Secret, md5_response};
+use rand::RngCore;
+use wire::tag::{backend, frontend};
+use wire::{Cursor, Malformed, message};
+
+use crate::error::AuthenticationFault;
+use crate::{ConnectError, Credentials, ProtocolFault};
+
+/// Where the authentication stands; consumed by the server's next request.
+pub(crate) enum Authentication {
+    /// Nothing was asked yet.
+    Start,
+    /// A password went out, in whatever form; only AuthenticationOk may follow.
+    Answered,
+    /// SCRAM: the client-first-message went out.
+    First(ClientFirst),
+    /// SCRAM: the client-final-message went out.
+    Final(ClientFinal),
+    /// SCRAM: the server has proven itself; only AuthenticationOk may follow.
+    Proven(ScramKeys),
+}
+
+/// What follows from one request.
+pub(crate) enum Step {
+    /// Send this, and wait for the next request; nothing to send if empty.
+    Ask(Authentication, Vec<u8>),
+    /// The server is satisfied. With SCRAM, the keys for the next login.
+    Done(Option<ScramKeys>),
+}
+
+// AuthenticationRequest codes (PostgreSQL documentation, "Message Formats").
+const OK: i32 = 0;
+const CLEAR_TEXT: i32 = 3;
+const MD5: i32 = 5;
+const SASL: i32 = 10;
+const SASL_CONTINUE: i32 = 11;
+const SASL_FINAL: i32 = 12;
+
+impl Authentication {
+    /// Takes the body of an Authentication message.
+    ///
+    /// A server gets one answer, of one kind, and cannot skip its own proof: AuthenticationOk
+    /// in the middle of SCRAM is an impostor's way out.
+    pub(crate) async fn receive(
+        self,
+        body: &[u8],
+        credentials: &Credentials,
+        is_tls: bool,
+    ) -> Result<Step, ConnectError> {
+        let mut cursor = Cursor::new(body);
+        let code = cursor.i32().map_err(malformed)?;
+        match (self, code) {
+            (Self::Start | Self::Answered, OK) => Ok(Step::Done(None)),
+            (Self::Proven(keys), OK) => Ok(Step::Done(Some(keys))),
+            (Self::Start, CLEAR_TEXT) if !is_tls => {
+                Err(AuthenticationFault::ClearTextOutsideTls.into())
+            }
+            (Self::Start, CLEAR_TEXT) => {
+                let password = password(credentials, "clear text")?;
+                Ok(Step::Ask(Self::Answered, password_message(password)))
+            }
+            (Self::Start, MD5) => {
+                let salt = cursor.rest().try_into().map_err(|_| malformed(Malformed))?;
+                let password = password(credentials, "md5")?;
+                let answer = md5_response(&credentials.user, password, salt);
+                Ok(Step::Ask(Self::Answered, password_message(&answer)))
+            }
+            (Self::Start, SASL) => scram_first(cursor, credentials),
+            (Self::First(first), SASL_CONTINUE) => scram_final(first, cursor.rest()).await,
+            (Self::Final(last), SASL_FINAL) => {
+                let keys = last.receive(cursor.rest()).map_err(AuthenticationFault::from)?;
+                Ok(Step::Ask(Self::Proven(keys), Vec::new()))
+            }
+            (_, OK | CLEAR_TEXT | MD5 | SASL | SASL_CONTINUE | SASL_FINAL) => {
+                Err(ProtocolFault::AuthenticationOrder(code).into())
+            }
+            (_, code) => Err(AuthenticationFault::Unsupported(code).into()),
+        }
+    }
+}
+
+/// Picks SCRAM-SHA-256 wherever it stands in the list: servers with TLS name PLUS first.
+fn scram_first(
+    mut mechanisms: Cursor<'_>,
+    credentials: &Credentials,
+) -> Result<Step, ConnectError> {
+    let mut offered = false;
+    loop {
+        let name = mechanisms.c_bytes().map_err(malformed)?;
+        if name.is_empty() {
+            break;
+        }
+        offered |= name == SCRAM_SHA_256.as_bytes();
+    }
+    if !offered {
+        return Err(AuthenticationFault::Unsupported(SASL).into());
+    }
+    let login = credentials.login.clone().ok_or(AuthenticationFault::NoPassword(SCRAM_SHA_256))?;
+    let mut nonce = [0; 18];
+    rand::rng().fill_bytes(&mut nonce);
+    let first = ClientFirst::new(login, Nonce::new(nonce));
+    let mut out = Vec::new();
+    message::put(&mut out, frontend::PASSWORD, |out| {
+        message::put_c_str(out, SCRAM_SHA_256);
+        let text = first.message().as_bytes();
+        // Our own message, of some 30 bytes.
+        out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(0).to_be_bytes());
+        out.extend_from_slice(text);
+    });
+    Ok(Step::Ask(Authentication::First(first), out))
+}
+
+/// PBKDF2 takes milliseconds, and up to tens of them at a server's wish: not on a thread that
+/// relays for others.
+async fn scram_final(first: ClientFirst, server_first: &[u8]) -> Result<Step, ConnectError> {
+    let server_first = server_first.to_vec();
+    let last = tokio::task::spawn_blocking(move || first.receive(&server_first))
+        .await
+        .map_err(|error| ConnectError::Local(error.into()))?
+        .map_err(AuthenticationFault::from)?;
+    let mut out = Vec::new();
+    message::put(&mut out, frontend::PASSWORD, |out| {
+        out.extend_from_slice(last.message().as_bytes());
+    });
+    Ok(Step::Ask(Authentication::Final(last), out))
+}
+
+fn password<'a>(
+    credentials: &'a Credentials,
+    method: &'static str,
+) -> Result<&'a Secret, AuthenticationFault> {
+    match &credentials.login {
+        Some(auth::Login::Password { password, .. }) => Ok(password),
+        Some(auth::Login::Keys(_)) => Err(AuthenticationFault::KeysOnly(method)),
+        None => Err(AuthenticationFault::NoPassword(method)),
+    }
+}
+
+fn password_message(password: &Secret) -> Vec<u8> {
+    let mut out = Vec::new();
+    message::put(&mut out, frontend::PASSWORD, |out| message::put_c_str(out, password.expose()));
+    out
+}
+
+fn malformed(_: Malformed) -> ConnectError {
+    ProtocolFault::Malformed { tag: backend::AUTHENTICATION }.into()
+}

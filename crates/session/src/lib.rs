@@ -1,1 +1,32 @@
-//! One client's protocol state, pure: expected replies, transactions, prepared statements, parameters, lease end.
+//! One client's protocol state, pure: no io, no clock.
+//!
+//! The relay shows every frame of both directions to a [`Session`] and obeys the answer.
+//! [`ServerState`] is the other half: what is known of a server connection, which travels
+//! with it from lease to lease. Between them they know when a server is needed, what it
+//! still owes ([`expect`]), which prepared statements and settings it has, and in which
+//! state the lease ends ([`Disposition`]).
+//!
+//! What is only forwarded costs a look at its tag: nothing is decoded, copied or allocated
+//! for it here.
+
+mod batch;
+mod catalog;
+mod classify;
+mod client;
+mod expect;
+mod frame;
+mod parameters;
+mod prepared;
+mod reply;
+mod retry;
+mod server;
+mod session;
+mod statements;
+mod verdict;
+
+pub use catalog::{Catalog, Statement};
+pub use frame::{Frame, SMALL_LIMIT, STATEMENT_LIMIT, TEXT_LIMIT, client_need, server_need};
+pub use parameters::{ParameterSet, is_carried};
+pub use server::{Counters, ServerState};
+pub use session::{Mode, Session};
+pub use verdict::{Abandoned, Disposition, Pass, Then, ToClient, ToServer, Unleased, Violation};

@@ -41,6 +41,8 @@ pub struct ErrorFields<'a> {
     pub code: &'a str,
     /// The primary message, or an empty text.
     pub message: &'a str,
+    /// The function in the server's source that reports it: the same in every language.
+    pub routine: &'a str,
 }
 
 impl Severity {
@@ -133,6 +135,7 @@ impl<'a> ErrorFields<'a> {
                 b'S' if fields.severity.is_empty() => fields.severity = text,
                 b'C' => fields.code = text,
                 b'M' => fields.message = text,
+                b'R' => fields.routine = text,
                 _ => {}
             }
         }

@@ -48,7 +48,7 @@ impl<'a> Parse<'a> {
     ///
     /// # Errors
     /// A terminator is missing, or the count of types is not what follows it.
-    pub fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
+    pub fn read(body: &'a [u8]) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new(body);
         let name = cursor.c_bytes()?;
         let definition = cursor.rest();
@@ -171,7 +171,11 @@ pub fn put_c_str(out: &mut Vec<u8>, text: &str) {
 /// Like [`put_c_str`] for bytes in an unknown encoding.
 #[inline]
 pub fn put_c_bytes(out: &mut Vec<u8>, text: &[u8]) {
-    out.extend(text.iter().filter(|&&byte| byte != 0));
+    if text.contains(&0) {
+        out.extend(text.iter().filter(|&&byte| byte != 0));
+    } else {
+        out.extend_from_slice(text);
+    }
     out.push(0);
 }
 
@@ -229,6 +233,14 @@ pub fn put_parse(out: &mut Vec<u8>, name: &[u8], definition: &[u8]) {
 pub fn put_close_statement(out: &mut Vec<u8>, name: &[u8]) {
     put(out, frontend::CLOSE, |out| {
         out.push(b'S');
+        put_c_bytes(out, name);
+    });
+}
+
+/// Appends a Close of a portal.
+pub fn put_close_portal(out: &mut Vec<u8>, name: &[u8]) {
+    put(out, frontend::CLOSE, |out| {
+        out.push(b'P');
         put_c_bytes(out, name);
     });
 }

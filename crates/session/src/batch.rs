@@ -1,0 +1,101 @@
+//! The client's messages since its last Sync, kept so that a batch whose prepared
+//! statement has become invalid can be sent once more.
+//!
+//! Only a batch that is a transaction of its own is kept, and only while the client has
+//! seen no answer to it: then the server's error has undone all of it, and sending it
+//! again is not doing anything twice.
+
+use crate::frame::Frame;
+use wire::message;
+
+/// A batch over this size is not kept and so not tried again.
+const BATCH_LIMIT: usize = 16 * 1024;
+
+/// The batch, and whether it may be sent again.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+    state: BatchState,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum BatchState {
+    /// No batch is open, or this one cannot be repeated.
+    #[default]
+    Off,
+    /// Being collected.
+    Open,
+    /// Its Sync has been sent.
+    Complete,
+    /// Its error is being read, up to ReadyForQuery.
+    Failing,
+    /// It has been sent again.
+    Repeated,
+}
+
+impl Batch {
+    /// Starts to keep messages, if `repeatable`.
+    #[inline]
+    pub(crate) fn begin(&mut self, repeatable: bool) {
+        self.bytes.clear();
+        self.state = if repeatable { BatchState::Open } else { BatchState::Off };
+    }
+
+    /// Keeps a message of the batch.
+    #[inline]
+    pub(crate) fn keep(&mut self, frame: &Frame<'_>) {
+        match self.state {
+            BatchState::Open => {}
+            // A message behind the batch's Sync: sent again, the batch would come after it.
+            BatchState::Complete => return self.give_up(),
+            BatchState::Off | BatchState::Failing | BatchState::Repeated => return,
+        }
+        if !frame.is_whole() || self.bytes.len() + frame.header.frame_len() > BATCH_LIMIT {
+            self.state = BatchState::Off;
+            return;
+        }
+        message::put_header(&mut self.bytes, frame.header.tag, frame.header.body_len);
+        self.bytes.extend_from_slice(frame.body);
+    }
+
+    /// The batch's Sync has been kept; what comes now belongs to another.
+    #[inline]
+    pub(crate) fn complete(&mut self) {
+        if self.state == BatchState::Open {
+            self.state = BatchState::Complete;
+        }
+    }
+
+    /// Something of its answer, or a further message, has gone out.
+    #[inline]
+    pub(crate) fn give_up(&mut self) {
+        if self.state != BatchState::Failing {
+            self.state = BatchState::Off;
+        }
+    }
+
+    /// Whether the batch can be sent again from its start.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.state == BatchState::Complete
+    }
+
+    /// Marks that its error is being hidden.
+    pub(crate) fn fail(&mut self) {
+        self.state = BatchState::Failing;
+    }
+
+    pub(crate) fn is_failing(&self) -> bool {
+        self.state == BatchState::Failing
+    }
+
+    /// The bytes to send again; it cannot be had twice.
+    pub(crate) fn repeat(&mut self) -> Vec<u8> {
+        self.state = BatchState::Repeated;
+        std::mem::take(&mut self.bytes)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.state = BatchState::Off;
+    }
+}

@@ -1,0 +1,182 @@
+//! What all sessions share: the intern tables of statements and parameter sets.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use crate::classify::{self, Leaves};
+use crate::parameters::{self, ParameterSet, Values};
+
+/// In front of the names that we give to statements on a server. The colon keeps them out
+/// of the way of what clients write in SQL.
+pub(crate) const NAME_PREFIX: &[u8] = b"pgmesh:";
+
+/// A prepared statement, known by what it means and not by what a client calls it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Statement {
+    pub(crate) id: u64,
+    /// Its name on every server; made from `id`, and ids are never used again.
+    pub(crate) name: Box<[u8]>,
+    /// Text, terminator and parameter types, as in Parse.
+    pub(crate) definition: Box<[u8]>,
+    /// What running it may leave behind.
+    pub(crate) leaves: Leaves,
+}
+
+/// The intern tables. One per process, shared by all sessions.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    next_id: u64,
+    statements: Table<(u64, Box<[u8]>), Statement>,
+    sets: Table<Values, ParameterSet>,
+    planner: HashMap<Values, u64>,
+}
+
+/// Weak references by key; the dead ones are swept when the table has doubled.
+#[derive(Debug)]
+struct Table<K, V> {
+    entries: HashMap<K, Weak<V>>,
+    sweep_at: usize,
+}
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self { entries: HashMap::new(), sweep_at: 64 }
+    }
+}
+
+impl<K: Hash + Eq, V> Table<K, V> {
+    fn get(&self, key: &K) -> Option<Arc<V>> {
+        self.entries.get(key)?.upgrade()
+    }
+
+    fn insert(&mut self, key: K, value: &Arc<V>) {
+        if self.entries.len() >= self.sweep_at {
+            self.entries.retain(|_, value| value.strong_count() > 0);
+            self.sweep_at = 64.max(self.entries.len() * 2);
+        }
+        self.entries.insert(key, Arc::downgrade(value));
+    }
+}
+
+impl Catalog {
+    /// The statement with this definition under these settings. `definition` is text,
+    /// terminator and parameter types; the same text under other settings may mean
+    /// something else (`search_path`, `DateStyle` in a literal) and is another statement.
+    pub(crate) fn statement(&self, settings: &ParameterSet, definition: &[u8]) -> Arc<Statement> {
+        let mut inner = self.inner.lock();
+        let key = (settings.planner, Box::from(definition));
+        if let Some(statement) = inner.statements.get(&key) {
+            return statement;
+        }
+        inner.next_id += 1;
+        let id = inner.next_id;
+        let text = definition.split(|&byte| byte == 0).next().unwrap_or_default();
+        let statement = Arc::new(Statement {
+            id,
+            name: [NAME_PREFIX, format!("{id:x}").as_bytes()].concat().into(),
+            definition: definition.into(),
+            leaves: classify::text(text),
+        });
+        inner.statements.insert(key, &statement);
+        statement
+    }
+
+    /// The set with these values; a name that comes twice has its last value.
+    pub fn parameters<'a>(
+        &self,
+        values: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Arc<ParameterSet> {
+        let mut set = ParameterSet { planner: 0, values: Vec::new() };
+        for (name, value) in values {
+            set.values = set.with(name, value);
+        }
+        self.set(set.values)
+    }
+
+    /// `set` with some values changed or added.
+    pub fn changed<'a>(
+        &self,
+        set: &'a ParameterSet,
+        values: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Arc<ParameterSet> {
+        self.parameters(set.iter().chain(values))
+    }
+
+    fn set(&self, values: Values) -> Arc<ParameterSet> {
+        let mut inner = self.inner.lock();
+        if let Some(set) = inner.sets.get(&values) {
+            return set;
+        }
+        let planned: Vec<_> =
+            values.iter().filter(|(name, _)| parameters::is_planned(name)).cloned().collect();
+        let planner = inner.planner_id(planned);
+        let set = Arc::new(ParameterSet { planner, values: values.clone() });
+        inner.sets.insert(values, &set);
+        set
+    }
+
+    /// Statements alive, for `SHOW` and metrics.
+    pub fn statement_count(&self) -> usize {
+        self.inner.lock().statements.entries.values().filter(|weak| weak.strong_count() > 0).count()
+    }
+}
+
+impl Inner {
+    /// An id that equal settings share. Past the bound ids are simply new: statements are
+    /// then shared less, and never wrongly.
+    fn planner_id(&mut self, planned: Values) -> u64 {
+        const PLANNER_MAX: usize = 4096;
+        if let Some(&id) = self.planner.get(&planned) {
+            return id;
+        }
+        self.next_id += 1;
+        if self.planner.len() < PLANNER_MAX {
+            self.planner.insert(planned, self.next_id);
+        }
+        self.next_id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_its_text_its_types_and_the_settings_it_is_parsed_under() {
+        let catalog = Catalog::default();
+        let utc = catalog.parameters([("DateStyle", "ISO"), ("application_name", "a")]);
+        let same = catalog.parameters([("DateStyle", "ISO"), ("application_name", "b")]);
+        let other = catalog.parameters([("DateStyle", "German")]);
+        let one = catalog.statement(&utc, b"select $1\0\0\0");
+        assert_eq!(one, catalog.statement(&same, b"select $1\0\0\0"));
+        assert_ne!(one, catalog.statement(&other, b"select $1\0\0\0"));
+        assert_ne!(one, catalog.statement(&utc, b"select $1\0\0\x01\0\0\0\x17"));
+    }
+
+    #[test]
+    fn a_name_is_not_used_again_after_its_statement_has_gone() {
+        let catalog = Catalog::default();
+        let settings = catalog.parameters([]);
+        let first = catalog.statement(&settings, b"a\0\0\0").name.clone();
+        assert_ne!(first, catalog.statement(&settings, b"a\0\0\0").name);
+        assert_eq!(catalog.statement_count(), 0);
+    }
+
+    #[test]
+    fn equal_sets_are_one_allocation() {
+        let catalog = Catalog::default();
+        let a = catalog.parameters([("b", "1"), ("A", "2")]);
+        let b = catalog.parameters([("a", "1"), ("b", "1"), ("A", "2")]);
+        assert_eq!(a.get("a"), Some("2"));
+        assert_eq!(a.values.len(), b.values.len());
+        assert!(Arc::ptr_eq(&a, &catalog.changed(&a, [("b", "1")])));
+    }
+}

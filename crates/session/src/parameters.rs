@@ -1,0 +1,174 @@
+//! The settings that follow a client from server to server.
+//!
+//! A set is immutable and interned (see [`crate::Catalog`]), so that "the server already
+//! has what this client wants" is one comparison of pointers.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// Settings by name, sorted by their lower-case name.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ParameterSet {
+    pub(crate) planner: u64,
+    pub(crate) values: Values,
+}
+
+/// Names and values, sorted.
+pub(crate) type Values = Vec<(Arc<str>, Arc<str>)>;
+
+/// Reported by servers but not to be set by a client: never carried over.
+const NOT_CARRIED: [&str; 6] = [
+    "in_hot_standby",
+    "integer_datetimes",
+    "is_superuser",
+    "server_encoding",
+    "server_version",
+    "session_authorization",
+];
+
+/// Settings that cannot change what a statement means when it is parsed.
+const NOT_PLANNED: [&str; 1] = ["application_name"];
+
+/// Whether a reported parameter is one that a client sets and that must follow it.
+pub fn is_carried(name: &str) -> bool {
+    !NOT_CARRIED.iter().any(|fixed| fixed.eq_ignore_ascii_case(name))
+}
+
+/// Whether a parameter takes part in what a prepared statement means.
+pub(crate) fn is_planned(name: &str) -> bool {
+    !NOT_PLANNED.iter().any(|harmless| harmless.eq_ignore_ascii_case(name))
+}
+
+pub(crate) fn compare(a: &str, b: &str) -> std::cmp::Ordering {
+    let lower =
+        |text: &'_ str| text.bytes().map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>();
+    lower(a).cmp(&lower(b))
+}
+
+impl ParameterSet {
+    /// The value of a setting, by any case of its name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let at = self.values.binary_search_by(|(known, _)| compare(known, name)).ok()?;
+        self.values.get(at).map(|(_, value)| &**value)
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// The values with one of them changed or added.
+    pub(crate) fn with(&self, name: &str, value: &str) -> Values {
+        let mut values = self.values.clone();
+        match values.binary_search_by(|(known, _)| compare(known, name)) {
+            Ok(at) => {
+                if let Some(pair) = values.get_mut(at) {
+                    pair.1 = value.into();
+                }
+            }
+            Err(at) => values.insert(at, (name.into(), value.into())),
+        }
+        values
+    }
+
+    /// The settings of `self` that differ in `other` or are missing there.
+    pub(crate) fn changes_from<'a>(
+        &'a self,
+        other: &'a Self,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.iter().filter(|(name, value)| other.get(name) != Some(value))
+    }
+
+    /// SQL that takes a server from `current` to `self`; empty if there is nothing to do.
+    ///
+    /// `set_config` is used because it takes a list such as `search_path` as reported,
+    /// which SET would take for one identifier.
+    pub(crate) fn sql_from(&self, current: &Self) -> String {
+        let mut sql = String::new();
+        for (name, value) in self.changes_from(current) {
+            sql.push_str(if sql.is_empty() { "SELECT " } else { ", " });
+            sql.push_str("pg_catalog.set_config(");
+            put_literal(&mut sql, name);
+            sql.push_str(", ");
+            put_literal(&mut sql, value);
+            sql.push_str(", false)");
+        }
+        for (name, _) in current.iter().filter(|(name, _)| self.get(name).is_none()) {
+            if !sql.is_empty() {
+                sql.push_str("; ");
+            }
+            sql.push_str("RESET ");
+            put_identifier(&mut sql, name);
+        }
+        sql
+    }
+}
+
+/// A quoted literal that means the same under any `standard_conforming_strings` and any
+/// `client_encoding`: everything that is not plain ASCII is written as an escape, so no
+/// multi-byte encoding can swallow the closing quote.
+pub(crate) fn put_literal(sql: &mut String, text: &str) {
+    sql.push_str("E'");
+    for byte in text.bytes() {
+        match byte {
+            b'\'' => sql.push_str("''"),
+            b'\\' => sql.push_str("\\\\"),
+            0x20..=0x7e => sql.push(char::from(byte)),
+            _ => {
+                let _infallible = write!(sql, "\\x{byte:02x}");
+            }
+        }
+    }
+    sql.push('\'');
+}
+
+/// The name of a setting: letters, digits, `_`, `$` and dots between parts; anything else
+/// is left out, for a name comes from a client's startup packet.
+fn put_identifier(sql: &mut String, name: &str) {
+    for (at, part) in name.split('.').enumerate() {
+        if at > 0 {
+            sql.push('.');
+        }
+        sql.push('"');
+        sql.extend(
+            part.chars()
+                .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '$'))
+                .map(|c| c.to_ascii_lowercase()),
+        );
+        sql.push('"');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Catalog;
+
+    fn set(values: &[(&str, &str)]) -> Arc<ParameterSet> {
+        Catalog::default().parameters(values.iter().copied())
+    }
+
+    #[test]
+    fn the_difference_is_set_and_what_is_too_much_is_reset() {
+        let wanted = set(&[("TimeZone", "UTC"), ("search_path", "a, \"b\"")]);
+        let current =
+            set(&[("timezone", "CET"), ("statement_timeout", "5s"), ("search_path", "a, \"b\"")]);
+        assert_eq!(
+            wanted.sql_from(&current),
+            "SELECT pg_catalog.set_config(E'TimeZone', E'UTC', false); RESET \"statement_timeout\""
+        );
+        assert_eq!(wanted.sql_from(&wanted), "");
+    }
+
+    #[test]
+    fn no_value_can_leave_its_quotes() {
+        let mut sql = String::new();
+        put_literal(&mut sql, "a'b\\é");
+        assert_eq!(sql, "E'a''b\\\\\\xc3\\xa9'");
+    }
+
+    #[test]
+    fn names_are_found_in_any_case() {
+        assert_eq!(set(&[("DateStyle", "ISO")]).get("datestyle"), Some("ISO"));
+    }
+}

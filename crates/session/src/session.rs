@@ -1,0 +1,195 @@
+//! What is kept of a client between its transactions, and what needs no server.
+
+use std::sync::Arc;
+
+use wire::message::{self, Named, TransactionStatus};
+use wire::{ErrorMessage, SqlState, tag::frontend as f};
+
+use crate::catalog::Catalog;
+use crate::expect::Expect;
+use crate::frame::Frame;
+use crate::parameters::ParameterSet;
+use crate::server::{CopyState, OwnQuery, ServerState, Skip, Unnamed};
+use crate::statements::ClientStatements;
+use crate::verdict::{Abandoned, Disposition, Unleased, Violation};
+
+/// When a lease ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// With the transaction.
+    Transaction,
+    /// With the client.
+    Session,
+    /// With the statement; transaction blocks are refused.
+    Statement,
+}
+
+/// One client. Small, since ten thousand of them wait idle.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) catalog: Arc<Catalog>,
+    /// Settings that the client logged in with, to which its RESET goes back.
+    pub(crate) startup: Arc<ParameterSet>,
+    /// Settings as the client knows them.
+    pub(crate) parameters: Arc<ParameterSet>,
+    pub(crate) statements: Option<Box<ClientStatements>>,
+    /// The definition of its unnamed statement.
+    pub(crate) unnamed: Option<Box<[u8]>>,
+    pub(crate) mode: Mode,
+    pub(crate) phase: Phase,
+}
+
+/// What an unleased session does with messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Ready,
+    /// An error of ours in the extended protocol: nothing counts until Sync.
+    SkipToSync,
+}
+
+impl Session {
+    /// A client that has logged in with these settings.
+    pub fn new(catalog: Arc<Catalog>, startup: Arc<ParameterSet>, mode: Mode) -> Self {
+        Self {
+            catalog,
+            parameters: Arc::clone(&startup),
+            startup,
+            statements: None,
+            unnamed: None,
+            mode,
+            phase: Phase::Ready,
+        }
+    }
+
+    /// The settings as the client knows them.
+    pub fn parameters(&self) -> &Arc<ParameterSet> {
+        &self.parameters
+    }
+
+    /// Shows a frame while no server is leased. Answers of ours are appended to `to_client`.
+    ///
+    /// # Errors
+    /// The frame is not one that a client sends here.
+    pub fn on_client_unleased(
+        &mut self,
+        frame: &Frame<'_>,
+        to_client: &mut Vec<u8>,
+    ) -> Result<Unleased, Violation> {
+        let tag = frame.header.tag;
+        match tag {
+            f::TERMINATE => return Ok(Unleased::Goodbye),
+            f::SYNC => {
+                self.phase = Phase::Ready;
+                message::put_ready_for_query(to_client, TransactionStatus::Idle);
+                return Ok(Unleased::Swallow);
+            }
+            // Left-overs of a COPY that has failed, and a Flush of nothing.
+            f::COPY_DATA | f::COPY_DONE | f::COPY_FAIL | f::FLUSH => return Ok(Unleased::Swallow),
+            f::QUERY
+            | f::PARSE
+            | f::BIND
+            | f::DESCRIBE
+            | f::EXECUTE
+            | f::CLOSE
+            | f::FUNCTION_CALL => {}
+            _ => return Err(unknown_tag(tag)),
+        }
+        if self.phase == Phase::SkipToSync {
+            return Ok(Unleased::Swallow);
+        }
+        if tag == f::CLOSE
+            && let Named::Statement(name) = Named::parse(frame.body)?
+            && !name.is_empty()
+        {
+            if let Some(statements) = &mut self.statements {
+                statements.remove(name);
+            }
+            to_client.extend_from_slice(message::CLOSE_COMPLETE);
+            return Ok(Unleased::Swallow);
+        }
+        Ok(Unleased::NeedServer)
+    }
+
+    /// Fails the statement that `tag` began, because no server could be had for it. In the
+    /// extended protocol everything up to the next Sync is then skipped.
+    pub fn refuse(&mut self, tag: u8, error: &ErrorMessage, to_client: &mut Vec<u8>) {
+        error.put(to_client);
+        self.skip_statement(tag, to_client);
+    }
+
+    pub(crate) fn skip_statement(&mut self, tag: u8, to_client: &mut Vec<u8>) {
+        if tag == f::QUERY || tag == f::FUNCTION_CALL {
+            message::put_ready_for_query(to_client, TransactionStatus::Idle);
+        } else {
+            self.phase = Phase::SkipToSync;
+        }
+    }
+
+    /// The client has gone while a server was leased. What is appended to `to_server` ends
+    /// what it began there; `mid_frame` says that a message of its was cut off, which
+    /// nothing can end.
+    pub fn abandon(
+        &mut self,
+        server: &mut ServerState,
+        mid_frame: bool,
+        to_server: &mut Vec<u8>,
+    ) -> Abandoned {
+        if mid_frame || server.is_preparing() {
+            return Abandoned::Now(Disposition::Discard);
+        }
+        self.mode = Mode::Transaction;
+        if server.copy == CopyState::In {
+            server.copy = CopyState::None;
+            message::put(to_server, f::COPY_FAIL, |out| {
+                message::put_c_str(out, "client has disconnected");
+            });
+        }
+        if server.skip == Skip::ToSync
+            || !(server.expected.is_empty() || server.expected.back_ends_with_ready())
+        {
+            to_server.extend_from_slice(message::SYNC);
+            server.expected.push(Expect::Sync);
+            server.batches_sent += 1;
+            server.skip = Skip::No;
+        }
+        server.batch.clear();
+        if server.expected.is_empty() {
+            let disposition = server.disposition();
+            server.end_lease();
+            Abandoned::Now(disposition)
+        } else {
+            Abandoned::Drain
+        }
+    }
+
+    /// Appends what brings `server` to this client's settings, if they differ.
+    pub(crate) fn prepare(&self, server: &mut ServerState, to_server: &mut Vec<u8>) -> bool {
+        if Arc::ptr_eq(&self.parameters, &server.parameters) {
+            return false;
+        }
+        let sql = self.parameters.sql_from(&server.parameters);
+        if sql.is_empty() {
+            server.parameters = Arc::clone(&self.parameters);
+            return false;
+        }
+        message::put_query(to_server, &sql);
+        server.expected.push(Expect::Own);
+        server.own = OwnQuery::Prepare;
+        server.counters.preparations += 1;
+        true
+    }
+
+    /// The lease has ended: keeps of it what is the client's.
+    pub(crate) fn after_lease(&mut self, server: &mut ServerState) {
+        if server.unnamed == Unnamed::Ours
+            && self.unnamed.as_deref() != Some(&server.unnamed_definition)
+        {
+            self.unnamed = Some(server.unnamed_definition.as_slice().into());
+        }
+        server.end_lease();
+    }
+}
+
+pub(crate) fn unknown_tag(tag: u8) -> Violation {
+    Violation::client(SqlState::PROTOCOL_VIOLATION, format!("invalid frontend message type {tag}"))
+}

@@ -1,1 +1,34 @@
-//! The prometheus registry, label types, io sensors and tracing set-up.
+//! What pgmesh counts and what it logs.
+//!
+//! [`Metrics`] is built once, on a [`Registry`] that is passed in, and handed down; there are no
+//! statics. What is touched per transaction is a [`PoolMetrics`]: its counters are resolved when
+//! the pool is made, so that a transaction costs a few relaxed atomic additions and no lookup.
+//! Gauges of pools are asked for at scrape time ([`Metrics::observe_pools`]).
+//!
+//! Names are `pgmesh_*` with the units that Prometheus wants (seconds, bytes). Label values come
+//! from fixed sets of words, or are (database, user, role) of a pool, of which at most
+//! [`POOLS_MAX`] are told apart.
+
+mod clients;
+mod error;
+mod exposition;
+mod family;
+mod histogram;
+mod labels;
+pub mod log;
+mod metrics;
+mod pool;
+mod process;
+mod state;
+
+pub use clients::{ClientGuard, ClientMetrics};
+pub use error::Error;
+pub use exposition::Exposition;
+pub use histogram::Histogram;
+pub use labels::{
+    Cancel, ConnectFailure, Counter, Counts, Discard, PoolLabels, Refusal, Retry, Role, Words,
+};
+pub use metrics::{Build, Metrics};
+pub use pool::{POOLS_MAX, PoolMetrics};
+pub use prometheus::Registry;
+pub use state::PoolState;

@@ -1,0 +1,89 @@
+//! What is counted per client before and after it has a pool.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::labels::{Cancel, Counter, Counts, Refusal};
+
+/// Counters and gauges of clients, over all pools.
+#[derive(Debug, Default)]
+pub struct ClientMetrics {
+    connected: AtomicU64,
+    logging_in: AtomicU64,
+    /// Connections accepted.
+    pub(crate) accepted: Counter,
+    /// Logins completed.
+    pub(crate) logins: Counter,
+    /// Clients turned away before their first query.
+    pub refusals: Counts<Refusal>,
+    /// Cancel requests by outcome.
+    pub cancels: Counts<Cancel>,
+}
+
+impl ClientMetrics {
+    /// Counts an accepted connection for as long as the guard lives.
+    pub fn accepted(self: &Arc<Self>) -> ClientGuard {
+        self.accepted.inc();
+        self.connected.fetch_add(1, Ordering::Relaxed);
+        self.logging_in.fetch_add(1, Ordering::Relaxed);
+        ClientGuard { metrics: Arc::clone(self), logged_in: false }
+    }
+
+    /// Connections at this moment, logins under way included.
+    pub fn connected(&self) -> u64 {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Logins under way.
+    pub fn logging_in(&self) -> u64 {
+        self.logging_in.load(Ordering::Relaxed)
+    }
+}
+
+/// One client connection, counted until it is dropped.
+#[derive(Debug)]
+pub struct ClientGuard {
+    metrics: Arc<ClientMetrics>,
+    logged_in: bool,
+}
+
+impl ClientGuard {
+    /// The client has been told that it is logged in.
+    pub fn logged_in(&mut self) {
+        if !self.logged_in {
+            self.logged_in = true;
+            self.metrics.logins.inc();
+            self.metrics.logging_in.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for ClientGuard {
+    fn drop(&mut self) {
+        if !self.logged_in {
+            self.metrics.logging_in.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.metrics.connected.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guards_close_their_gauges_in_either_phase() {
+        let metrics = Arc::new(ClientMetrics::default());
+        let mut first = metrics.accepted();
+        let second = metrics.accepted();
+        assert_eq!((metrics.connected(), metrics.logging_in()), (2, 2));
+        first.logged_in();
+        first.logged_in();
+        assert_eq!((metrics.connected(), metrics.logging_in()), (2, 1));
+        drop(second);
+        assert_eq!((metrics.connected(), metrics.logging_in()), (1, 0));
+        drop(first);
+        assert_eq!((metrics.connected(), metrics.logging_in()), (0, 0));
+        assert_eq!((metrics.accepted.value(), metrics.logins.value()), (2, 1));
+    }
+}

@@ -1,0 +1,238 @@
+//! Label values: fixed sets of words, counters per word, and the labels of a pool.
+
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows. Relaxed: it orders nothing, it is only summed.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Adds `amount`.
+    pub fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    /// The sum so far.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A fixed set of label values.
+pub trait Words: Copy + 'static {
+    /// Every member, in the order of [`Words::index`].
+    const ALL: &'static [Self];
+
+    /// The label value.
+    fn as_str(self) -> &'static str;
+
+    /// The position in [`Words::ALL`].
+    fn index(self) -> usize;
+}
+
+/// A [`Counter`] per word; all of them are exposed from the start, at zero.
+#[derive(Debug)]
+pub struct Counts<W> {
+    counters: Box<[Counter]>,
+    words: PhantomData<fn(W)>,
+}
+
+impl<W: Words> Counts<W> {
+    /// Counts one `word`.
+    pub fn inc(&self, word: W) {
+        if let Some(counter) = self.counters.get(word.index()) {
+            counter.inc();
+        }
+    }
+
+    /// The count of one word.
+    pub fn value(&self, word: W) -> u64 {
+        self.counters.get(word.index()).map_or(0, Counter::value)
+    }
+
+    pub(crate) fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        W::ALL.iter().map(|word| (word.as_str(), self.value(*word)))
+    }
+}
+
+impl<W: Words> Default for Counts<W> {
+    fn default() -> Self {
+        Self { counters: W::ALL.iter().map(|_| Counter::default()).collect(), words: PhantomData }
+    }
+}
+
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl Words for $name {
+            const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+words! {
+    /// The part of the cluster that a pool's servers are on.
+    Role {
+        /// Any healthy node.
+        Any = "any",
+        /// The proven primary.
+        Primary = "primary",
+        /// A replica.
+        Replica = "replica",
+    }
+}
+
+words! {
+    /// Why a client was turned away before its first query.
+    Refusal {
+        /// Wrong password, unknown user, or no such login.
+        Authentication = "authentication",
+        /// The database does not exist or may not be used (3D000).
+        Database = "database",
+        /// pgmesh is shutting down (57P03).
+        Draining = "draining",
+        /// Bytes that are no Postgres startup (08P01).
+        Protocol = "protocol",
+        /// No server could be had to complete the login.
+        Server = "server",
+        /// `client_login_timeout`.
+        Timeout = "timeout",
+        /// TLS was required and not used, or its handshake failed.
+        Tls = "tls",
+        /// `max_client_connections` or a user's `max_connections` (53300).
+        TooManyClients = "too_many_clients",
+        /// Something asked for that is not offered, such as `replication=` (0A000).
+        Unsupported = "unsupported",
+    }
+}
+
+words! {
+    /// What became of a cancel request.
+    Cancel {
+        /// Sent to the server that runs the client's statement.
+        Delivered = "delivered",
+        /// The server could not be reached in time.
+        Failed = "failed",
+        /// The client was idle: there was nothing to cancel.
+        Idle = "idle",
+        /// No client has that key.
+        UnknownKey = "unknown_key",
+        /// The client was waiting for a server and stopped waiting.
+        Waiting = "waiting",
+    }
+}
+
+words! {
+    /// Why a server connection could not be made.
+    ConnectFailure {
+        /// The server did not accept our credentials, or we not its proof.
+        Authentication = "authentication",
+        /// TCP refused, unreachable or reset; a name that does not resolve.
+        Connect = "connect",
+        /// The server said something that is no Postgres.
+        Protocol = "protocol",
+        /// The server is starting up, shutting down or out of slots.
+        Refused = "refused",
+        /// `connect_timeout` or `login_timeout`.
+        Timeout = "timeout",
+        /// TLS is required and not offered, or its handshake failed.
+        Tls = "tls",
+    }
+}
+
+words! {
+    /// Why a server connection was closed.
+    Discard {
+        /// Its client left while it was owed replies.
+        ClientGone = "client_gone",
+        /// Its epoch has ended.
+        Epoch = "epoch",
+        /// `server_idle_timeout`.
+        Idle = "idle",
+        /// `server_lifetime`.
+        Lifetime = "lifetime",
+        /// It said something that is no Postgres, or answered what was not asked.
+        Protocol = "protocol",
+        /// Its session state could not be reset.
+        Reset = "reset",
+        /// The server closed it, or sent a FATAL.
+        ServerClosed = "server_closed",
+        /// pgmesh is shutting down, or the pool is gone.
+        Shutdown = "shutdown",
+        /// It was given back in a transaction, in COPY, or with replies outstanding.
+        Unclean = "unclean",
+    }
+}
+
+words! {
+    /// Why a statement was prepared and sent again, unseen by its client.
+    Retry {
+        /// "cached plan must not change result type".
+        PlanChanged = "plan_changed",
+        /// "prepared statement does not exist".
+        StatementMissing = "statement_missing",
+    }
+}
+
+/// The labels of one pool.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolLabels {
+    /// Database name.
+    pub database: String,
+    /// User name.
+    pub user: String,
+    /// Where the servers are.
+    pub role: Role,
+}
+
+impl PoolLabels {
+    /// What pools beyond [`POOLS_MAX`](crate::POOLS_MAX) are counted under. No pool has this
+    /// database and user: `_other` could be a name, both together with an empty user cannot.
+    pub(crate) fn other(role: Role) -> Self {
+        Self { database: "_other".to_owned(), user: String::new(), role }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<W: Words + std::fmt::Debug>() {
+        let words: Vec<&str> = W::ALL.iter().map(|word| word.as_str()).collect();
+        assert!(words.is_sorted(), "{words:?}");
+        for (index, word) in W::ALL.iter().enumerate() {
+            assert_eq!(word.index(), index);
+            let counts = Counts::<W>::default();
+            counts.inc(*word);
+            assert_eq!(counts.value(*word), 1);
+            assert_eq!(counts.each().map(|(_, count)| count).sum::<u64>(), 1);
+        }
+    }
+
+    #[test]
+    fn every_word_has_its_own_counter() {
+        check::<Role>();
+        check::<Refusal>();
+        check::<Cancel>();
+        check::<ConnectFailure>();
+        check::<Discard>();
+        check::<Retry>();
+    }
+}

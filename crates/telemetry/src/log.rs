@@ -1,0 +1,193 @@
+//! Logging: `tracing` events to stderr, as text or as one JSON object per line.
+//!
+//! Conventions, for every crate that logs:
+//! - An event about a client connection is inside, or carries the field of, [`CLIENT`]; one
+//!   about a server connection carries [`SERVER`]. Both are numbers that this process never
+//!   gives twice, so `client=42` finds the whole life of a connection.
+//! - Names are fields (`database`, `user`, `node`), not parts of the message. Peers' text goes
+//!   into fields only, as strings (`user = name`) or with `?`: both formatters escape those, so
+//!   nobody can forge a line. `%` does not escape and is for our own texts.
+//! - Passwords, keys, statements and parameters are in no event at any level.
+
+use std::io;
+
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Layer, Registry};
+
+use crate::Error;
+
+/// The field with the number of a client connection.
+pub const CLIENT: &str = "client";
+
+/// The field with the number of a server connection.
+pub const SERVER: &str = "server";
+
+/// The environment variable that overrules the configured level: a level, or
+/// `target=level,…` with crates as targets, such as `info,pool=debug`.
+pub const FILTER_VARIABLE: &str = "PGMESH_LOG";
+
+/// How lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One object per line: `timestamp`, `level`, `target`, `message`, the fields, `span`.
+    Json,
+}
+
+/// The least level that is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// What somebody must look at.
+    Error,
+    /// What pgmesh could handle and should not have had to.
+    Warn,
+    /// What it decided: epochs, reloads, drains.
+    #[default]
+    Info,
+    /// Each connection's beginning and end.
+    Debug,
+    /// Each message, by its tag.
+    Trace,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Config {
+    /// How lines look.
+    pub format: Format,
+    /// The least level that is written.
+    pub level: Level,
+}
+
+impl From<Level> for LevelFilter {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::ERROR,
+            Level::Warn => Self::WARN,
+            Level::Info => Self::INFO,
+            Level::Debug => Self::DEBUG,
+            Level::Trace => Self::TRACE,
+        }
+    }
+}
+
+/// Sends this process' events to stderr, once. `filter` is the value of [`FILTER_VARIABLE`].
+///
+/// # Errors
+/// [`Error::Filter`] and nothing is set up; [`Error::LogTwice`].
+pub fn init(config: Config, filter: Option<&str>) -> Result<(), Error> {
+    let subscriber = subscriber(config, filter, io::stderr)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::LogTwice)
+}
+
+/// What [`init`] sets up, writing elsewhere.
+///
+/// # Errors
+/// [`Error::Filter`].
+pub fn subscriber<W>(
+    config: Config,
+    filter: Option<&str>,
+    writer: W,
+) -> Result<impl Subscriber + Send + Sync, Error>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = match filter.map(str::trim).filter(|text| !text.is_empty()) {
+        None => Targets::new().with_default(LevelFilter::from(config.level)),
+        Some(text) => {
+            text.parse().map_err(|source| Error::Filter { variable: FILTER_VARIABLE, source })?
+        }
+    };
+    let base = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
+        Format::Text => base.boxed(),
+        Format::Json => base.json().flatten_event(true).with_span_list(false).boxed(),
+    };
+    Ok(Registry::default().with(lines.with_filter(filter)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: Format, level: Level, filter: Option<&str>, log: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let sink = lines.clone();
+        let subscriber =
+            subscriber(Config { format, level }, filter, move || sink.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, log);
+        let bytes = lines.0.lock().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn json_lines_carry_the_connection_and_escape_what_peers_say() {
+        let text = logged(Format::Json, Level::Info, None, || {
+            let span = tracing::info_span!("session", client = 42_u64);
+            span.in_scope(|| tracing::info!(user = "a\nb\"c", "logged in"));
+        });
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["message"], "logged in");
+        assert_eq!(line["user"], "a\nb\"c");
+        assert_eq!(line["span"][CLIENT], 42);
+        assert_eq!(line["level"], "INFO");
+    }
+
+    #[test]
+    fn text_lines_are_one_line_whatever_peers_say() {
+        let text = logged(Format::Text, Level::Info, None, || {
+            tracing::info!(client = 42_u64, user = "a\nb", "logged in");
+        });
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains("client=42") && text.contains("logged in"), "{text}");
+        assert!(!text.contains('\u{1b}'), "no colours: {text}");
+    }
+
+    #[test]
+    fn the_level_is_a_threshold_and_the_variable_overrules_it() {
+        let log = || {
+            tracing::warn!("careful");
+            tracing::debug!("detail");
+            tracing::debug!(target: "pool", "of the pool");
+        };
+        let plain = logged(Format::Text, Level::Warn, None, log);
+        assert!(plain.contains("careful") && !plain.contains("detail"), "{plain}");
+        let blank = logged(Format::Text, Level::Warn, Some(" "), log);
+        assert_eq!(blank.lines().count(), 1, "{blank}");
+        let chosen = logged(Format::Text, Level::Trace, Some("error,pool=debug"), log);
+        assert!(chosen.contains("of the pool") && !chosen.contains("careful"), "{chosen}");
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_an_error() {
+        let result = subscriber(Config::default(), Some("pool=loud"), io::sink);
+        let Err(error) = result else { panic!("accepted") };
+        assert!(error.to_string().contains(FILTER_VARIABLE), "{error}");
+    }
+}

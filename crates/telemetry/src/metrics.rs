@@ -1,0 +1,166 @@
+//! The composition of all metrics on one registry.
+
+use std::sync::Arc;
+
+use prometheus::Registry;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+
+use crate::clients::ClientMetrics;
+use crate::family::{Row, Spec, collect, descs};
+use crate::labels::{Counter, Counts, PoolLabels, Words};
+use crate::pool::{PoolCollector, PoolTable};
+use crate::process::ProcessCollector;
+use crate::state::{State, StateCollector};
+use crate::{Error, PoolMetrics, PoolState};
+
+/// What `pgmesh_build_info` says.
+#[derive(Debug, Clone, Copy)]
+pub struct Build {
+    /// The version of pgmesh.
+    pub version: &'static str,
+    /// The commit it was built from; empty when unknown.
+    pub commit: &'static str,
+}
+
+/// All of pgmesh's metrics. Built once by the assembly, which hands out its parts.
+#[derive(Debug)]
+pub struct Metrics {
+    clients: Arc<ClientMetrics>,
+    pools: Arc<PoolTable>,
+    state: Arc<State>,
+    totals: Arc<Totals>,
+}
+
+impl Metrics {
+    /// Registers everything with `registry`.
+    ///
+    /// # Errors
+    /// [`Error::Register`] when `registry` has pgmesh's metrics already.
+    pub fn new(registry: &Registry, build: Build) -> Result<Self, Error> {
+        let clients = Arc::new(ClientMetrics::default());
+        let pools = Arc::new(PoolTable::default());
+        let state = Arc::new(State::new(Arc::clone(&clients)));
+        let totals = Arc::new(Totals {
+            build,
+            clients: Arc::clone(&clients),
+            discovery_failures: Counter::default(),
+        });
+        let collectors: [Box<dyn Collector>; 4] = [
+            Box::new(PoolCollector::new(Arc::clone(&pools))?),
+            Box::new(StateCollector::new(Arc::clone(&state))?),
+            Box::new(TotalsCollector { descs: descs(ROWS)?, totals: Arc::clone(&totals) }),
+            Box::new(ProcessCollector::new()?),
+        ];
+        for collector in collectors {
+            registry.register(collector).map_err(Error::Register)?;
+        }
+        Ok(Self { clients, pools, state, totals })
+    }
+
+    /// Counters and gauges of clients.
+    pub fn clients(&self) -> &Arc<ClientMetrics> {
+        &self.clients
+    }
+
+    /// The counters of one pool; ask once and keep them. Ask when the pool has its first
+    /// server, not when a client names a database: names are the clients' to make up.
+    pub fn pool(&self, labels: PoolLabels) -> Arc<PoolMetrics> {
+        self.pools.pool(labels)
+    }
+
+    /// Has `source` asked for the state of every pool at each scrape, on the thread of the
+    /// scrape: it must only read, never wait for a peer.
+    ///
+    /// # Errors
+    /// [`Error::Register`] at the second call.
+    pub fn observe_pools(
+        &self,
+        source: impl Fn() -> Vec<PoolState> + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        match self.state.set_pools(Box::new(source)) {
+            true => Ok(()),
+            false => Err(Error::Register(prometheus::Error::AlreadyReg)),
+        }
+    }
+
+    /// The epoch that pools are on and its proven primary, if there is one.
+    pub fn set_leader(&self, epoch: u64, node: Option<&str>) {
+        self.state.set_leader(epoch, node);
+    }
+
+    /// Counts a failed round of discovery: the cluster's state could not be read.
+    pub fn discovery_failed(&self) {
+        self.totals.discovery_failures.inc();
+    }
+}
+
+#[derive(Debug)]
+struct Totals {
+    build: Build,
+    clients: Arc<ClientMetrics>,
+    discovery_failures: Counter,
+}
+
+fn one(spec: &Spec, counter: &Counter) -> Vec<prometheus::proto::Metric> {
+    vec![spec.sample(&[], counter.value())]
+}
+
+fn words<W: Words>(spec: &Spec, counts: &Counts<W>) -> Vec<prometheus::proto::Metric> {
+    counts.each().map(|(word, count)| spec.sample(&[word], count)).collect()
+}
+
+const ROWS: &[Row<Totals>] = &[
+    Row {
+        spec: Spec::gauge(
+            "pgmesh_build_info",
+            "What is running; always 1.",
+            &["version", "commit"],
+        ),
+        read: |spec, totals| vec![spec.sample(&[totals.build.version, totals.build.commit], 1)],
+    },
+    Row {
+        spec: Spec::counter("pgmesh_accepts_total", "Client connections accepted.", &[]),
+        read: |spec, totals| one(spec, &totals.clients.accepted),
+    },
+    Row {
+        spec: Spec::counter("pgmesh_logins_total", "Clients logged in.", &[]),
+        read: |spec, totals| one(spec, &totals.clients.logins),
+    },
+    Row {
+        spec: Spec::counter(
+            "pgmesh_refusals_total",
+            "Clients turned away before their first query.",
+            &["reason"],
+        ),
+        read: |spec, totals| words(spec, &totals.clients.refusals),
+    },
+    Row {
+        spec: Spec::counter("pgmesh_cancels_total", "Cancel requests by outcome.", &["outcome"]),
+        read: |spec, totals| words(spec, &totals.clients.cancels),
+    },
+    Row {
+        spec: Spec::counter(
+            "pgmesh_discovery_failures_total",
+            "Times that the cluster's state could not be read.",
+            &[],
+        ),
+        read: |spec, totals| one(spec, &totals.discovery_failures),
+    },
+];
+
+#[derive(Debug)]
+struct TotalsCollector {
+    totals: Arc<Totals>,
+    descs: Vec<Desc>,
+}
+
+impl Collector for TotalsCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        collect(ROWS, std::iter::once(&*self.totals))
+    }
+}

@@ -1,0 +1,257 @@
+//! Gauges of clients, pools and the cluster, read at scrape time.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Metric, MetricFamily};
+
+use crate::clients::ClientMetrics;
+use crate::family::{Row, Spec, collect, descs};
+use crate::labels::{PoolLabels, Words};
+use crate::{Error, POOLS_MAX};
+
+/// What a pool is doing at the moment of a scrape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolState {
+    /// Which pool.
+    pub labels: PoolLabels,
+    /// Servers that clients have.
+    pub active: u64,
+    /// Servers ready for the next client.
+    pub idle: u64,
+    /// Servers being connected and logged in.
+    pub login: u64,
+    /// Servers being reset, drained or cancelled, which no client can have yet.
+    pub reset: u64,
+    /// Clients waiting for a server.
+    pub waiting: u64,
+    /// How long the first of them has been waiting; zero without any.
+    pub oldest_wait: Duration,
+    /// The pool's size, its reserve not included.
+    pub size: u64,
+}
+
+type Source = Box<dyn Fn() -> Vec<PoolState> + Send + Sync>;
+
+/// The tenure that pools are on.
+#[derive(Debug, Clone, Default)]
+struct Tenure {
+    epoch: u64,
+    leader: Option<String>,
+}
+
+/// Everything whose value is a state and not a sum.
+pub(crate) struct State {
+    clients: Arc<ClientMetrics>,
+    pools: OnceLock<Source>,
+    tenure: Mutex<Tenure>,
+}
+
+impl State {
+    pub(crate) fn new(clients: Arc<ClientMetrics>) -> Self {
+        Self { clients, pools: OnceLock::new(), tenure: Mutex::default() }
+    }
+
+    /// `false` if there is a source already.
+    pub(crate) fn set_pools(&self, source: Source) -> bool {
+        self.pools.set(source).is_ok()
+    }
+
+    pub(crate) fn set_leader(&self, epoch: u64, leader: Option<&str>) {
+        *self.tenure.lock() = Tenure { epoch, leader: leader.map(str::to_owned) };
+    }
+
+    fn view(&self) -> View {
+        let pools = bounded(self.pools.get().map_or_else(Vec::new, |source| source()));
+        let sum = |read: fn(&PoolState) -> u64| pools.iter().map(read).sum::<u64>();
+        let (active, waiting) = (sum(|pool| pool.active), sum(|pool| pool.waiting));
+        // Read one after the other while clients move: never below zero all the same.
+        let login = self.clients.logging_in();
+        let idle = self.clients.connected().saturating_sub(login + active + waiting);
+        let Tenure { epoch, leader } = self.tenure.lock().clone();
+        View { clients: [active, idle, login, waiting], pools, epoch, leader }
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("tenure", &self.tenure).finish_non_exhaustive()
+    }
+}
+
+/// One moment of a [`State`].
+struct View {
+    /// In the order of [`CLIENT_STATES`].
+    clients: [u64; 4],
+    pools: Vec<PoolState>,
+    epoch: u64,
+    leader: Option<String>,
+}
+
+const CLIENT_STATES: [&str; 4] = ["active", "idle", "login", "waiting"];
+
+/// At most [`POOLS_MAX`] pools by name; the rest added up, per role.
+fn bounded(mut pools: Vec<PoolState>) -> Vec<PoolState> {
+    let mut others: BTreeMap<PoolLabels, PoolState> = BTreeMap::new();
+    for pool in pools.drain(pools.len().min(POOLS_MAX)..) {
+        let labels = PoolLabels::other(pool.labels.role);
+        let sum = match others.remove(&labels) {
+            None => PoolState { labels: labels.clone(), ..pool },
+            Some(sum) => PoolState {
+                labels: labels.clone(),
+                active: sum.active + pool.active,
+                idle: sum.idle + pool.idle,
+                login: sum.login + pool.login,
+                reset: sum.reset + pool.reset,
+                waiting: sum.waiting + pool.waiting,
+                oldest_wait: sum.oldest_wait.max(pool.oldest_wait),
+                size: sum.size + pool.size,
+            },
+        };
+        others.insert(labels, sum);
+    }
+    pools.extend(others.into_values());
+    pools
+}
+
+const POOL: &[&str] = &["database", "user", "role"];
+
+const ROWS: &[Row<View>] = &[
+    Row {
+        spec: Spec::gauge(
+            "pgmesh_clients",
+            "Client connections: having a server, idle, logging in, waiting for a server.",
+            &["state"],
+        ),
+        read: |spec, view| {
+            let states = CLIENT_STATES.into_iter().zip(view.clients);
+            states.map(|(state, count)| spec.sample(&[state], count)).collect()
+        },
+    },
+    Row {
+        spec: Spec::gauge(
+            "pgmesh_servers",
+            "Server connections: lent to a client, idle, logging in, being reset.",
+            &["database", "user", "role", "state"],
+        ),
+        read: |spec, view| view.pools.iter().flat_map(|pool| servers(spec, pool)).collect(),
+    },
+    Row {
+        spec: Spec::gauge("pgmesh_waiting_clients", "Clients waiting for a server.", POOL),
+        read: |spec, view| each(spec, view, |spec, base, pool| spec.sample(base, pool.waiting)),
+    },
+    Row {
+        spec: Spec::gauge(
+            "pgmesh_oldest_wait_seconds",
+            "How long the first of the waiting clients has been waiting.",
+            POOL,
+        ),
+        read: |spec, view| {
+            each(spec, view, |spec, base, pool| {
+                spec.sample_f64(base, pool.oldest_wait.as_secs_f64())
+            })
+        },
+    },
+    Row {
+        spec: Spec::gauge("pgmesh_pool_size", "Servers a pool may have, without reserve.", POOL),
+        read: |spec, view| each(spec, view, |spec, base, pool| spec.sample(base, pool.size)),
+    },
+    Row {
+        spec: Spec::gauge(
+            "pgmesh_epoch",
+            "The tenure of the proven primary; 0 before the first.",
+            &[],
+        ),
+        read: |spec, view| vec![spec.sample(&[], view.epoch)],
+    },
+    Row {
+        spec: Spec::gauge(
+            "pgmesh_leader",
+            "1 for the proven primary; absent without one.",
+            &["node"],
+        ),
+        read: |spec, view| view.leader.iter().map(|node| spec.sample(&[node], 1)).collect(),
+    },
+];
+
+fn servers(spec: &Spec, pool: &PoolState) -> [Metric; 4] {
+    let states = [
+        ("active", pool.active),
+        ("idle", pool.idle),
+        ("login", pool.login),
+        ("reset", pool.reset),
+    ];
+    let labels = &pool.labels;
+    states.map(|(state, count)| {
+        spec.sample(&[&labels.database, &labels.user, labels.role.as_str(), state], count)
+    })
+}
+
+fn each(spec: &Spec, view: &View, read: fn(&Spec, &[&str], &PoolState) -> Metric) -> Vec<Metric> {
+    let sample = |pool: &PoolState| {
+        let labels = &pool.labels;
+        read(spec, &[&labels.database, &labels.user, labels.role.as_str()], pool)
+    };
+    view.pools.iter().map(sample).collect()
+}
+
+/// Exposes a [`State`].
+#[derive(Debug)]
+pub(crate) struct StateCollector {
+    state: Arc<State>,
+    descs: Vec<Desc>,
+}
+
+impl StateCollector {
+    pub(crate) fn new(state: Arc<State>) -> Result<Self, Error> {
+        Ok(Self { state, descs: descs(ROWS)? })
+    }
+}
+
+impl Collector for StateCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        collect(ROWS, std::iter::once(&self.state.view()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::labels::Role;
+
+    #[test]
+    fn pools_beyond_the_bound_are_added_up_per_role() {
+        let pool = |index: usize| PoolState {
+            labels: PoolLabels {
+                database: index.to_string(),
+                user: "u".to_owned(),
+                role: if index.is_multiple_of(2) { Role::Primary } else { Role::Replica },
+            },
+            active: 1,
+            idle: 2,
+            login: 3,
+            reset: 4,
+            waiting: 5,
+            oldest_wait: Duration::from_secs(index as u64),
+            size: 6,
+        };
+        let all: Vec<_> = (0..POOLS_MAX + 4).map(pool).collect();
+        let pools = bounded(all.clone());
+        assert_eq!(pools.len(), POOLS_MAX + 2);
+        assert_eq!(pools[..POOLS_MAX], all[..POOLS_MAX]);
+        let last = &pools[POOLS_MAX];
+        assert_eq!(last.labels, PoolLabels::other(Role::Primary));
+        assert_eq!((last.active, last.idle, last.login, last.reset), (2, 4, 6, 8));
+        assert_eq!((last.waiting, last.size), (10, 12));
+        assert_eq!(last.oldest_wait, Duration::from_secs(POOLS_MAX as u64 + 2));
+        assert_eq!(bounded(all[..3].to_vec()), all[..3]);
+    }
+}

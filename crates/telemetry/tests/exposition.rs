@@ -1,0 +1,256 @@
+//! What a scrape reads: valid text, every family from the start, no unbounded labels.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use telemetry::{
+    Build, Cancel, ConnectFailure, Discard, Exposition, Metrics, POOLS_MAX, PoolLabels, PoolState,
+    Refusal, Registry, Retry, Role,
+};
+
+const BUILD: Build = Build { version: "1.2.3", commit: "abc" };
+
+fn set_up() -> (Metrics, Exposition) {
+    let registry = Registry::new();
+    let metrics = Metrics::new(&registry, BUILD).expect("a fresh registry");
+    (metrics, Exposition::new(registry))
+}
+
+fn labels(database: &str, user: &str) -> PoolLabels {
+    PoolLabels { database: database.to_owned(), user: user.to_owned(), role: Role::Primary }
+}
+
+fn state(labels: PoolLabels) -> PoolState {
+    PoolState {
+        labels,
+        active: 3,
+        idle: 2,
+        login: 1,
+        reset: 0,
+        waiting: 4,
+        oldest_wait: Duration::from_millis(1500),
+        size: 25,
+    }
+}
+
+/// One line of the text format, taken apart.
+#[derive(Debug)]
+struct Sample {
+    name: String,
+    labels: BTreeMap<String, String>,
+    value: f64,
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// `a="x",b="y"}` and what follows it. Values may have `\\`, `\"` and `\n` escaped.
+fn parse_labels(mut rest: &str) -> Result<(BTreeMap<String, String>, &str), String> {
+    let mut labels = BTreeMap::new();
+    loop {
+        let (name, after) = rest.split_once("=\"").ok_or("no label")?;
+        let mut value = String::new();
+        let mut chars = after.char_indices();
+        let end = loop {
+            match chars.next().ok_or("open label")? {
+                (at, '"') => break at,
+                (_, '\\') => value.push(match chars.next().ok_or("open escape")?.1 {
+                    'n' => '\n',
+                    c @ ('\\' | '"') => c,
+                    c => return Err(format!("escape {c}")),
+                }),
+                (_, '\n') => return Err("newline in a label".to_owned()),
+                (_, c) => value.push(c),
+            }
+        };
+        if !is_name(name) || labels.insert(name.to_owned(), value).is_some() {
+            return Err(format!("label {name}"));
+        }
+        match after[end + 1..].split_at_checked(1) {
+            Some((",", more)) => rest = more,
+            Some(("}", more)) => return Ok((labels, more)),
+            _ => return Err("after a label".to_owned()),
+        }
+    }
+}
+
+/// Parses the text format 0.0.4 as strictly as Prometheus does.
+fn parse(text: &str) -> Result<Vec<Sample>, String> {
+    let mut samples = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut family: Option<(String, String)> = None;
+    for line in text.split_terminator('\n') {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            help.split_once(' ').filter(|(_, text)| !text.is_empty()).ok_or(line)?;
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').ok_or(line)?;
+            if !seen.insert(name.to_owned()) {
+                return Err(format!("{name} twice"));
+            }
+            family = Some((name.to_owned(), kind.to_owned()));
+        } else {
+            let (name, kind) = family.as_ref().ok_or(line)?;
+            let end = line.find(['{', ' ']).ok_or(line)?;
+            let (full, rest) = line.split_at(end);
+            let (labels, rest) = match rest.strip_prefix('{') {
+                Some(rest) => parse_labels(rest)?,
+                None => (BTreeMap::new(), rest),
+            };
+            let value: f64 = rest.trim_start().parse().map_err(|_| line)?;
+            let suffix = full.strip_prefix(name.as_str()).ok_or(line)?;
+            let fits = match kind.as_str() {
+                "histogram" => matches!(suffix, "_bucket" | "_sum" | "_count"),
+                "counter" => suffix.is_empty() && name.ends_with("_total") && value >= 0.0,
+                _ => suffix.is_empty() && kind == "gauge" && !name.ends_with("_total"),
+            };
+            if !fits || !is_name(full) {
+                return Err(format!("{kind}: {line}"));
+            }
+            samples.push(Sample { name: full.to_owned(), labels, value });
+        }
+    }
+    Ok(samples)
+}
+
+fn value(samples: &[Sample], name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    let fits = |sample: &&Sample| {
+        sample.name == name
+            && labels.iter().all(|(k, v)| sample.labels.get(*k).map(String::as_str) == Some(*v))
+    };
+    let mut found = samples.iter().filter(fits);
+    let value = found.next()?.value;
+    assert!(found.next().is_none(), "{name} {labels:?} is ambiguous");
+    Some(value)
+}
+
+#[test]
+fn every_value_arrives_under_its_name() {
+    let (metrics, exposition) = set_up();
+    let pool = metrics.pool(labels("shop", "app"));
+    pool.wait.observe(Duration::ZERO);
+    pool.query.observe(Duration::from_millis(2));
+    pool.transaction.observe(Duration::from_secs(90));
+    pool.client_received.add(10);
+    pool.client_sent.add(20);
+    pool.server_received.add(30);
+    pool.server_sent.add(40);
+    pool.prepared_hits.add(5);
+    pool.prepared_misses.inc();
+    pool.retries.inc(Retry::PlanChanged);
+    pool.connects.inc();
+    pool.connect_failures.inc(ConnectFailure::Timeout);
+    pool.resets.inc();
+    pool.discards.inc(Discard::Epoch);
+    let mut client = metrics.clients().accepted();
+    client.logged_in();
+    let _guards: Vec<_> = (0..9).map(|_| metrics.clients().accepted()).collect();
+    metrics.clients().refusals.inc(Refusal::TooManyClients);
+    metrics.clients().cancels.inc(Cancel::Delivered);
+    metrics.discovery_failed();
+    metrics.set_leader(7, Some("n1"));
+    metrics.observe_pools(|| vec![state(labels("shop", "app"))]).unwrap();
+
+    let text = exposition.text().unwrap();
+    let samples = parse(&text).unwrap();
+    let of = |name, labels: &[(&str, &str)]| value(&samples, name, labels).unwrap_or(-1.0);
+    let shop = ("database", "shop");
+    assert_eq!(of("pgmesh_wait_seconds_bucket", &[("le", "0.0001"), shop]), 1.0);
+    assert_eq!(of("pgmesh_query_seconds_bucket", &[("le", "0.001")]), 0.0);
+    assert_eq!(of("pgmesh_query_seconds_bucket", &[("le", "0.003")]), 1.0);
+    assert_eq!(of("pgmesh_transaction_seconds_bucket", &[("le", "60")]), 0.0);
+    assert_eq!(of("pgmesh_transaction_seconds_bucket", &[("le", "+Inf")]), 1.0);
+    assert_eq!(of("pgmesh_transaction_seconds_sum", &[]), 90.0);
+    assert_eq!(of("pgmesh_received_bytes_total", &[("peer", "client"), ("user", "app")]), 10.0);
+    assert_eq!(of("pgmesh_sent_bytes_total", &[("peer", "client")]), 20.0);
+    assert_eq!(of("pgmesh_received_bytes_total", &[("peer", "server")]), 30.0);
+    assert_eq!(of("pgmesh_sent_bytes_total", &[("peer", "server")]), 40.0);
+    assert_eq!(of("pgmesh_prepared_hits_total", &[]), 5.0);
+    assert_eq!(of("pgmesh_prepared_misses_total", &[]), 1.0);
+    assert_eq!(of("pgmesh_retries_total", &[("reason", "plan_changed")]), 1.0);
+    assert_eq!(of("pgmesh_retries_total", &[("reason", "statement_missing")]), 0.0);
+    assert_eq!(of("pgmesh_server_connects_total", &[("role", "primary")]), 1.0);
+    assert_eq!(of("pgmesh_server_connect_failures_total", &[("kind", "timeout")]), 1.0);
+    assert_eq!(of("pgmesh_server_resets_total", &[]), 1.0);
+    assert_eq!(of("pgmesh_server_discards_total", &[("reason", "epoch")]), 1.0);
+    assert_eq!(of("pgmesh_accepts_total", &[]), 10.0);
+    assert_eq!(of("pgmesh_logins_total", &[]), 1.0);
+    assert_eq!(of("pgmesh_refusals_total", &[("reason", "too_many_clients")]), 1.0);
+    assert_eq!(of("pgmesh_cancels_total", &[("outcome", "delivered")]), 1.0);
+    assert_eq!(of("pgmesh_discovery_failures_total", &[]), 1.0);
+    assert_eq!(of("pgmesh_epoch", &[]), 7.0);
+    assert_eq!(of("pgmesh_leader", &[("node", "n1")]), 1.0);
+    assert_eq!(of("pgmesh_build_info", &[("version", "1.2.3"), ("commit", "abc")]), 1.0);
+    assert_eq!(of("pgmesh_servers", &[("state", "active")]), 3.0);
+    assert_eq!(of("pgmesh_servers", &[("state", "login")]), 1.0);
+    assert_eq!(of("pgmesh_waiting_clients", &[shop]), 4.0);
+    assert_eq!(of("pgmesh_oldest_wait_seconds", &[shop]), 1.5);
+    assert_eq!(of("pgmesh_pool_size", &[shop]), 25.0);
+    assert_eq!(of("pgmesh_clients", &[("state", "login")]), 9.0);
+    assert_eq!(of("pgmesh_clients", &[("state", "active")]), 3.0);
+    assert_eq!(of("pgmesh_clients", &[("state", "waiting")]), 4.0);
+    assert_eq!(of("pgmesh_clients", &[("state", "idle")]), 0.0);
+}
+
+#[test]
+fn a_fresh_process_exposes_its_families_and_no_leader() {
+    let (metrics, exposition) = set_up();
+    let samples = parse(&exposition.text().unwrap()).unwrap();
+    assert_eq!(value(&samples, "pgmesh_epoch", &[]), Some(0.0));
+    assert_eq!(value(&samples, "pgmesh_leader", &[]), None);
+    assert_eq!(value(&samples, "pgmesh_refusals_total", &[("reason", "tls")]), Some(0.0));
+    metrics.set_leader(1, Some("n1"));
+    metrics.set_leader(2, None);
+    let samples = parse(&exposition.text().unwrap()).unwrap();
+    assert_eq!(value(&samples, "pgmesh_leader", &[]), None, "an old leader does not stay");
+}
+
+#[test]
+fn a_registry_takes_the_metrics_once_and_two_registries_do_not_meet() {
+    let registry = Registry::new();
+    let first = Metrics::new(&registry, BUILD).unwrap();
+    assert!(Metrics::new(&registry, BUILD).is_err());
+    let (_other, exposition) = set_up();
+    first.clients().refusals.inc(Refusal::Tls);
+    let samples = parse(&exposition.text().unwrap()).unwrap();
+    assert_eq!(value(&samples, "pgmesh_refusals_total", &[("reason", "tls")]), Some(0.0));
+    first.observe_pools(Vec::new).unwrap();
+    assert!(first.observe_pools(Vec::new).is_err());
+}
+
+#[test]
+fn label_sets_are_bounded_whatever_clients_ask_for() {
+    let (metrics, exposition) = set_up();
+    let held: Vec<_> =
+        (0..POOLS_MAX * 3).map(|index| metrics.pool(labels(&index.to_string(), "u"))).collect();
+    for pool in &held {
+        pool.resets.inc();
+    }
+    metrics
+        .observe_pools(|| (0..POOLS_MAX * 3).map(|i| state(labels(&i.to_string(), "u"))).collect())
+        .unwrap();
+    let samples = parse(&exposition.text().unwrap()).unwrap();
+    for name in ["pgmesh_server_resets_total", "pgmesh_waiting_clients"] {
+        let of_family: Vec<_> = samples.iter().filter(|sample| sample.name == name).collect();
+        assert_eq!(of_family.len(), POOLS_MAX + 1, "{name}");
+    }
+    let resets = samples.iter().filter(|sample| sample.name == "pgmesh_server_resets_total");
+    let sum: f64 = resets.map(|sample| sample.value).sum();
+    assert_eq!(sum, (POOLS_MAX * 3) as f64, "nothing is lost");
+}
+
+proptest! {
+    #[test]
+    fn any_name_is_valid_text(database in ".*", user in ".*", node in ".*") {
+        let (metrics, exposition) = set_up();
+        let pool = metrics.pool(labels(&database, &user));
+        pool.resets.inc();
+        metrics.set_leader(1, Some(&node));
+        let samples = parse(&exposition.text().unwrap()).unwrap();
+        let labels = [("database", database.as_str()), ("user", user.as_str())];
+        prop_assert_eq!(value(&samples, "pgmesh_server_resets_total", &labels), Some(1.0));
+        prop_assert_eq!(value(&samples, "pgmesh_leader", &[("node", node.as_str())]), Some(1.0));
+    }
+}

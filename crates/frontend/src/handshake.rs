@@ -8,6 +8,7 @@ use transport::Acceptor;
 use wire::{CancelKey, StartupMessage, StartupPacket, Version};
 
 use crate::line::Line;
+use crate::startup::Rejection;
 use crate::{LoginRequest, Refused, Startup, fatal};
 
 /// What a connection turned out to be for.
@@ -115,8 +116,9 @@ where
             Err(Refused::TlsRequired)
         }
         Ok(startup) => Ok(Handshake::Client(LoginRequest::new(line, startup, deadline))),
-        Err(refused) => {
-            line.refuse(refused.fatal("").as_ref()).await;
+        Err(rejection) => {
+            let Rejection { refused, fatal } = *rejection;
+            line.refuse(fatal.as_ref()).await;
             Err(refused)
         }
     }

@@ -1,6 +1,7 @@
 //! A client's connection until the login is over: a stream, what was read ahead from it, and
 //! what waits to be written to it.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -95,9 +96,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
 
     /// Writes what waits, in one write if the socket takes it.
     pub(crate) async fn flush(&mut self) -> Result<(), Refused> {
-        self.stream.write_all(&self.out).await?;
+        self.stream.write_all(&self.out).await.map_err(Refused::Io)?;
         self.out.clear();
-        Ok(self.stream.flush().await?)
+        self.stream.flush().await.map_err(Refused::Io)
     }
 
     /// Tells the client why, if there is something to tell, and closes the connection. Takes
@@ -112,12 +113,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     /// then discard our last words. So what still comes is read, up to a bound.
     async fn say_and_linger(&mut self) -> Result<(), Refused> {
         self.flush().await?;
-        self.stream.shutdown().await?;
+        self.stream.shutdown().await.map_err(Refused::Io)?;
         let mut discarded = 0;
         while discarded < LINGER_BYTES_MAX {
             self.unread.clear();
             self.unread.reserve(READ_LEN);
-            match self.stream.read_buf(&mut self.unread).await? {
+            match self.stream.read_buf(&mut self.unread).await.map_err(Refused::Io)? {
                 0 => break,
                 read => discarded += read,
             }
@@ -137,13 +138,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         while self.unread.len() < want {
             let room = want.max(READ_LEN) - self.unread.len();
             self.unread.reserve_exact(room);
-            if self.stream.read_buf(&mut self.unread).await? == 0 {
-                let between = self.unread.is_empty();
-                return Err(if between { Refused::Closed } else { Refused::Truncated });
+            match self.stream.read_buf(&mut self.unread).await {
+                Ok(0) => return Err(self.ended()),
+                Ok(_) => {}
+                Err(error) if is_end(&error) => return Err(self.ended()),
+                Err(error) => return Err(Refused::Io(error)),
             }
         }
         Ok(&self.unread)
     }
+
+    fn ended(&self) -> Refused {
+        if self.unread.is_empty() { Refused::Closed } else { Refused::Truncated }
+    }
+}
+
+/// Ways to leave without saying goodbye: a reset, as health checks do, and TLS without
+/// close_notify.
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof)
 }
 
 /// The code of a CancelRequest; a broken one gets no answer, like any other.

@@ -45,7 +45,7 @@ pub enum Refused {
     NoUser,
     /// The `options` parameter cannot be followed.
     #[error("unusable startup options")]
-    Options(Box<ErrorMessage>),
+    Options,
     /// The startup packet's length is below 8 or above Postgres' cap.
     #[error("invalid length of startup packet")]
     PacketLength,
@@ -99,7 +99,7 @@ impl Refused {
             Self::MessageLength => "message_length",
             Self::MessageType(_) => "message_type",
             Self::NoUser => "no_user",
-            Self::Options(_) => "startup_options",
+            Self::Options => "startup_options",
             Self::PacketLength => "startup_length",
             Self::Replication | Self::ReplicationValue => "replication",
             Self::Timeout => "timeout",
@@ -112,16 +112,19 @@ impl Refused {
     }
 
     /// What the client is told; `None` closes without a word, as Postgres does where the
-    /// peer is gone or may not speak the protocol at all. `user` is the name that a failed
-    /// login answers with.
+    /// peer is gone or may not speak the protocol at all. `Options` and `TlsRequired` are
+    /// answered where their text is known. `user` is the name that a failed login answers
+    /// with.
     pub(crate) fn fatal(&self, user: &str) -> Option<ErrorMessage> {
         let violation = |message| ErrorMessage::fatal(SqlState::PROTOCOL_VIOLATION, message);
         Some(match self {
             Self::Closed
             | Self::Io(_)
+            | Self::Options
             | Self::PacketLength
             | Self::Timeout
             | Self::Tls(_)
+            | Self::TlsRequired
             | Self::Truncated => return None,
             Self::Authentication(error) => authentication(error, user),
             Self::Layout => {
@@ -139,7 +142,6 @@ impl Refused {
                 SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
                 "no PostgreSQL user name specified in startup packet",
             ),
-            Self::Options(message) => (**message).clone(),
             Self::Replication => ErrorMessage::fatal(
                 SqlState::FEATURE_NOT_SUPPORTED,
                 "replication connections are not supported through pgmesh",
@@ -150,10 +152,6 @@ impl Refused {
                 "invalid value for parameter \"replication\"",
             )
             .with_hint("Valid values are: \"false\", 0, \"true\", 1, \"database\"."),
-            Self::TlsRequired => ErrorMessage::fatal(
-                SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-                "TLS required, no encryption",
-            ),
             Self::Unencrypted(request) => ErrorMessage::fatal(
                 SqlState::PROTOCOL_VIOLATION,
                 format!("received unencrypted data after {request} request"),
@@ -170,16 +168,6 @@ impl Refused {
                 ),
             ),
         })
-    }
-}
-
-impl From<io::Error> for Refused {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            // TLS streams say so when the peer leaves without close_notify.
-            io::ErrorKind::UnexpectedEof => Self::Truncated,
-            _ => Self::Io(error),
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use wire::{StartupMessage, Version, message, tag::backend};
+use wire::{ErrorMessage, StartupMessage, Version, message, tag::backend};
 
 use crate::{Refused, options};
 
@@ -21,24 +21,32 @@ pub struct Startup {
     pub version: Version,
 }
 
+/// A refusal whose text for the client repeats what the client sent, which the reason for
+/// the log must not.
+#[derive(Debug)]
+pub(crate) struct Rejection {
+    pub(crate) refused: Refused,
+    pub(crate) fatal: Option<ErrorMessage>,
+}
+
 impl Startup {
     /// Reads a StartupMessage. A NegotiateProtocolVersion, if one is due, is appended to
     /// `out` even when the message is then refused: Postgres sends it first, too.
     ///
     /// # Errors
     /// Another major version, no user, replication, or options that cannot be followed.
-    pub(crate) fn read(startup: StartupMessage, out: &mut Vec<u8>) -> Result<Self, Refused> {
+    pub(crate) fn read(startup: StartupMessage, out: &mut Vec<u8>) -> Result<Self, Box<Rejection>> {
         if startup.version.major != 3 {
-            return Err(Refused::Version(startup.version));
+            return Err(Refused::Version(startup.version).into());
         }
         let (mut user, mut database, mut options) = (String::new(), String::new(), String::new());
-        let mut replication = String::new();
+        let mut replication = None;
         let (mut parameters, mut extensions) = (Vec::new(), Vec::new());
         for (name, value) in startup.parameters {
             match name.as_str() {
                 "database" => database = value,
                 "options" => options = value,
-                "replication" => replication = value,
+                "replication" => replication = Some(value),
                 "user" => user = value,
                 _ if name.starts_with("_pq_.") => extensions.push(name),
                 _ => parameters.push((name, value)),
@@ -49,19 +57,20 @@ impl Startup {
         if version != startup.version || !extensions.is_empty() {
             put_negotiate_protocol_version(out, version, &extensions);
         }
-        if !replication.is_empty() {
-            refuse_replication(&replication)?;
+        if let Some(value) = replication {
+            refuse_replication(&value)?;
         }
         if user.is_empty() {
-            return Err(Refused::NoUser);
+            return Err(Refused::NoUser.into());
         }
         if database.is_empty() {
             database.clone_from(&user);
         }
         truncate_name(&mut user);
         truncate_name(&mut database);
-        let mut settings =
-            options::parse(&options).map_err(|message| Refused::Options(Box::new(message)))?;
+        let mut settings = options::parse(&options).map_err(|fatal| {
+            Box::new(Rejection { refused: Refused::Options, fatal: Some(fatal) })
+        })?;
         settings.append(&mut parameters);
         Ok(Self { user, database, parameters: settings, version })
     }
@@ -87,6 +96,12 @@ impl fmt::Debug for Startup {
     }
 }
 
+impl From<Refused> for Box<Rejection> {
+    fn from(refused: Refused) -> Self {
+        Self::new(Rejection { fatal: refused.fatal(""), refused })
+    }
+}
+
 /// The newest version of ours that is not newer than the client's. 3.1 was skipped: poolers
 /// once claimed it by mistake, so nobody speaks it.
 fn negotiate(asked: Version) -> Version {
@@ -109,9 +124,8 @@ fn put_negotiate_protocol_version(out: &mut Vec<u8>, version: Version, extension
 /// prefix, in any case.
 fn refuse_replication(value: &str) -> Result<(), Refused> {
     let value = value.to_ascii_lowercase();
-    let means = |words: [&str; 3]| {
-        words.iter().any(|word| word.starts_with(&value)) && value != "o" || value == words[2]
-    };
+    let ambiguous = value.is_empty() || value == "o";
+    let means = |words: [&str; 3]| !ambiguous && words.iter().any(|word| word.starts_with(&value));
     if means(["false", "no", "off"]) || value == "0" {
         Ok(())
     } else if value == "database" || means(["true", "yes", "on"]) || value == "1" {
@@ -138,7 +152,12 @@ const NAME_LEN_MAX: usize = 63;
 mod tests {
     use super::*;
 
-    fn read(version: Version, parameters: &[(&str, &str)]) -> (Result<Startup, Refused>, Vec<u8>) {
+    type Parameters = [(&'static str, &'static str)];
+
+    fn read(
+        version: Version,
+        parameters: &Parameters,
+    ) -> (Result<Startup, Box<Rejection>>, Vec<u8>) {
         let parameters =
             parameters.iter().map(|&(n, v)| (n.to_owned(), v.to_owned())).collect::<Vec<_>>();
         let mut out = Vec::new();
@@ -170,11 +189,13 @@ mod tests {
 
     #[test]
     fn names_are_cut_to_63_bytes_and_never_inside_a_character() {
-        let name = "x".repeat(64);
-        let umlauts = "ä".repeat(40);
-        let (startup, _) = read(Version::V3_0, &[("user", &name), ("database", &umlauts)]);
-        let startup = startup.unwrap();
-        assert_eq!((startup.user.len(), startup.database.len()), (63, 62));
+        let (mut name, mut umlauts) = ("x".repeat(64), "ä".repeat(40));
+        truncate_name(&mut name);
+        truncate_name(&mut umlauts);
+        assert_eq!((name.len(), umlauts.len()), (63, 62));
+        let mut short = "x".repeat(63);
+        truncate_name(&mut short);
+        assert_eq!(short.len(), 63);
     }
 
     #[test]
@@ -182,7 +203,7 @@ mod tests {
         let user = ("user", "bob");
         let extension = ("_pq_.x", "1");
         let minor = |minor| Version { major: 3, minor };
-        let cases: [(Version, &[(&str, &str)], Version, Option<&[u8]>); 6] = [
+        let cases: [(Version, &Parameters, Version, Option<&[u8]>); 6] = [
             (minor(0), &[user], Version::V3_0, None),
             (minor(2), &[user], Version::V3_2, None),
             (minor(1), &[user], Version::V3_0, Some(b"\0\x03\0\0\0\0\0\0")),
@@ -207,7 +228,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_and_with_which_code() {
-        let cases: [(Version, &[(&str, &str)], &str); 8] = [
+        let cases: [(Version, &Parameters, &str); 8] = [
             (Version { major: 2, minor: 0 }, &[], "0A000"),
             (Version { major: 4, minor: 0 }, &[("user", "x")], "0A000"),
             (Version::V3_0, &[], "28000"),
@@ -218,8 +239,7 @@ mod tests {
             (Version::V3_0, &[("user", "x"), ("options", "-s")], "42601"),
         ];
         for (version, parameters, state) in cases {
-            let refused = read(version, parameters).0.unwrap_err();
-            let fatal = refused.fatal("x").unwrap();
+            let fatal = read(version, parameters).0.unwrap_err().fatal.unwrap();
             assert_eq!((fatal.severity.as_str(), fatal.state.as_str()), ("FATAL", state));
         }
     }
@@ -232,7 +252,7 @@ mod tests {
         for value in ["1", "t", "tr", "Yes", "on", "database"] {
             assert!(matches!(refuse_replication(value), Err(Refused::Replication)), "{value}");
         }
-        for value in ["o", "x", "databas", "01", "truee"] {
+        for value in ["", "o", "x", "databas", "01", "truee"] {
             assert!(matches!(refuse_replication(value), Err(Refused::ReplicationValue)), "{value}");
         }
     }

@@ -1,0 +1,199 @@
+//! Real clients over real sockets: psql (libpq) and tokio-postgres, plain and inside TLS.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod peer;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::Output;
+
+use frontend::{Config, Listener, Port};
+use peer::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::Command;
+use transport::{Acceptor, ClientTls, TlsMode};
+
+struct Door {
+    listener: Listener,
+    acceptor: Acceptor,
+}
+
+fn door(mode: TlsMode) -> Door {
+    let listen = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    let config = Config { listen, port: 0, ..Config::default() };
+    let [listener] = Listener::bind(&config, false).unwrap().try_into().unwrap();
+    assert_eq!(listener.port(), Port::Primary);
+    Door { listener, acceptor: acceptor(mode) }
+}
+
+impl Door {
+    /// Takes clients through the login, one after the other, until one gets a session, and
+    /// answers its first query with nothing. Gives the labels of all.
+    async fn serve(&self) -> Vec<String> {
+        let mut kinds = Vec::new();
+        loop {
+            let (stream, _) = self.listener.accept().await.unwrap();
+            assert!(stream.nodelay().unwrap());
+            match serve(stream, &self.acceptor).await {
+                Outcome::Session(mut session) => {
+                    let tls = session.stream.tls_version().unwrap_or("plain");
+                    kinds.push(format!("{tls} {:?}", session.startup.parameter("work_mem")));
+                    let mut query = [0; 1024];
+                    assert_ne!(session.stream.read(&mut query).await.unwrap(), 0);
+                    // EmptyQueryResponse and ReadyForQuery.
+                    session.stream.write_all(b"I\0\0\0\x04Z\0\0\0\x05I").await.unwrap();
+                    session.stream.flush().await.unwrap();
+                    // Terminate, or the end.
+                    let _ = session.stream.read(&mut query).await;
+                    return kinds;
+                }
+                outcome => kinds.push(outcome.kind().to_owned()),
+            }
+        }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    async fn psql(&self, user: &str, password: &str, sslmode: &str) -> Output {
+        let port = self.address().port();
+        Command::new("psql")
+            .arg(format!("host=127.0.0.1 port={port} user={user} dbname=d sslmode={sslmode}"))
+            .args(["-X", "-w", "-c", ";"])
+            .env("PGPASSWORD", password)
+            .env("PGOPTIONS", "-c work-mem=4\\ MB")
+            .kill_on_drop(true)
+            .output()
+            .await
+            .unwrap()
+    }
+}
+
+#[tokio::test]
+async fn psql_logs_in_plain_and_inside_tls() {
+    for (sslmode, seen) in [("disable", "plain"), ("prefer", "TLSv1.3"), ("require", "TLSv1.3")] {
+        for (user, password) in [("alice", "secret"), ("bob", "bobs")] {
+            let door = door(TlsMode::Prefer);
+            let (kinds, output) = tokio::join!(door.serve(), door.psql(user, password, sslmode));
+            assert!(output.status.success(), "{output:?}");
+            assert_eq!(kinds, [format!("{seen} Some(\"4 MB\")")]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn psql_shows_why_it_was_refused() {
+    let cases = [
+        ("alice", "wrong", "disable", "password authentication failed for user \"alice\""),
+        ("carol", "secret", "require", "password authentication failed for user \"carol\""),
+    ];
+    for (user, password, sslmode, message) in cases {
+        let door = door(TlsMode::Prefer);
+        let output = tokio::select! {
+            kinds = door.serve() => panic!("{kinds:?}"),
+            output = door.psql(user, password, sslmode) => output,
+        };
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success());
+        assert!(text.contains(&format!("FATAL:  {message}")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_prefers_plain_comes_back_with_tls_where_it_is_required() {
+    let door = door(TlsMode::Require);
+    let (kinds, output) = tokio::join!(door.serve(), door.psql("alice", "secret", "allow"));
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(kinds, ["tls_required", "TLSv1.3 Some(\"4 MB\")"]);
+}
+
+#[tokio::test]
+async fn tokio_postgres_logs_in_and_is_told_the_sqlstate() {
+    let door = door(TlsMode::Prefer);
+    let config = |password: &str| {
+        let mut config = tokio_postgres::Config::new();
+        config.host("127.0.0.1").port(door.address().port()).user("alice").password(password);
+        config.options("--work-mem=4MB").dbname("d");
+        config
+    };
+    let wrong = config("wrong");
+    let error = tokio::select! {
+        kinds = door.serve() => panic!("{kinds:?}"),
+        outcome = wrong.connect(tokio_postgres::NoTls) => outcome.err().unwrap(),
+    };
+    assert_eq!(error.code(), Some(&tokio_postgres::error::SqlState::INVALID_PASSWORD));
+
+    let right = config("secret");
+    let talk = async {
+        let (client, connection) = right.connect(tokio_postgres::NoTls).await.unwrap();
+        assert_eq!(connection.parameter("server_version"), Some("15.0"));
+        let query = async {
+            client.batch_execute("").await.unwrap();
+            drop(client);
+        };
+        let (ended, ()) = tokio::join!(connection, query);
+        ended.unwrap();
+    };
+    let (kinds, ()) = tokio::join!(door.serve(), talk);
+    assert_eq!(kinds, ["plain Some(\"4MB\")"]);
+}
+
+#[tokio::test]
+async fn inside_tls_there_is_no_second_encryption_and_cancelling_works() {
+    let door = door(TlsMode::Require);
+    let connector =
+        ClientTls { mode: TlsMode::Require, ..ClientTls::default() }.connector().unwrap();
+    for (packet, kind) in [
+        (ssl_request(), "version"),
+        (gssenc_request(), "version"),
+        (cancel_request(&[1; 4]), "(cancel)"),
+    ] {
+        let talk = async {
+            let mut client = Peer(tokio::net::TcpStream::connect(door.address()).await.unwrap());
+            client.send(&ssl_request()).await;
+            assert_eq!(client.byte().await, b'S');
+            let mut client = Peer(connector.connect("localhost", client.0).await.unwrap());
+            client.send(&packet).await;
+            client.0.flush().await.unwrap();
+            if kind == "version" {
+                client.fatal("0A000").await;
+            }
+        };
+        let accept = async {
+            let (stream, _) = door.listener.accept().await.unwrap();
+            serve(stream, &door.acceptor).await.kind()
+        };
+        assert_eq!(tokio::join!(accept, talk), (kind, ()));
+    }
+}
+
+#[tokio::test]
+async fn a_health_check_that_resets_the_connection_is_no_error() {
+    let door = door(TlsMode::Prefer);
+    let check = tokio::net::TcpStream::connect(door.address()).await.unwrap();
+    // Discards what is unsent and sends RST on close.
+    check.set_zero_linger().unwrap();
+    let (stream, _) = door.listener.accept().await.unwrap();
+    drop(check);
+    assert_eq!(serve(stream, &door.acceptor).await.kind(), "closed");
+}
+
+#[tokio::test]
+async fn every_port_of_every_address_is_opened_or_none() {
+    let localhost = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    let config = Config {
+        listen: localhost.clone(),
+        port: 0,
+        replica_port: Some(0),
+        any_port: Some(0),
+        ..Config::default()
+    };
+    let listeners = Listener::bind(&config, false).unwrap();
+    let ports: Vec<_> = listeners.iter().map(|listener| listener.port().as_str()).collect();
+    assert_eq!(ports, ["primary", "replica", "any"]);
+    let taken = listeners[0].address();
+    let config = Config { listen: localhost, port: taken.port(), ..Config::default() };
+    let error = Listener::bind(&config, false).unwrap_err();
+    assert_eq!(error.address, taken);
+}

@@ -1,3 +1,72 @@
-//! Developer verbs: `cargo xtask demo | test | bench | tidy`.
+//! Developer verbs: `cargo xtask demo | test | tidy`.
 
-fn main() {}
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints")]
+
+mod demo;
+mod step;
+mod suite;
+mod tidy;
+
+use std::env;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, bail};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+use testbed::Interrupt;
+
+const USAGE: &str = "\
+Usage: cargo xtask <verb>
+
+  demo [--once]   a three-node Patroni cluster with pgmesh in front, until Ctrl-C;
+                  with --once it ends by itself
+  test            everything a change must pass
+  tidy            the rules of the house that a machine can check
+";
+
+/// What a shell reports for a program that was interrupted.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match interrupt().and_then(|interrupt| run(&arguments, &interrupt)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if matches!(error.downcast_ref(), Some(testbed::Error::Interrupted)) => {
+            eprintln!("xtask: interrupted");
+            ExitCode::from(INTERRUPTED)
+        }
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<()> {
+    match arguments {
+        ["demo"] => demo::run(demo::Stay::UntilInterrupted, interrupt),
+        ["demo", "--once"] => demo::run(demo::Stay::Once, interrupt),
+        ["test"] => suite::run(interrupt),
+        ["tidy"] => tidy::run(),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => bail!("unknown arguments: {}\n{USAGE}", arguments.join(" ")),
+    }
+}
+
+/// An interrupt raised by the first Ctrl-C, SIGTERM or hang-up; a second one ends the process, and
+/// the beds' janitors clean up.
+fn interrupt() -> anyhow::Result<Interrupt> {
+    let raised = Arc::new(AtomicBool::new(false));
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&raised))
+            .and_then(|_| flag::register(signal, Arc::clone(&raised)))
+            .context("register a signal handler")?;
+    }
+    Ok(Interrupt::on(raised))
+}

@@ -40,12 +40,12 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
     /// A system call failed.
-    #[error("{action}: {source}")]
+    #[error("{action}: {reason}")]
     Io {
         /// Verb and object.
         action: String,
         /// The system's reason.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Something that was named does not exist: a program, a node, a user.
     #[error("no such {0}")]
@@ -76,7 +76,7 @@ impl Error {
     /// Turns an I/O error into ours: `.map_err(Error::io("read the log"))`.
     pub(crate) fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let action = action.into();
-        move |source| Self::Io { action, source }
+        move |reason| Self::Io { action, reason }
     }
 
     /// Adds the end of the logs concerned to a timeout; any other error stays as it is.

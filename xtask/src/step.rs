@@ -1,0 +1,57 @@
+//! Running the commands that verbs are made of.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use testbed::{Interrupt, until};
+
+/// `cargo`, the one that runs us, in the root of the workspace.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(arguments).current_dir(root());
+    cargo
+}
+
+/// The root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    // The directory of xtask/Cargo.toml, whose parent is the root.
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().map_or_else(|| manifest.clone(), PathBuf::from)
+}
+
+/// Where cargo puts what it builds, whatever the caller's configuration says.
+pub(crate) fn target_directory() -> anyhow::Result<PathBuf> {
+    let metadata = cargo(&["metadata", "--no-deps", "--format-version", "1"])
+        .output()
+        .context("run cargo metadata")?;
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&metadata.stdout).context("read cargo metadata")?;
+    let directory = metadata["target_directory"].as_str().context("no target_directory")?;
+    Ok(directory.into())
+}
+
+/// Runs a command whose output the caller sees, to its end.
+///
+/// # Errors
+/// When it cannot be started or fails; [`testbed::Error::Interrupted`] after ending it.
+pub(crate) fn run(command: &mut Command, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let mut child = command.spawn().with_context(|| format!("start {program}"))?;
+    let waited = until(&program, Duration::MAX, interrupt, || {
+        // An error here would mean that somebody else has waited for our child.
+        Ok(child.try_wait().ok().flatten())
+    });
+    if waited.is_err() {
+        // Ctrl-C in a terminal has reached it too; a plain kill of ours has not.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let status = waited?;
+    if !status.success() {
+        bail!("{program} failed ({status})");
+    }
+    Ok(())
+}

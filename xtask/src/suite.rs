@@ -1,0 +1,77 @@
+//! `cargo xtask test`: everything a change must pass, in one command.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use testbed::{Interrupt, packages};
+
+use crate::{step, tidy};
+
+type Check<'a> = Box<dyn Fn() -> anyhow::Result<()> + 'a>;
+
+/// Runs every step in order and stops at the first that fails.
+pub(crate) fn run(interrupt: &Interrupt) -> anyhow::Result<()> {
+    let mut taken: Vec<(&str, Duration)> = Vec::new();
+    for (name, check) in steps(interrupt) {
+        println!("\n== {name}");
+        let started = Instant::now();
+        check().with_context(|| format!("step '{name}' failed"))?;
+        taken.push((name, started.elapsed()));
+    }
+    println!("\nall steps passed:");
+    for (name, time) in &taken {
+        println!("{:>7.1}s  {name}", time.as_secs_f64());
+    }
+    let total: Duration = taken.iter().map(|(_, time)| *time).sum();
+    println!("{:>7.1}s  in all", total.as_secs_f64());
+    Ok(())
+}
+
+/// What needs no compiler comes first; the test runner comes last, so that its closing lines are
+/// just above the summary. Only the dev profile is built, once.
+fn steps<'a>(interrupt: &'a Interrupt) -> Vec<(&'static str, Check<'a>)> {
+    let cargo = move |arguments: &'static [&'static str]| -> Check<'a> {
+        Box::new(move || step::run(&mut step::cargo(arguments), interrupt))
+    };
+    vec![
+        ("packages", Box::new(install)),
+        ("fmt", cargo(&["fmt", "--all", "--check"])),
+        ("tidy", Box::new(tidy::run)),
+        (
+            "clippy",
+            cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
+        ),
+        ("build", cargo(&["build", "--workspace", "--bins", "--tests"])),
+        ("doc tests", cargo(&["test", "--workspace", "--doc", "--quiet"])),
+        ("tests", Box::new(move || run_tests(interrupt))),
+    ]
+}
+
+fn install() -> anyhow::Result<()> {
+    let wanted = [&packages::CLUSTER[..], &packages::BUILD, &[packages::PSYCOPG]].concat();
+    let installed = packages::ensure(&wanted)?;
+    match installed.as_slice() {
+        [] => println!("nothing to install"),
+        names => println!("installed {}", names.join(" ")),
+    }
+    Ok(())
+}
+
+fn run_tests(interrupt: &Interrupt) -> anyhow::Result<()> {
+    let mut tests = if has_nextest() {
+        step::cargo(&["nextest", "run", "--workspace"])
+    } else {
+        println!("cargo-nextest is not installed; using cargo test");
+        step::cargo(&["test", "--workspace", "--lib", "--bins", "--tests"])
+    };
+    // For tests outside the binary's own package, which cargo does not tell where it is.
+    let binary = step::target_directory()?.join("debug/pgmesh");
+    step::run(tests.env("PGMESH_BIN", binary), interrupt)
+}
+
+fn has_nextest() -> bool {
+    let mut version: Command = step::cargo(&["nextest", "--version"]);
+    let version = version.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    version.status().is_ok_and(|status| status.success())
+}

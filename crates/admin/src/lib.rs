@@ -1,1 +1,44 @@
-//! HTTP service for /metrics and health, on a runtime of its own.
+//! HTTP for operators: `/metrics`, `/live` and `/ready`, on a thread and runtime of its own, so
+//! that a busy data path still answers.
+//!
+//! Every connection serves one request and has one time limit for all of it, so that neither a
+//! slow nor a silent peer keeps anything for long; connections beyond the limit wait in the
+//! kernel's queue. Nothing here authenticates: listen where only operators connect.
+
+mod error;
+mod readiness;
+mod server;
+mod service;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+pub use error::Error;
+pub use readiness::{Readiness, Ready};
+pub use server::{AdminHandle, spawn};
+
+/// Where to listen, and the limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Address of the listener.
+    pub listen: SocketAddr,
+    /// From accept to the last byte written; also the longest wait of a graceful stop.
+    pub request_timeout: Duration,
+    /// Connections at one time; at least 1.
+    pub connections_max: usize,
+    /// Request line and headers, in bytes.
+    pub header_bytes_max: usize,
+}
+
+/// The exporters' port that PgBouncer's and Postgres' exporters chose before us, on every
+/// address; 10 s is Prometheus' default scrape timeout.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9187)),
+            request_timeout: Duration::from_secs(10),
+            connections_max: 64,
+            header_bytes_max: 8 * 1024,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The thread, its runtime, the accept loop, and how it ends.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use telemetry::Exposition;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::service::Service;
+use crate::{Config, Error, Ready};
+
+/// Pause after a failed accept: it fails for lack of descriptors or memory, and at once again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// hyper refuses a smaller read buffer.
+const BUFFER_BYTES_MIN: usize = 8 * 1024;
+
+/// Headers per request; Prometheus and kubelet send fewer than ten.
+const HEADERS_MAX: usize = 64;
+
+/// The running service. Dropping it stops the service without waiting.
+#[derive(Debug)]
+pub struct AdminHandle {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl AdminHandle {
+    /// The address in use, with the port that was chosen if the configured one was 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, lets the requests under way end, and waits for that: at most the
+    /// configured `request_timeout`. Blocks its thread; call it last.
+    pub fn shutdown(mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the metrics thread had panicked");
+        }
+    }
+}
+
+/// Binds the address and starts the service on a thread of its own. Needs no runtime.
+///
+/// # Errors
+/// [`Error::Listen`], [`Error::Start`].
+pub fn spawn(
+    config: Config,
+    exposition: Exposition,
+    ready: impl Ready,
+) -> Result<AdminHandle, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(Error::Start)?;
+    let (listener, address) = runtime
+        .block_on(listen(config.listen))
+        .map_err(|source| Error::Listen { address: config.listen, source })?;
+    let (stop, stopped) = oneshot::channel();
+    let service = Service { exposition, ready: Arc::new(ready) };
+    let thread = std::thread::Builder::new()
+        .name("admin".to_owned())
+        .spawn(move || runtime.block_on(serve(config, listener, service, stopped)))
+        .map_err(Error::Start)?;
+    Ok(AdminHandle { address, stop: Some(stop), thread: Some(thread) })
+}
+
+async fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// Accepts while there is room, until `stopped` resolves (a dropped sender resolves it, too).
+async fn serve(
+    config: Config,
+    listener: TcpListener,
+    service: Service,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let room = connections.len() < config.connections_max.max(1);
+        tokio::select! {
+            _ = &mut stopped => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if room => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(config.clone(), service.clone(), stream));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection for metrics");
+                    tokio::select! {
+                        _ = &mut stopped => break,
+                        () = sleep(ACCEPT_PAUSE) => {}
+                    }
+                }
+            },
+        }
+    }
+    drop(listener);
+    // Each of them ends within its own time limit.
+    while connections.join_next().await.is_some() {}
+}
+
+/// One request. What goes wrong on it is the peer's affair: it is closed, and said at debug.
+async fn connection(config: Config, service: Service, stream: TcpStream) {
+    let answer = service_fn(move |request| {
+        let response = service.answer(&request);
+        async { response }
+    });
+    let http = http1::Builder::new()
+        .keep_alive(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.request_timeout)
+        .max_buf_size(config.header_bytes_max.max(BUFFER_BYTES_MIN))
+        .max_header_size(config.header_bytes_max)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), answer);
+    match timeout(config.request_timeout, http).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(?error, "metrics connection failed"),
+        Err(_) => tracing::debug!("metrics connection timed out"),
+    }
+}

@@ -64,6 +64,9 @@ pub(crate) struct Tenure {
     pub(crate) address: Option<Address>,
     /// Unknown until the node was seen as a primary: a leader key is put before the promotion.
     timeline: Option<Timeline>,
+    /// The floor when the tenure began. Every promotion makes a higher timeline, so a record
+    /// that still has this one was written before it.
+    above: Option<Timeline>,
 }
 
 /// The line of tenures; the one place that counts epochs.
@@ -83,7 +86,7 @@ impl Succession {
         if !self.tenure.as_ref().is_some_and(same)
             && let Some(name) = leader
         {
-            self.begin(Tenure { leader: name.clone(), address: None, timeline: None });
+            self.begin(name.clone());
         }
         let Some(tenure) = &mut self.tenure else { return };
 
@@ -95,7 +98,7 @@ impl Succession {
         // A higher timeline under the same name is another promotion.
         let promoted = tenure.timeline.is_some() && evidence.timeline > tenure.timeline;
         let old = evidence.timeline.is_some() && evidence.timeline < self.floor;
-        if evidence.timeline.is_some() && !old {
+        if evidence.timeline > tenure.above && !old {
             tenure.timeline = evidence.timeline;
             self.floor = evidence.timeline;
         }
@@ -115,9 +118,9 @@ impl Succession {
         }
     }
 
-    fn begin(&mut self, tenure: Tenure) {
+    fn begin(&mut self, leader: NodeName) {
         self.epoch = self.epoch.next();
-        self.tenure = Some(tenure);
+        self.tenure = Some(Tenure { leader, address: None, timeline: None, above: self.floor });
     }
 
     pub(crate) const fn epoch(&self) -> Epoch {

@@ -130,6 +130,19 @@ fn a_new_leader_is_a_new_epoch_and_its_promotion_is_not_another() {
     assert_eq!(cluster.machine.snapshot().timeline(), Some(Timeline(2)));
 }
 
+/// Patroni's REST shows whoever holds the key as leader, promoted or not.
+#[test]
+fn a_leader_shown_before_its_promotion_is_one_epoch() {
+    let mut cluster = Cluster::led_by_n1();
+    cluster.member("n2", Role::Primary, 1);
+    cluster.leader(Some("n2"));
+    assert_eq!((cluster.epoch(), cluster.primary().as_deref()), (2, Ok("n2")));
+    cluster.member("n2", Role::Primary, 2);
+    assert_eq!(cluster.epoch(), 2);
+    cluster.member("n2", Role::Primary, 3);
+    assert_eq!(cluster.epoch(), 3);
+}
+
 #[test]
 fn the_same_leader_on_a_higher_timeline_is_a_new_epoch() {
     let mut cluster = Cluster::led_by_n1();

@@ -1,0 +1,283 @@
+//! Patroni's keys in etcd v3: a whole read, then a watch from its revision, then both for ever.
+//!
+//! One endpoint at a time: the next one is taken when it fails. Reads are linearizable and the
+//! watch asks for a leader, so a member that is cut off from its cluster fails instead of showing
+//! the past. What keeps a silent connection from going unnoticed: HTTP/2 pings, and a whole read
+//! at intervals whose result must already be known.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use etcd_client::{
+    Client, ConnectOptions, GetOptions, KvClient, TlsOptions, WatchOptions, WatchResponse,
+    WatchStream,
+};
+use tokio::time::{sleep, timeout};
+use topology::{Event, Revision, SourceState};
+use tracing::{debug, info, warn};
+
+use crate::backoff::Backoff;
+use crate::config::{Error, EtcdConfig, endpoints, is_https};
+use crate::patroni::{self, Malformed};
+use crate::publisher::Publisher;
+
+/// etcd refuses pings more often than every 5 s (`grpc-keepalive-min-time`).
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// An unanswered ping ends the connection after this time.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Most keys that a whole read fetches: 256 members and the rest, with room for Citus groups.
+const KEYS_MAX: i64 = 4096;
+
+/// The follower of one scope.
+pub(crate) struct Source {
+    config: EtcdConfig,
+    prefix: String,
+    tls: Option<TlsOptions>,
+    current: usize,
+    /// Attempts that failed since the last whole read.
+    failures: usize,
+    /// What the last whole read left out: each reason is said once.
+    left_out: Vec<LeftOut>,
+}
+
+/// Why following one endpoint ended.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("etcd ended the watch: {0}")]
+    Cancelled(String),
+    #[error("etcd closed the watch")]
+    Closed,
+    #[error("{0}")]
+    Etcd(#[from] etcd_client::Error),
+    #[error("the answer has no revision")]
+    NoRevision,
+    #[error("more than {KEYS_MAX} keys under the scope")]
+    TooManyKeys,
+    #[error("no answer in time")]
+    Timeout,
+}
+
+/// A key whose value could not be used.
+#[derive(Debug, PartialEq, Eq)]
+struct LeftOut {
+    key: String,
+    reason: Malformed,
+}
+
+/// A whole read.
+struct Read {
+    revision: i64,
+    state: SourceState,
+    left_out: Vec<LeftOut>,
+}
+
+/// The wait for, and the making of, the next whole read.
+type NextRead = Pin<Box<dyn Future<Output = Result<Read, Failure>> + Send>>;
+
+/// What came first.
+enum Step {
+    Read(Result<Read, Failure>),
+    Watch(Result<Option<WatchResponse>, etcd_client::Error>),
+}
+
+/// Why a watch is opened anew on the connection that there is.
+enum Reopen {
+    /// Its revision is compacted away: read again first.
+    Compacted,
+    /// A whole read knew something that the watch had not said.
+    Silent,
+}
+
+impl Source {
+    pub(crate) fn new(config: EtcdConfig) -> Result<Self, Error> {
+        let uris = endpoints(&config.endpoints)?;
+        let tls = if uris.iter().any(is_https) { Some(config.tls.for_etcd()?) } else { None };
+        let prefix = config.prefix()?;
+        Ok(Self { prefix, config, tls, current: 0, failures: 0, left_out: Vec::new() })
+    }
+
+    pub(crate) async fn run(mut self, mut publisher: Publisher) {
+        let mut backoff = Backoff::new();
+        loop {
+            backoff.begin();
+            let endpoint = self.config.endpoints.get(self.current).cloned().unwrap_or_default();
+            // Boxed: it is large, and made once per connection.
+            let Err(error) = Box::pin(self.follow(&endpoint, &mut publisher)).await;
+            let delay = backoff.after_failure();
+            // Said once per endpoint and outage.
+            if self.failures < self.config.endpoints.len() {
+                warn!(endpoint, %error, "etcd failed; the cluster stays as it was last seen");
+            } else {
+                debug!(endpoint, %error, ?delay, "etcd failed again");
+            }
+            self.failures = self.failures.saturating_add(1);
+            self.current = (self.current + 1) % self.config.endpoints.len();
+            publisher.drive(sleep(delay)).await;
+        }
+    }
+
+    /// Follows one endpoint until it fails.
+    async fn follow(
+        &mut self,
+        endpoint: &str,
+        publisher: &mut Publisher,
+    ) -> Result<Infallible, Failure> {
+        let options = self.options(endpoint);
+        let connect = Client::connect([endpoint], Some(options));
+        let limit = self.config.request_timeout;
+        let client =
+            publisher.drive(timeout(limit, connect)).await.map_err(|_| Failure::Timeout)??;
+        let mut following = false;
+        loop {
+            let read =
+                publisher.drive(read(client.kv_client(), self.prefix.clone(), limit)).await?;
+            let revision = read.revision;
+            self.apply(publisher, read);
+            if !following {
+                info!(endpoint, revision, prefix = self.prefix, "following etcd");
+                (following, self.failures) = (true, 0);
+            }
+            match self.watch(&client, revision, publisher).await? {
+                Reopen::Compacted => info!(endpoint, "watch compacted; reading again"),
+                Reopen::Silent => info!(endpoint, "a read was ahead of the watch; opening another"),
+            }
+        }
+    }
+
+    /// Watches from after `revision`, with whole reads beside it.
+    async fn watch(
+        &mut self,
+        client: &Client,
+        revision: i64,
+        publisher: &mut Publisher,
+    ) -> Result<Reopen, Failure> {
+        let mut watch = publisher.drive(self.open(client, revision)).await?;
+        let mut next_read = self.next_read(client);
+        loop {
+            let step = publisher.drive(step(&mut watch, &mut next_read)).await;
+            match step {
+                Step::Read(read) => {
+                    if self.apply(publisher, read?) {
+                        return Ok(Reopen::Silent);
+                    }
+                    next_read = self.next_read(client);
+                }
+                Step::Watch(response) => {
+                    let response = response?.ok_or(Failure::Closed)?;
+                    if response.compact_revision() != 0 {
+                        return Ok(Reopen::Compacted);
+                    }
+                    if response.canceled() {
+                        return Err(Failure::Cancelled(response.cancel_reason().to_owned()));
+                    }
+                    self.take(&response, publisher);
+                }
+            }
+        }
+    }
+
+    async fn open(&self, client: &Client, revision: i64) -> Result<WatchStream, Failure> {
+        let options =
+            WatchOptions::new().with_prefix().with_start_revision(revision.saturating_add(1));
+        let mut client = client.watch_client();
+        let open = client.watch(self.prefix.as_str(), Some(options));
+        Ok(timeout(self.config.request_timeout, open).await.map_err(|_| Failure::Timeout)??)
+    }
+
+    /// Whether the read said anything new.
+    fn apply(&mut self, publisher: &mut Publisher, read: Read) -> bool {
+        if read.left_out != self.left_out {
+            for LeftOut { key, reason } in &read.left_out {
+                warn!(key, %reason, "key left out");
+            }
+            self.left_out = read.left_out;
+        }
+        let revision = Revision(u64::try_from(read.revision).unwrap_or_default());
+        publisher.apply(Event::Resync { revision, state: read.state })
+    }
+
+    fn take(&self, response: &WatchResponse, publisher: &mut Publisher) {
+        for event in response.events() {
+            let Some(kv) = event.kv() else { continue };
+            let Some(key) = relative(kv.key(), &self.prefix) else { continue };
+            // A deletion has version 0: `Event::event_type` would panic on a type it does not know.
+            let value = (kv.version() != 0).then(|| kv.value());
+            let (change, malformed) = patroni::change(key, value);
+            if let Some(reason) = malformed {
+                warn!(key, %reason, "key left out");
+            }
+            let revision = Revision(u64::try_from(kv.mod_revision()).unwrap_or_default());
+            if let Some(change) = change {
+                debug!(key, %revision, deleted = value.is_none(), "key changed");
+                publisher.apply(Event::Change { revision, change });
+            }
+        }
+    }
+
+    fn next_read(&self, client: &Client) -> NextRead {
+        let (kv, prefix) = (client.kv_client(), self.prefix.clone());
+        let (interval, limit) = (self.config.refresh_interval, self.config.request_timeout);
+        Box::pin(async move {
+            sleep(interval).await;
+            read(kv, prefix, limit).await
+        })
+    }
+
+    fn options(&self, endpoint: &str) -> ConnectOptions {
+        let mut options = ConnectOptions::new()
+            .with_connect_timeout(self.config.request_timeout)
+            .with_keep_alive(KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT)
+            .with_keep_alive_while_idle(true)
+            .with_tcp_keepalive(KEEPALIVE_INTERVAL)
+            .with_require_leader(true)
+            .with_auto_token_refresh(true);
+        if let Some((user, password)) = &self.config.credentials {
+            options = options.with_user(user, password.expose());
+        }
+        match &self.tls {
+            Some(tls) if endpoint.starts_with("https://") => options.with_tls(tls.clone()),
+            Some(_) | None => options,
+        }
+    }
+}
+
+/// # Cancel safety
+/// Cancel safe: the watch keeps what it has read, the read is owned by the caller.
+async fn step(watch: &mut WatchStream, next_read: &mut NextRead) -> Step {
+    tokio::select! {
+        biased;
+        response = watch.message() => Step::Watch(response),
+        read = next_read => Step::Read(read),
+    }
+}
+
+/// Reads everything under the prefix at one revision.
+async fn read(mut kv: KvClient, prefix: String, limit: Duration) -> Result<Read, Failure> {
+    let options = GetOptions::new().with_prefix().with_limit(KEYS_MAX);
+    let request = kv.get(prefix.as_str(), Some(options));
+    let response = timeout(limit, request).await.map_err(|_| Failure::Timeout)??;
+    if response.more() {
+        return Err(Failure::TooManyKeys);
+    }
+    let revision = response.header().ok_or(Failure::NoRevision)?.revision();
+    let (mut state, mut left_out) = (SourceState::default(), Vec::new());
+    for kv in response.kvs() {
+        let Some(key) = relative(kv.key(), &prefix) else { continue };
+        let (change, malformed) = patroni::change(key, Some(kv.value()));
+        if let Some(reason) = malformed {
+            left_out.push(LeftOut { key: key.to_owned(), reason });
+        }
+        change.into_iter().for_each(|change| state.apply(change));
+    }
+    Ok(Read { revision, state, left_out })
+}
+
+/// The key below the prefix, if it is one that is looked at.
+fn relative<'a>(key: &'a [u8], prefix: &str) -> Option<&'a str> {
+    let key = key.strip_prefix(prefix.as_bytes())?;
+    std::str::from_utf8(key).ok().filter(|key| patroni::is_etcd_key(key))
+}

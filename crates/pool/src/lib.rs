@@ -1,1 +1,33 @@
-//! Pools of servers keyed by (database, user, role): limits, FIFO fairness, epochs.
+//! Pools of servers keyed by (database, user, access): limits, first-come-first-served
+//! fairness, epochs.
+//!
+//! [`Pools`] finds or makes the [`Pool`] of a key; a pool lends servers as [`Lease`]s. What
+//! is decided lives in the pure `core`; the rest carries it out. A lease ends through
+//! [`Lease::release`] with the session's [`session::Disposition`]; one that is dropped
+//! closes its server, so that nothing of unknown state is ever lent again.
+//!
+//! An idle server is watched without a task of its own: the waker that its socket holds
+//! names the server, and the pool's keeper looks at it when it is woken.
+
+mod cancel;
+mod checkout;
+mod config;
+mod core;
+mod error;
+mod keeper;
+mod lease;
+mod limit;
+mod pool;
+mod registry;
+mod server;
+mod watch;
+
+pub use cancel::{CancelGuard, Cancels};
+pub use checkout::Checkout;
+pub use config::Config;
+pub use core::Counts;
+pub use error::CheckoutError;
+pub use lease::Lease;
+pub use pool::{Pool, Stats, Welcome};
+pub use registry::{Pools, Resolve, Settings};
+pub use server::Server;

@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
-use wire::message::TransactionStatus;
+use wire::message::{self, TransactionStatus};
+use wire::tag::backend;
+use wire::{HEADER_LEN, Header};
 
 use crate::batch::Batch;
 use crate::classify::Leaves;
 use crate::expect::ExpectedReplies;
-use crate::parameters::ParameterSet;
+use crate::catalog::Catalog;
+use crate::parameters::{ParameterSet, is_carried};
 use crate::statements::{PendingChanges, ServerStatements};
 use crate::verdict::Disposition;
 
@@ -171,6 +174,34 @@ impl ServerState {
         self.parameters = Arc::clone(&self.login_parameters);
         self.leaves = Leaves::Nothing;
         self.end_lease();
+    }
+
+    /// What the server says while nobody has it. False if it must be closed: it has said
+    /// its last word, or something that an idle server does not say, or half of something.
+    pub fn on_idle(&mut self, catalog: &Catalog, bytes: &[u8]) -> bool {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let Ok(Some(header)) = Header::peek(rest) else { return false };
+            let Some((frame, after)) = rest.split_at_checked(header.frame_len()) else {
+                return false;
+            };
+            rest = after;
+            match header.tag {
+                backend::NOTICE_RESPONSE | backend::NOTIFICATION_RESPONSE => {}
+                // After a reload of the server's configuration.
+                backend::PARAMETER_STATUS => {
+                    let body = frame.get(HEADER_LEN..).unwrap_or_default();
+                    let Ok((name, value)) = message::parameter_status(body) else { return false };
+                    if is_carried(name) {
+                        self.parameters = catalog.changed(&self.parameters, [(name, value)]);
+                        self.login_parameters =
+                            catalog.changed(&self.login_parameters, [(name, value)]);
+                    }
+                }
+                _ => return false,
+            }
+        }
+        true
     }
 
     /// In which state the lease would leave the server now.

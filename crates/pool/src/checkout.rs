@@ -1,0 +1,119 @@
+//! Waiting for a server.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+use tokio::time::Sleep;
+
+use crate::core::Waiter;
+use crate::{CheckoutError, Lease, Pool, Server};
+
+/// A place in a pool's queue. Dropped, it leaves the queue, and a server that was given to
+/// it in that moment goes to the next.
+#[derive(Debug)]
+pub struct Checkout {
+    pool: Arc<Pool>,
+    place: Arc<Place>,
+    timeout: Pin<Box<Sleep>>,
+}
+
+/// What the pool and the waiting client share.
+#[derive(Debug)]
+pub(crate) struct Place {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting(Option<Waker>),
+    Given(Box<Server>),
+    Failed(CheckoutError),
+    Gone,
+}
+
+impl Checkout {
+    pub(crate) fn new(pool: Arc<Pool>, place: Arc<Place>, timeout: Sleep) -> Self {
+        Self { pool, place, timeout: Box::pin(timeout) }
+    }
+}
+
+impl Future for Checkout {
+    type Output = Result<Lease, CheckoutError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let mut state = this.place.state.lock();
+        match std::mem::replace(&mut *state, State::Gone) {
+            State::Given(server) => {
+                return Poll::Ready(Ok(Lease::new(server, Arc::clone(&this.pool))));
+            }
+            State::Failed(error) => return Poll::Ready(Err(error)),
+            State::Waiting(_) => *state = State::Waiting(Some(cx.waker().clone())),
+            State::Gone => {}
+        }
+        drop(state);
+        if this.timeout.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        // The server may have come in this very moment.
+        match this.place.leave() {
+            Some(server) => Poll::Ready(Ok(Lease::new(server, Arc::clone(&this.pool)))),
+            None => Poll::Ready(Err(this.pool.timeout_error())),
+        }
+    }
+}
+
+impl Drop for Checkout {
+    fn drop(&mut self) {
+        if let Some(server) = self.place.leave() {
+            self.pool.give_back(server);
+        }
+    }
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self { state: Mutex::new(State::Waiting(None)) }
+    }
+
+    /// Ends the wait without a server.
+    pub(crate) fn fail(&self, error: CheckoutError) {
+        let mut state = self.state.lock();
+        if let State::Waiting(waker) = &mut *state {
+            let waker = waker.take();
+            *state = State::Failed(error);
+            drop(state);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    fn leave(&self) -> Option<Box<Server>> {
+        match std::mem::replace(&mut *self.state.lock(), State::Gone) {
+            State::Given(server) => Some(server),
+            State::Waiting(_) | State::Failed(_) | State::Gone => None,
+        }
+    }
+}
+
+impl Waiter<Box<Server>> for Arc<Place> {
+    fn give(self, server: Box<Server>) -> Result<(), Box<Server>> {
+        let mut state = self.state.lock();
+        let State::Waiting(waker) = &mut *state else { return Err(server) };
+        let waker = waker.take();
+        *state = State::Given(server);
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    fn is_gone(&self) -> bool {
+        matches!(&*self.state.lock(), State::Gone)
+    }
+}

@@ -1,0 +1,52 @@
+//! Limits and times of one pool, in PgBouncer's words.
+
+use std::time::Duration;
+
+/// Limits and times of one pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Servers at the most, `reserve_size` not counted.
+    pub size: usize,
+    /// Servers kept open once the pool has been used.
+    pub min_size: usize,
+    /// Further servers, opened when a client has waited for `reserve_timeout`.
+    pub reserve_size: usize,
+    /// See `reserve_size`.
+    pub reserve_timeout: Duration,
+    /// Servers of all pools of one database and access together.
+    pub max_db_connections: usize,
+    /// How long a client waits for a server.
+    pub query_wait_timeout: Duration,
+    /// A server older than this is closed when it comes back, give or take a tenth.
+    pub server_lifetime: Duration,
+    /// A server idle for longer than this is closed, give or take a tenth.
+    pub server_idle_timeout: Duration,
+    /// Logins under way at the same time.
+    pub login_concurrency: usize,
+    /// Named prepared statements that a server keeps.
+    pub prepared_statements: usize,
+    /// For `ROLLBACK` and `DISCARD ALL` on a server that comes back with something left.
+    pub reset_timeout: Duration,
+    /// For cancel requests in flight when their server comes back.
+    pub cancel_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            size: 25,
+            min_size: 0,
+            reserve_size: 5,
+            reserve_timeout: Duration::from_secs(3),
+            max_db_connections: 100,
+            query_wait_timeout: Duration::from_secs(120),
+            server_lifetime: Duration::from_secs(3600),
+            server_idle_timeout: Duration::from_secs(600),
+            // Postgres forks and runs SCRAM for each: more at once make all of them slower.
+            login_concurrency: 4,
+            prepared_statements: 200,
+            reset_timeout: Duration::from_secs(5),
+            cancel_timeout: Duration::from_secs(5),
+        }
+    }
+}

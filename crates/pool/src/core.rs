@@ -1,0 +1,278 @@
+//! The pool's decisions, pure: who gets a server, when one is opened or closed.
+//!
+//! `T` is a server, `W` a waiting client; time is an argument. Servers are lent last in,
+//! first out, so that the surplus grows old and is closed; clients are served first come,
+//! first served, and nobody overtakes a waiting client.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::Config;
+
+/// What the core must know of a server.
+pub(crate) trait Member {
+    /// Its number in the pool.
+    fn id(&self) -> u64;
+    /// When its lifetime ends.
+    fn expires(&self) -> Instant;
+}
+
+/// What the core must know of a waiting client.
+pub(crate) trait Waiter<T> {
+    /// Hands a server over; gives it back if the client has gone.
+    fn give(self, server: T) -> Result<(), T>;
+    /// Whether the client has gone.
+    fn is_gone(&self) -> bool;
+}
+
+/// One pool.
+#[derive(Debug)]
+pub(crate) struct Core<T, W> {
+    pub(crate) config: Config,
+    idle: Vec<Idle<T>>,
+    waiters: VecDeque<Waiting<W>>,
+    /// Lent, or on their way back through a reset.
+    lent: usize,
+    connecting: usize,
+    retry: Retry,
+    /// Whether a client has ever asked; `min_size` counts from then on.
+    used: bool,
+}
+
+#[derive(Debug)]
+struct Idle<T> {
+    server: T,
+    until: Instant,
+}
+
+#[derive(Debug)]
+struct Waiting<W> {
+    waiter: W,
+    since: Instant,
+}
+
+/// When the next login may be tried.
+#[derive(Debug, Clone, Copy)]
+struct Retry {
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+/// What is to be done now, and when to ask again.
+#[derive(Debug)]
+pub(crate) struct Plan<T> {
+    pub(crate) connect: usize,
+    pub(crate) close: Vec<T>,
+    pub(crate) wake_at: Option<Instant>,
+}
+
+/// Counts for metrics and SHOW POOLS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Servers that wait for a client.
+    pub idle: usize,
+    /// Servers that are lent or being reset.
+    pub active: usize,
+    /// Logins under way.
+    pub connecting: usize,
+    /// Clients that wait for a server.
+    pub waiting: usize,
+    /// For how long the first of them has waited.
+    pub max_wait: Duration,
+}
+
+impl<T: Member, W: Waiter<T>> Core<T, W> {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            config,
+            idle: Vec::new(),
+            waiters: VecDeque::new(),
+            lent: 0,
+            connecting: 0,
+            retry: Retry { failures: 0, not_before: None },
+            used: false,
+        }
+    }
+
+    /// A server for a client that does not have to wait.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Option<T> {
+        if !self.waiters.is_empty() {
+            return None;
+        }
+        let idle = self.idle.pop()?;
+        self.lent += 1;
+        Some(idle.server)
+    }
+
+    /// A client that has to wait.
+    pub(crate) fn wait(&mut self, waiter: W, now: Instant) {
+        self.used = true;
+        self.waiters.push_back(Waiting { waiter, since: now });
+    }
+
+    /// A lent server comes back fit to be lent again: to the first client that waits, or
+    /// to the idle ones. `idle_for` is how long it may then stay.
+    #[inline]
+    pub(crate) fn put(&mut self, server: T, now: Instant, idle_for: Duration) {
+        let mut server = server;
+        while let Some(waiting) = self.waiters.pop_front() {
+            match waiting.waiter.give(server) {
+                Ok(()) => return,
+                Err(back) => server = back,
+            }
+        }
+        self.lent -= 1;
+        let until = server.expires().min(now + idle_for);
+        self.idle.push(Idle { server, until });
+    }
+
+    /// A lent server will not come back.
+    pub(crate) fn lost(&mut self) {
+        self.lent -= 1;
+    }
+
+    /// A login has succeeded.
+    pub(crate) fn connected(&mut self, server: T, now: Instant, idle_for: Duration) {
+        self.connecting -= 1;
+        self.lent += 1;
+        self.retry = Retry { failures: 0, not_before: None };
+        self.put(server, now, idle_for);
+    }
+
+    /// A login has failed. The first retry comes at once, later ones after a time that
+    /// doubles; `jitter` in 0..1 spreads them.
+    pub(crate) fn connect_failed(&mut self, now: Instant, jitter: f64) {
+        self.connecting -= 1;
+        let pause = match self.retry.failures {
+            0 => Duration::ZERO,
+            n => {
+                RETRY_FIRST.saturating_mul(1 << n.min(8)).min(RETRY_MAX).mul_f64(0.5 + jitter / 2.0)
+            }
+        };
+        self.retry = Retry {
+            failures: self.retry.failures.saturating_add(1),
+            not_before: Some(now + pause),
+        };
+    }
+
+    /// A login was not begun after all.
+    pub(crate) fn connect_withdrawn(&mut self) {
+        self.connecting -= 1;
+    }
+
+    /// Whether no server is there or coming, so that waiting clients have only the failed
+    /// login to hope for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.idle.is_empty() && self.lent == 0 && self.connecting == 0
+    }
+
+    /// Takes all that wait.
+    pub(crate) fn take_waiters(&mut self) -> impl Iterator<Item = W> + use<'_, T, W> {
+        self.waiters.drain(..).map(|waiting| waiting.waiter)
+    }
+
+    /// Whether anybody waits.
+    #[inline]
+    pub(crate) fn has_waiters(&self) -> bool {
+        !self.waiters.is_empty()
+    }
+
+    /// Takes an idle server out, by its number; it then counts as lent.
+    pub(crate) fn take_idle(&mut self, id: u64) -> Option<T> {
+        let at = self.idle.iter().position(|idle| idle.server.id() == id)?;
+        self.lent += 1;
+        Some(self.idle.remove(at).server)
+    }
+
+    /// Takes the idle servers that `keep` refuses.
+    pub(crate) fn take_unwanted(&mut self, mut keep: impl FnMut(&mut T) -> bool) -> Vec<T> {
+        let unwanted = self.idle.extract_if(.., |idle| !keep(&mut idle.server));
+        unwanted.map(|idle| idle.server).collect()
+    }
+
+    /// Takes the server that has been idle for longest, so that another pool may open one.
+    pub(crate) fn take_oldest_idle(&mut self) -> Option<T> {
+        if self.idle.is_empty() { None } else { Some(self.idle.remove(0).server) }
+    }
+
+    pub(crate) fn counts(&self, now: Instant) -> Counts {
+        let max_wait = self.waiters.front().map(|first| now.saturating_duration_since(first.since));
+        Counts {
+            idle: self.idle.len(),
+            active: self.lent,
+            connecting: self.connecting,
+            waiting: self.waiters.len(),
+            max_wait: max_wait.unwrap_or_default(),
+        }
+    }
+
+    /// What is to be done now; no login if there is nowhere to log in to. The logins in
+    /// `connect` count as begun.
+    pub(crate) fn plan(&mut self, now: Instant, reachable: bool) -> Plan<T> {
+        self.waiters.retain(|waiting| !waiting.waiter.is_gone());
+        let close = self.close_old(now);
+        let (connect, retry_at) = if reachable { self.connects(now) } else { (0, None) };
+        self.connecting += connect;
+        let first_until = self.idle.iter().map(|idle| idle.until).min();
+        let reserve_at =
+            self.waiters.front().map(|first| first.since + self.config.reserve_timeout);
+        let reserve_at = reserve_at.filter(|&at| at > now && self.config.reserve_size > 0);
+        let wake_at = [first_until, reserve_at, retry_at].into_iter().flatten().min();
+        Plan { connect, close, wake_at }
+    }
+
+    fn total(&self) -> usize {
+        self.idle.len() + self.lent + self.connecting
+    }
+
+    fn close_old(&mut self, now: Instant) -> Vec<T> {
+        let mut spare = self.total().saturating_sub(self.config.min_size);
+        let old = self.idle.extract_if(.., |idle| {
+            if idle.until > now {
+                return false;
+            }
+            if idle.server.expires() <= now {
+                return true;
+            }
+            if spare == 0 {
+                // Kept for min_size: looked at again when its life ends.
+                idle.until = idle.server.expires();
+                return false;
+            }
+            spare -= 1;
+            true
+        });
+        old.map(|idle| idle.server).collect()
+    }
+
+    /// How many logins to begin, and when to ask again if a failure forbids them now.
+    fn connects(&self, now: Instant) -> (usize, Option<Instant>) {
+        let wanted = self.waiters.len().saturating_sub(self.connecting);
+        let reserve_due = self
+            .waiters
+            .front()
+            .is_some_and(|first| now >= first.since + self.config.reserve_timeout);
+        let limit = self.config.size + if reserve_due { self.config.reserve_size } else { 0 };
+        let missing = if self.used { self.config.min_size.saturating_sub(self.total()) } else { 0 };
+        let connect = wanted
+            .max(missing)
+            .min(limit.saturating_sub(self.total()))
+            .min(self.config.login_concurrency.max(1).saturating_sub(self.connecting));
+        match self.retry.not_before {
+            Some(at) if at > now && connect > 0 => (0, Some(at)),
+            // While logins fail, one is enough to try.
+            Some(_) if self.retry.failures > 0 => (connect.min(1), None),
+            _ => (connect, None),
+        }
+    }
+}
+
+const RETRY_FIRST: Duration = Duration::from_millis(25);
+
+/// A server that comes back is found within this.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;

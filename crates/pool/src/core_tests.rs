@@ -1,0 +1,187 @@
+//! The core under a scripted and a random sequence of events.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Debug, PartialEq)]
+struct Fake {
+    id: u64,
+    expires: Instant,
+}
+
+#[derive(Debug, Clone)]
+struct Client {
+    got: Rc<Cell<Option<u64>>>,
+    gone: Rc<Cell<bool>>,
+}
+
+impl Client {
+    fn new() -> Self {
+        Self { got: Rc::new(Cell::new(None)), gone: Rc::new(Cell::new(false)) }
+    }
+}
+
+impl Member for Fake {
+    fn id(&self) -> u64 {
+        self.id
+    }
+    fn expires(&self) -> Instant {
+        self.expires
+    }
+}
+
+impl Waiter<Fake> for Client {
+    fn give(self, server: Fake) -> Result<(), Fake> {
+        if self.gone.get() {
+            return Err(server);
+        }
+        self.got.set(Some(server.id));
+        Ok(())
+    }
+    fn is_gone(&self) -> bool {
+        self.gone.get()
+    }
+}
+
+const IDLE: Duration = Duration::from_secs(600);
+
+fn fake(id: u64, now: Instant) -> Fake {
+    Fake { id, expires: now + Duration::from_secs(3600) }
+}
+
+fn core(size: usize, reserve_size: usize, min_size: usize) -> Core<Fake, Client> {
+    Core::new(Config { size, reserve_size, min_size, ..Config::default() })
+}
+
+#[test]
+fn waiting_clients_are_served_in_order_and_nobody_overtakes_them() {
+    let now = Instant::now();
+    let mut core = core(1, 0, 0);
+    let clients = [Client::new(), Client::new(), Client::new()];
+    for client in &clients {
+        core.wait(client.clone(), now);
+    }
+    assert_eq!(core.plan(now, true).connect, 1);
+    core.connected(fake(1, now), now, IDLE);
+    assert_eq!(clients[0].got.get(), Some(1));
+    assert!(core.take().is_none());
+    clients[1].gone.set(true);
+    core.put(fake(1, now), now, IDLE);
+    assert_eq!((clients[1].got.get(), clients[2].got.get()), (None, Some(1)));
+    core.put(fake(1, now), now, IDLE);
+    assert_eq!(core.take(), Some(fake(1, now)));
+}
+
+#[test]
+fn the_reserve_opens_only_after_its_timeout() {
+    let now = Instant::now();
+    let mut core = core(1, 1, 0);
+    core.wait(Client::new(), now);
+    assert_eq!(core.plan(now, true).connect, 1);
+    core.connected(fake(1, now), now, IDLE);
+    core.wait(Client::new(), now);
+    let plan = core.plan(now, true);
+    assert_eq!((plan.connect, plan.wake_at), (0, Some(now + Duration::from_secs(3))));
+    assert_eq!(core.plan(now + Duration::from_secs(3), true).connect, 1);
+}
+
+#[test]
+fn the_first_retry_comes_at_once_and_the_next_ones_later_one_at_a_time() {
+    let now = Instant::now();
+    let mut core = core(10, 0, 0);
+    for _ in 0..3 {
+        core.wait(Client::new(), now);
+    }
+    assert_eq!(core.plan(now, true).connect, 3);
+    for _ in 0..3 {
+        core.connect_failed(now, 0.0);
+    }
+    let plan = core.plan(now, true);
+    assert_eq!(plan.connect, 0);
+    let retry_at = plan.wake_at.unwrap();
+    assert!(retry_at > now && retry_at < now + RETRY_MAX);
+    assert_eq!(core.plan(retry_at, true).connect, 1);
+}
+
+#[test]
+fn old_idle_servers_are_closed_down_to_min_size_and_expired_ones_below_it() {
+    let now = Instant::now();
+    let mut core = core(10, 0, 1);
+    for id in 0..3 {
+        core.wait(Client::new(), now);
+        assert_eq!(core.plan(now, true).connect, 1);
+        core.connected(fake(id, now), now, IDLE);
+        core.put(fake(id, now), now, IDLE);
+    }
+    let later = now + IDLE;
+    assert_eq!(core.plan(later, true).close.len(), 2);
+    let expired = core.plan(now + Duration::from_secs(3600), true);
+    assert_eq!((expired.close.len(), expired.connect), (1, 1));
+}
+
+proptest! {
+    /// Any sequence of events: limits hold, nothing leaks, nobody waits beside an idle server.
+    #[test]
+    fn no_sequence_breaks_the_arithmetic(events in prop::collection::vec(0..6_u8, 0..200)) {
+        let mut now = Instant::now();
+        let mut core = core(3, 2, 1);
+        let mut lent: Vec<Fake> = Vec::new();
+        let mut waiting: Vec<Client> = Vec::new();
+        let (mut connecting, mut next) = (0_usize, 0_u64);
+        for event in events {
+            now += Duration::from_millis(700);
+            match event {
+                0 => match core.take() {
+                    Some(server) => lent.push(server),
+                    None => {
+                        let client = Client::new();
+                        core.wait(client.clone(), now);
+                        waiting.push(client);
+                    }
+                },
+                1 => {
+                    if let Some(server) = lent.pop() {
+                        core.put(server, now, IDLE);
+                    }
+                }
+                2 => {
+                    if lent.pop().is_some() {
+                        core.lost();
+                    }
+                }
+                3 => {
+                    if connecting > 0 {
+                        connecting -= 1;
+                        next += 1;
+                        core.connected(fake(next, now), now, IDLE);
+                    }
+                }
+                4 => {
+                    if connecting > 0 {
+                        connecting -= 1;
+                        core.connect_failed(now, 0.5);
+                    }
+                }
+                _ => {
+                    if let Some(client) = waiting.pop() {
+                        client.gone.set(true);
+                    }
+                }
+            }
+            connecting += core.plan(now, true).connect;
+            waiting.retain(|client| match client.got.get() {
+                Some(id) => { lent.push(fake(id, now)); false }
+                None => true,
+            });
+            let counts = core.counts(now);
+            prop_assert_eq!((counts.active, counts.connecting), (lent.len(), connecting));
+            prop_assert_eq!(counts.waiting, waiting.len());
+            prop_assert!(counts.idle + counts.active + counts.connecting <= 5);
+            prop_assert!(counts.idle == 0 || counts.waiting == 0);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The task that keeps a pool: opens and closes servers, watches the idle ones, follows the
+//! topology.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use backend::{ConnectError, Ready, Target};
+use session::ServerState;
+use topology::{Address, Epoch};
+
+use crate::cancel::Cancels;
+use crate::limit::DatabasePermit;
+use crate::pool::serves;
+use crate::{CheckoutError, Pool, Pools, Server, Welcome};
+
+/// How often an otherwise quiet pool is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// Runs until the pool is removed from `pools`, or those have gone.
+pub(crate) async fn run(pool: Arc<Pool>, pools: Weak<Pools>) {
+    let mut snapshot = pool.shared.snapshot.clone();
+    let mut topology_ended = false;
+    loop {
+        if snapshot.has_changed().unwrap_or(false) {
+            snapshot.mark_unchanged();
+            retire(&pool);
+        }
+        look_at_woken(&pool);
+        let wake_at = maintain(&pool);
+        let look_at = tokio::time::Instant::now() + LOOK_EVERY;
+        let wake_at = wake_at.map_or(look_at, |at| look_at.min(at.into()));
+        tokio::select! {
+            () = pool.woken.notify.notified() => {}
+            changed = snapshot.changed(), if !topology_ended => {
+                topology_ended = changed.is_err();
+                retire(&pool);
+            }
+            () = tokio::time::sleep_until(wake_at) => {
+                let Some(pools) = pools.upgrade() else { return };
+                if pools.remove_unused(&pool) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Closes the idle servers that the topology no longer allows. Lent ones are looked at when
+/// they come back.
+fn retire(pool: &Pool) {
+    pool.generation.fetch_add(1, Relaxed);
+    let snapshot = Arc::clone(&pool.shared.snapshot.borrow());
+    let unwanted =
+        pool.core.lock().take_unwanted(|server| serves(&snapshot, pool.key.access, server));
+    if !unwanted.is_empty() {
+        pool.stats.retirements.fetch_add(unwanted.len() as u64, Relaxed);
+        tracing::info!(pool = %pool.key, servers = unwanted.len(), "closed servers of an older epoch");
+    }
+}
+
+/// Looks at the idle servers whose socket has become readable.
+fn look_at_woken(pool: &Pool) {
+    for id in pool.woken.take() {
+        let Some(mut server) = pool.core.lock().take_idle(id) else { continue };
+        if server.watch(&pool.shared.catalog) {
+            let idle_for = pool.jittered(pool.settings.config.server_idle_timeout, id);
+            pool.core.lock().put(server, Instant::now(), idle_for);
+        } else {
+            pool.core.lock().lost();
+            pool.stats.idle_losses.fetch_add(1, Relaxed);
+            tracing::info!(pool = %pool.key, server = id, "an idle server has gone");
+        }
+    }
+}
+
+/// Carries the core's plan out. Returns when to look again.
+fn maintain(pool: &Arc<Pool>) -> Option<Instant> {
+    let target = target(pool);
+    let plan = pool.core.lock().plan(Instant::now(), target.is_some());
+    pool.stats.retirements.fetch_add(plan.close.len() as u64, Relaxed);
+    drop(plan.close);
+    let mut begun = 0;
+    let logins = target.iter().cycle().take(plan.connect);
+    for (target, epoch) in logins {
+        let Some(permit) = pool.limit.acquire(pool).or_else(|| permit_of_sibling(pool)) else {
+            break;
+        };
+        begun += 1;
+        let login = PendingLogin { pool: Arc::clone(pool), over: false };
+        // Detached on purpose: it ends within connect_timeout and login_timeout.
+        tokio::spawn(connect(login, target.clone(), *epoch, permit));
+    }
+    for _ in begun..plan.connect {
+        pool.core.lock().connect_withdrawn();
+    }
+    plan.wake_at
+}
+
+/// The node to open a server on: of several the next one.
+fn target(pool: &Pool) -> Option<(Address, Epoch)> {
+    let snapshot = pool.shared.snapshot.borrow();
+    let route = snapshot.route(pool.key.access).ok()?;
+    let turn = usize::try_from(pool.next_id.load(Relaxed)).unwrap_or(0);
+    let node = route.nodes.get(turn % route.nodes.len().max(1))?;
+    Some((node.address.clone(), route.epoch))
+}
+
+/// Closes an idle server of another user of the same database, whose turn is over.
+fn permit_of_sibling(pool: &Arc<Pool>) -> Option<DatabasePermit> {
+    for sibling in pool.limit.siblings(pool) {
+        let oldest = sibling.core.lock().take_oldest_idle();
+        if let Some(server) = oldest {
+            sibling.stats.retirements.fetch_add(1, Relaxed);
+            drop(server);
+            return pool.limit.acquire(pool);
+        }
+    }
+    None
+}
+
+/// A login that the core counts as begun; however it ends, the count goes back.
+struct PendingLogin {
+    pool: Arc<Pool>,
+    over: bool,
+}
+
+async fn connect(mut login: PendingLogin, address: Address, epoch: Epoch, permit: DatabasePermit) {
+    let pool = Arc::clone(&login.pool);
+    let target = Target::new(address.host(), address.port());
+    match pool.shared.dialer.connect(&target, &pool.settings.login).await {
+        Ok(ready) => {
+            let server = new_server(&pool, ready, address, epoch, permit);
+            login.over = true;
+            connected(&pool, server);
+        }
+        Err(error) => {
+            login.over = true;
+            drop(permit);
+            failed(&pool, &target, &error);
+        }
+    }
+    pool.wake_keeper();
+}
+
+fn new_server(
+    pool: &Arc<Pool>,
+    ready: Ready,
+    address: Address,
+    epoch: Epoch,
+    permit: DatabasePermit,
+) -> Box<Server> {
+    let id = pool.next_id.fetch_add(1, Relaxed);
+    let cancels = ready.cancel_target().map(|target| Arc::new(Cancels::new(target)));
+    let carried = ready.parameters.iter().filter(|(name, _)| session::is_carried(name));
+    let carried = pool.shared.catalog.parameters(carried);
+    let reported = ready.parameters.iter().map(|(name, value)| (name.into(), value.into()));
+    pool.set_welcome(Arc::new(Welcome {
+        reported: reported.collect(),
+        carried: Arc::clone(&carried),
+    }));
+    let lifetime = pool.jittered(pool.settings.config.server_lifetime, id);
+    Box::new(Server {
+        stream: ready.stream,
+        state: ServerState::new(carried, pool.settings.config.prepared_statements),
+        unread: Vec::new(),
+        unsent: Vec::new(),
+        id,
+        epoch,
+        address,
+        expires: Instant::now() + lifetime,
+        generation: 0,
+        cancels,
+        waker: pool.woken.waker(id),
+        _permit: permit,
+    })
+}
+
+fn connected(pool: &Arc<Pool>, mut server: Box<Server>) {
+    pool.stats.connects.fetch_add(1, Relaxed);
+    tracing::debug!(pool = %pool.key, server = server.id, node = %server.address, "server connected");
+    *pool.last_failure.lock() = None;
+    if !pool.is_valid(&mut server) || !server.watch(&pool.shared.catalog) {
+        pool.core.lock().connect_withdrawn();
+        return;
+    }
+    let idle_for = pool.jittered(pool.settings.config.server_idle_timeout, server.id);
+    pool.core.lock().connected(server, Instant::now(), idle_for);
+}
+
+/// A login has failed. Those who wait are told at once if waiting cannot help them: the
+/// failure is final, and no other server of the pool can serve them.
+fn failed(pool: &Pool, target: &Target, error: &ConnectError) {
+    pool.stats.connect_failures.fetch_add(1, Relaxed);
+    tracing::warn!(pool = %pool.key, server = %target, %error, "cannot connect to server");
+    let message = Arc::new(error.client_error());
+    *pool.last_failure.lock() = Some(Arc::clone(&message));
+    let mut core = pool.core.lock();
+    core.connect_failed(Instant::now(), rand::random());
+    if error.is_definite() && core.is_empty() {
+        for place in core.take_waiters() {
+            place.fail(CheckoutError::Login(Arc::clone(&message)));
+        }
+    }
+}
+
+impl Drop for PendingLogin {
+    fn drop(&mut self) {
+        if !self.over {
+            self.pool.core.lock().connect_withdrawn();
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! A server lent to a session.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Instant;
+
+use session::Disposition;
+
+use crate::{Pool, Server};
+
+/// A server lent to a session. Ends through [`Lease::release`]; dropped otherwise, it closes
+/// the server, for nobody knows in which state it is.
+#[derive(Debug)]
+pub struct Lease {
+    server: Option<Box<Server>>,
+    pool: Arc<Pool>,
+}
+
+impl Lease {
+    pub(crate) fn new(server: Box<Server>, pool: Arc<Pool>) -> Self {
+        Self { server: Some(server), pool }
+    }
+
+    /// Gives the server back as the session says it is. One that needs a reset, or whose
+    /// cancel is still under way, is seen to before it is lent again.
+    pub fn release(mut self, disposition: Disposition, now: Instant) {
+        if let Some(server) = self.server.take() {
+            self.pool.checkin(server, disposition, now);
+        }
+    }
+
+    /// The pool that it came from.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+}
+
+impl Deref for Lease {
+    type Target = Server;
+
+    #[inline]
+    #[expect(
+        clippy::expect_used,
+        reason = "only release and drop take the server, and both end the lease"
+    )]
+    fn deref(&self) -> &Server {
+        self.server.as_ref().expect("a lease has its server until it ends")
+    }
+}
+
+impl DerefMut for Lease {
+    #[inline]
+    #[expect(
+        clippy::expect_used,
+        reason = "only release and drop take the server, and both end the lease"
+    )]
+    fn deref_mut(&mut self) -> &mut Server {
+        self.server.as_mut().expect("a lease has its server until it ends")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            self.pool.checkin(server, Disposition::Discard, Instant::now());
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! Following Patroni's keys in a real etcd.
 
+#[path = "support/link.rs"]
+mod link;
 mod support;
 
 use std::time::Duration;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use auth::Secret;
 use discovery::{Config, Discovery, EtcdConfig, spawn};
 use etcd_client::{Client, CompactionOptions, ConnectOptions, Permission, PermissionType};
-use support::link::Link;
+use link::Link;
 use support::{primary, route, until};
 use testbed::Etcd;
 use topology::{Access, Timeline};
@@ -21,7 +23,8 @@ struct Store {
 
 impl Store {
     async fn new(prefix: &str) -> Self {
-        let etcd = tokio::task::spawn_blocking(Etcd::start).await.unwrap().expect("etcd starts");
+        let etcd =
+            tokio::task::spawn_blocking(Etcd::start).await.expect("no panic").expect("etcd starts");
         let client = Client::connect([etcd.endpoint()], None).await.expect("etcd answers");
         let mut store = Self { etcd, client, prefix: prefix.to_owned() };
         store.member("n1", "master", 1).await;
@@ -59,7 +62,8 @@ impl Store {
 
     /// Throws away all history up to now.
     async fn compact(&mut self) {
-        let revision = self.client.get("x", None).await.unwrap().header().unwrap().revision();
+        let response = self.client.get("x", None).await.expect("get");
+        let revision = response.header().expect("a header").revision();
         let physical = Some(CompactionOptions::new().with_physical());
         self.client.compact(revision, physical).await.expect("compact");
     }
@@ -140,18 +144,20 @@ async fn an_unusable_member_spoils_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn etcd_down_changes_nothing_and_what_was_missed_is_caught_up() {
     let mut store = Store::new("/service/demo/").await;
-    let mut discovery = store.follow();
+    let (mut link, port) = Link::to(store.etcd.port()).await;
+    let endpoints = vec![format!("http://127.0.0.1:{port}")];
+    let config = EtcdConfig { endpoints, ..store.config() };
+    let mut discovery = spawn(Config::Etcd(config), None).unwrap();
     let before = until(&mut discovery, |s| primary(s) == "n1").await;
-    let mut store = tokio::task::spawn_blocking(move || {
-        store.etcd.kill();
-        // Long enough for the watch to break and for attempts to fail.
-        assert!(std::net::TcpStream::connect(("127.0.0.1", store.etcd.port())).is_err());
+    store.etcd.kill();
+    link.accepted(4).await;
+    assert_eq!(**discovery.snapshots.borrow(), *before);
+
+    let restart = move || {
         store.etcd.restart().expect("etcd restarts");
         store
-    })
-    .await
-    .unwrap();
-    assert_eq!(**discovery.snapshots.borrow(), *before);
+    };
+    let mut store = tokio::task::spawn_blocking(restart).await.unwrap();
     store.client = Client::connect([store.etcd.endpoint()], None).await.unwrap();
     store.put("leader", "n3").await;
     let after = until(&mut discovery, |s| primary(s) == "n3").await;
@@ -246,9 +252,12 @@ async fn etcd_with_authentication_is_followed() {
     let snapshot = until(&mut discovery, |s| primary(s) == "n2").await;
     assert_eq!(snapshot.nodes()[0].lag, Some(0));
 
-    // With a wrong password nothing is known, and nothing breaks.
-    let config = EtcdConfig { credentials: user("wrong"), ..store.config() };
+    // With a wrong password nothing is known, and it is tried again.
+    let (mut link, port) = Link::to(store.etcd.port()).await;
+    let endpoints = vec![format!("http://127.0.0.1:{port}")];
+    let config = EtcdConfig { credentials: user("wrong"), endpoints, ..store.config() };
     let discovery = spawn(Config::Etcd(config), None).unwrap();
+    link.accepted(4).await;
     assert!(discovery.snapshots.borrow().primary().is_none());
     assert!(!discovery.task.is_finished());
 }

@@ -14,6 +14,8 @@ enum State {
 
 pub(crate) struct Link {
     state: watch::Sender<State>,
+    /// Connections that came, whatever became of them.
+    accepted: watch::Receiver<u64>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -23,16 +25,23 @@ impl Link {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let own = listener.local_addr().expect("an address").port();
         let (state, watcher) = watch::channel(State::Up);
+        let (count, accepted) = watch::channel(0);
         let task = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
+                count.send_modify(|count| *count += 1);
                 if *watcher.borrow() == State::Cut {
                     continue;
                 }
-                let far = TcpStream::connect(("127.0.0.1", port)).await.expect("etcd listens");
+                let Ok(far) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
                 tokio::spawn(join(near, far, watcher.clone()));
             }
         });
-        (Self { state, _task: AbortOnDropHandle::new(task) }, own)
+        (Self { state, accepted, _task: AbortOnDropHandle::new(task) }, own)
+    }
+
+    /// Until so many connections came.
+    pub(crate) async fn accepted(&mut self, connections: u64) {
+        self.accepted.wait_for(|count| *count >= connections).await.expect("the link runs");
     }
 
     pub(crate) fn cut(&self) {

@@ -1,7 +1,5 @@
 //! Waiting for a snapshot, and reading it.
 
-pub(crate) mod link;
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -32,7 +32,9 @@ impl Door {
     async fn serve(&self) -> Vec<String> {
         let mut kinds = Vec::new();
         loop {
-            let (stream, _) = self.listener.accept().await.unwrap();
+            // A client that gave up does not come back: fail rather than hang.
+            let accept = tokio::time::timeout(LOGIN_TIMEOUT, self.listener.accept());
+            let (stream, _) = accept.await.unwrap().unwrap();
             assert!(stream.nodelay().unwrap());
             match serve(stream, &self.acceptor).await {
                 Outcome::Session(mut session) => {

@@ -43,7 +43,9 @@ pub(crate) fn run(stay: Stay, interrupt: &Interrupt) -> anyhow::Result<()> {
     let mut pgmesh = Pgmesh::start_with(&options, |ports| ports.toml_for_cluster(&cluster))
         .context("start pgmesh")?;
     if let Err(error) = benchmark(&pgmesh.app(), interrupt) {
-        eprintln!("{}\npgmesh logged:\n{}", cluster.tails(), pgmesh.log());
+        if !interrupt.raised() {
+            eprintln!("{}\npgmesh logged:\n{}", cluster.tails(), pgmesh.log());
+        }
         return Err(error);
     }
     pgmesh.metrics().context("read the metrics")?;

@@ -45,12 +45,15 @@ pub(crate) fn run(command: &mut Command, interrupt: &Interrupt) -> anyhow::Resul
         Ok(child.try_wait().ok().flatten())
     });
     if waited.is_err() {
-        // Ctrl-C in a terminal has reached it too; a plain kill of ours has not.
         let _ = child.kill();
         let _ = child.wait();
     }
     let status = waited?;
     if !status.success() {
+        // Ctrl-C in a terminal ends the child too, perhaps before we look.
+        if interrupt.raised() {
+            return Err(testbed::Error::Interrupted.into());
+        }
         bail!("{program} failed ({status})");
     }
     Ok(())

@@ -51,10 +51,11 @@ impl Bed {
             .path()
             .canonicalize()
             .map_err(Error::io("resolve the temporary directory"))?;
+        let script = path.join("janitor.sh");
+        fs::write(&script, JANITOR).map_err(Error::io("write the janitor's script"))?;
         // A process group of its own: Ctrl-C in the terminal must not take the janitor along.
         let janitor = Command::new("/bin/sh")
-            .args(["-c", JANITOR, "pgmesh-janitor"])
-            .arg(&path)
+            .args([&script, &path])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -117,13 +118,14 @@ impl Bed {
         if command.get_current_dir().is_none() {
             command.current_dir(&self.directory);
         }
+        let program = command.get_program().to_string_lossy().into_owned();
         let child = command
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors)
             .process_group(0)
             .spawn()
-            .map_err(Error::io(format!("start {name}")))?;
+            .map_err(Error::io(format!("run {program}")))?;
         let daemon = Daemon::new(name, child, log, goodbye);
         if let Some(mut janitor) = self.janitor.stdin.as_ref() {
             writeln!(janitor, "{}", daemon.id()).map_err(Error::io("write to the janitor"))?;

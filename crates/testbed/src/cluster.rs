@@ -123,7 +123,9 @@ impl Cluster {
                 .nodes
                 .iter()
                 .filter(|node| node.id().is_some() && node.name() != primary.name());
-            let all = standbys.all(|node| streaming.iter().any(|name| name == node.name()));
+            // A base backup streams under the same name before the standby is one.
+            let all = standbys
+                .all(|node| streaming.iter().any(|name| name == node.name()) && node.is_standby());
             Ok(all.then_some(()))
         })
         .map_err(|error| error.with_log(|| self.bed.tails()))

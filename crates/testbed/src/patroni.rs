@@ -97,6 +97,11 @@ impl Node {
         self.patroni.is_some() && self.api("/primary").is_ok_and(|answer| answer.status == 200)
     }
 
+    /// Whether the node's Patroni says that it runs as standby.
+    pub(crate) fn is_standby(&self) -> bool {
+        self.patroni.is_some() && self.api("/replica").is_ok_and(|answer| answer.status == 200)
+    }
+
     /// The standbys that stream from it, if it is a primary.
     pub(crate) fn streaming(&self) -> Vec<String> {
         let status: Value =

@@ -26,6 +26,11 @@ fn a_cluster_switches_over_loses_a_node_and_leaves_nothing_behind() {
     let options = ClusterOptions { scope: "demo".to_owned(), ..ClusterOptions::default() };
     let mut cluster = Cluster::start(options).unwrap();
     assert_eq!(cluster.leader().unwrap().name(), "n1");
+    for name in ["n2", "n3"] {
+        let streams = "SELECT pg_is_in_recovery(), status FROM pg_stat_wal_receiver";
+        let standby = cluster.node(name).unwrap().superuser();
+        assert_eq!(standby.psql(streams).unwrap(), "t|streaming", "{name}");
+    }
     let app = cluster.app().unwrap();
     app.psql("CREATE TABLE t (n int); INSERT INTO t VALUES (1)").unwrap();
 

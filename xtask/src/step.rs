@@ -1,7 +1,7 @@
 //! Running the commands that verbs are made of.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -33,12 +33,19 @@ pub(crate) fn target_directory() -> anyhow::Result<PathBuf> {
     Ok(directory.into())
 }
 
+/// What was typed, so to say: the program without its directory, and its arguments.
+fn line(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let words = [program].into_iter().chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
 /// Runs a command whose output the caller sees, to its end.
 ///
 /// # Errors
 /// When it cannot be started or fails; [`testbed::Error::Interrupted`] after ending it.
 pub(crate) fn run(command: &mut Command, interrupt: &Interrupt) -> anyhow::Result<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
+    let program = line(command);
     let mut child = command.spawn().with_context(|| format!("start {program}"))?;
     let waited = until(&program, Duration::MAX, interrupt, || {
         // An error here would mean that somebody else has waited for our child.
@@ -54,7 +61,7 @@ pub(crate) fn run(command: &mut Command, interrupt: &Interrupt) -> anyhow::Resul
         if interrupt.raised() {
             return Err(testbed::Error::Interrupted.into());
         }
-        bail!("{program} failed ({status})");
+        bail!("`{program}` failed ({status})");
     }
     Ok(())
 }

@@ -15,12 +15,20 @@ pub(crate) struct Exception {
 }
 
 /// All of them.
-pub(crate) const EXCEPTIONS: &[Exception] = &[Exception {
-    rule: Rule::StatefulStatic,
-    path: "crates/session/src/classify.rs",
-    item: "MATCHER",
-    reason: "compiled once from constants, read only",
-}];
+pub(crate) const EXCEPTIONS: &[Exception] = &[
+    Exception {
+        rule: Rule::StatefulStatic,
+        path: "crates/pgmesh/src/relay/scratch.rs",
+        item: "SCRATCH",
+        reason: "a read buffer per thread, empty between polls, so that an idle client owns none",
+    },
+    Exception {
+        rule: Rule::StatefulStatic,
+        path: "crates/session/src/classify.rs",
+        item: "MATCHER",
+        reason: "compiled once from constants, read only",
+    },
+];
 
 /// Takes out what is excused and adds the exceptions that excuse nothing.
 pub(crate) fn excuse(offences: Vec<Offence>, exceptions: &[Exception]) -> Vec<Offence> {

@@ -178,7 +178,7 @@ pub enum Kind {
     Local,
     /// The server broke the protocol.
     Protocol,
-    /// The server refused.
+    /// The server refused, or would.
     Refused,
     /// Time was up.
     Timeout,
@@ -196,10 +196,10 @@ impl ConnectError {
     /// The kind of failure.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Authentication(_) | Self::StartupTooLong(_) => Kind::Authentication,
+            Self::Authentication(_) => Kind::Authentication,
             Self::Local(_) => Kind::Local,
             Self::Protocol(_) => Kind::Protocol,
-            Self::Refused(_) => Kind::Refused,
+            Self::Refused(_) | Self::StartupTooLong(_) => Kind::Refused,
             Self::Timeout(_) => Kind::Timeout,
             Self::Tls(_) | Self::TlsUnavailable(_) => Kind::Tls,
             Self::Lost(_) | Self::Name { .. } | Self::Unreachable { .. } => Kind::Unreachable,

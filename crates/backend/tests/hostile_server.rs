@@ -189,3 +189,13 @@ async fn refusals_are_told_apart_by_what_waiting_can_change() {
         assert_eq!(refused.client_error().message, "text");
     }
 }
+
+#[tokio::test]
+async fn a_startup_packet_that_no_server_takes_is_not_sent() {
+    let fake = Fake::bind().await;
+    let dialer = Dialer::new(config(TlsMode::Disable)).unwrap();
+    let mut login = login();
+    login.startup = login.startup.parameter("search_path", "x".repeat(10_000)).unwrap();
+    let error = dialer.connect(&fake.target(), &login).await.unwrap_err();
+    assert!(matches!(error, ConnectError::StartupTooLong(_)) && error.is_definite());
+}

@@ -1,0 +1,387 @@
+//! One table of proxy.toml and typed access to its keys. A wrong value is reported and its
+//! default returned, so that the walk goes on to the next error.
+
+use std::cell::RefCell;
+use std::fmt::{self, Display};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use auth::Secret;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::document::{Document, Key, Raw, RawValue, key_offset, name_of, resolve};
+use crate::environment::Environment;
+use crate::error::Place;
+use crate::{Kind, human};
+
+/// A table, present or not (an absent one has every key at its default). When it is dropped,
+/// the keys that nobody asked for are reported as unknown.
+#[derive(Debug)]
+pub(crate) struct Section<'a> {
+    document: &'a Document,
+    env: EnvironmentRef<'a>,
+    /// With indices: for messages.
+    path: String,
+    /// Without indices: for the list of keys.
+    generic: String,
+    line: Option<usize>,
+    table: Option<&'a DeTable<'a>>,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+/// `dyn Environment` with the `Debug` that a section's derive asks for.
+#[derive(Clone, Copy)]
+struct EnvironmentRef<'a>(&'a dyn Environment);
+
+impl fmt::Debug for EnvironmentRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Environment")
+    }
+}
+
+/// An item of a list with its line.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) text: String,
+    pub(crate) place: Place,
+}
+
+/// Integers of a size that fits a key.
+pub(crate) trait Whole: TryFrom<i128> + PartialOrd + Copy + Display {}
+
+impl<T: TryFrom<i128> + PartialOrd + Copy + Display> Whole for T {}
+
+impl<'a> Section<'a> {
+    pub(crate) fn root(
+        document: &'a Document,
+        env: &'a dyn Environment,
+        table: &'a DeTable<'_>,
+    ) -> Self {
+        Self {
+            document,
+            env: EnvironmentRef(env),
+            path: String::new(),
+            generic: String::new(),
+            line: None,
+            table: Some(table),
+            asked: RefCell::default(),
+        }
+    }
+
+    /// The table `name` inside this one.
+    pub(crate) fn section(&self, name: &'static str) -> Self {
+        let table = match self.value(name) {
+            None => None,
+            Some(value) => match value.get_ref() {
+                DeValue::Table(table) => Some(table),
+                other => {
+                    let text = format!("{} where a table is expected", name_of(other));
+                    self.error(name, text);
+                    None
+                }
+            },
+        };
+        self.child(name, name.to_owned(), name.to_owned(), table)
+    }
+
+    /// The tables of `[[name]]`. Without any, one absent table is walked by `each` all the same
+    /// (and its value dropped) so that its keys are known.
+    pub(crate) fn tables<T>(
+        &self,
+        name: &'static str,
+        each: impl Fn(&Self) -> Option<T>,
+    ) -> Vec<T> {
+        let generic = format!("{name}[]");
+        let list = match self.value(name).map(Spanned::get_ref) {
+            None => None,
+            Some(DeValue::Array(list)) => Some(list),
+            Some(other) => {
+                let text = format!("{} where [[{name}]] is expected", name_of(other));
+                self.error(name, text);
+                None
+            }
+        };
+        let mut built = Vec::new();
+        for (index, value) in list.into_iter().flatten().enumerate() {
+            let DeValue::Table(table) = value.get_ref() else {
+                self.error(name, format!("each of [[{name}]] must be a table"));
+                continue;
+            };
+            let mut child =
+                self.child(name, format!("{name}[{index}]"), generic.clone(), Some(table));
+            child.line = Some(self.document.line(value.span().start));
+            built.extend(each(&child));
+        }
+        each(&self.child(name, generic.clone(), generic, None));
+        built
+    }
+
+    fn child(
+        &self,
+        name: &'static str,
+        own: String,
+        generic: String,
+        table: Option<&'a DeTable<'a>>,
+    ) -> Self {
+        let join = |parent: &str, own: String| match parent {
+            "" => own,
+            _ => format!("{parent}.{own}"),
+        };
+        Self {
+            document: self.document,
+            env: self.env,
+            path: join(&self.path, own),
+            generic: join(&self.generic, generic),
+            line: table.and_then(|_| self.place(name).line),
+            table,
+            asked: RefCell::default(),
+        }
+    }
+
+    /// Is the table in the file at all?
+    pub(crate) fn exists(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// Is the key in the file?
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
+    }
+
+    /// Where `key` stands, or the section if it does not; `""` is the section itself.
+    pub(crate) fn place(&self, key: &str) -> Place {
+        let line = self
+            .table
+            .and_then(|table| key_offset(table, key))
+            .map(|offset| self.document.line(offset))
+            .or(self.line);
+        let path = match (self.path.as_str(), key) {
+            (path, "") => path.to_owned(),
+            ("", key) => key.to_owned(),
+            (path, key) => format!("{path}.{key}"),
+        };
+        Place { line, path }
+    }
+
+    /// Reports what is wrong with `key`.
+    pub(crate) fn error(&self, key: &str, problem: impl Into<String>) {
+        self.document.error(self.place(key), problem.into());
+    }
+
+    /// Reports what is wrong at a place seen before.
+    pub(crate) fn error_at(&self, place: &Place, problem: impl Into<String>) {
+        self.document.error(place.clone(), problem.into());
+    }
+
+    /// Notes what the operator should know about `key`.
+    pub(crate) fn warning(&self, key: &str, text: impl Into<String>) {
+        self.document.warning(self.place(key), text.into());
+    }
+
+    fn value(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.asked.borrow_mut().push(key);
+        self.table.and_then(|table| table.get(key))
+    }
+
+    /// Makes the key known and reads it; `None` when absent or already reported.
+    fn scalar<T>(
+        &self,
+        key: &'static str,
+        kind: Kind,
+        default: Option<String>,
+        read: impl FnOnce(&Raw) -> Result<T, String>,
+    ) -> Option<T> {
+        self.document.key(Key { path: self.generic_path(key), kind, default });
+        let value = self.value(key)?;
+        match resolve(value.get_ref(), self.env.0).and_then(|raw| read(&raw)) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.error(key, problem);
+                None
+            }
+        }
+    }
+
+    fn generic_path(&self, key: &str) -> String {
+        match self.generic.as_str() {
+            "" => key.to_owned(),
+            section => format!("{section}.{key}"),
+        }
+    }
+
+    pub(crate) fn optional_string(&self, key: &'static str) -> Option<String> {
+        self.scalar(key, Kind::String, None, text)
+    }
+
+    /// A string that `read` turns into a type; its error must not quote the text.
+    pub(crate) fn parsed<T>(
+        &self,
+        key: &'static str,
+        kind: Kind,
+        default: Option<&str>,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.scalar(key, kind, default.map(str::to_owned), |raw| read(&text(raw)?))
+    }
+
+    pub(crate) fn secret(&self, key: &'static str) -> Option<Secret> {
+        self.scalar(key, Kind::Secret, None, |raw| text(raw).map(Secret::new))
+    }
+
+    pub(crate) fn optional_duration(
+        &self,
+        key: &'static str,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        self.scalar(key, Kind::Duration, None, |raw| duration(raw, &range))
+    }
+
+    pub(crate) fn duration(
+        &self,
+        key: &'static str,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Duration {
+        let written = Some(human::write_duration(default));
+        self.scalar(key, Kind::Duration, written, |raw| duration(raw, &range)).unwrap_or(default)
+    }
+
+    pub(crate) fn optional_integer<T: Whole>(
+        &self,
+        key: &'static str,
+        range: RangeInclusive<T>,
+    ) -> Option<T> {
+        self.scalar(key, Kind::Integer, None, |raw| integer(raw, &range))
+    }
+
+    pub(crate) fn integer<T: Whole>(
+        &self,
+        key: &'static str,
+        default: T,
+        range: RangeInclusive<T>,
+    ) -> T {
+        let written = Some(default.to_string());
+        self.scalar(key, Kind::Integer, written, |raw| integer(raw, &range)).unwrap_or(default)
+    }
+
+    /// One of a few words, of which one means the default.
+    pub(crate) fn choice<T: Copy + PartialEq>(
+        &self,
+        key: &'static str,
+        default: T,
+        words: &'static [(&'static str, T)],
+    ) -> T {
+        let written =
+            words.iter().find(|(_, value)| *value == default).map(|(word, _)| (*word).to_owned());
+        self.scalar(key, Kind::Choice, written, |raw| choose(raw, words)).unwrap_or(default)
+    }
+
+    pub(crate) fn optional_choice<T: Copy>(
+        &self,
+        key: &'static str,
+        words: &'static [(&'static str, T)],
+    ) -> Option<T> {
+        self.scalar(key, Kind::Choice, None, |raw| choose(raw, words))
+    }
+
+    /// A list of strings, a single string, or `{ env = … }` whose text is split at commas.
+    pub(crate) fn list(&self, key: &'static str, default: Option<&str>) -> Vec<Item> {
+        let written = default.map(str::to_owned);
+        self.document.key(Key { path: self.generic_path(key), kind: Kind::List, default: written });
+        let Some(value) = self.value(key) else { return Vec::new() };
+        match value.get_ref() {
+            DeValue::Array(list) => self.items(key, list.iter()),
+            _ => self.items(key, std::iter::once(value)),
+        }
+    }
+
+    fn items<'v>(
+        &self,
+        key: &'static str,
+        values: impl Iterator<Item = &'v Spanned<DeValue<'v>>>,
+    ) -> Vec<Item> {
+        let mut items = Vec::new();
+        for value in values {
+            let mut place = self.place(key);
+            place.line = Some(self.document.line(value.span().start));
+            match resolve(value.get_ref(), self.env.0)
+                .and_then(|raw| Ok((text(&raw)?, raw.literal)))
+            {
+                Ok((text, true)) => items.push(Item { text, place }),
+                Ok((text, false)) => items.extend(
+                    text.split(',')
+                        .map(str::trim)
+                        .filter(|part| !part.is_empty())
+                        .map(|part| Item { text: part.to_owned(), place: place.clone() }),
+                ),
+                Err(problem) => self.document.error(place, problem),
+            }
+        }
+        items
+    }
+}
+
+impl Drop for Section<'_> {
+    fn drop(&mut self) {
+        let asked = self.asked.borrow();
+        for (key, _) in self.table.into_iter().flatten() {
+            if !asked.contains(&key.get_ref().as_ref()) {
+                self.document.stranger(self.place(key.get_ref()));
+            }
+        }
+    }
+}
+
+fn text(raw: &Raw) -> Result<String, String> {
+    match &raw.value {
+        RawValue::Text(text) if text.is_empty() => {
+            Err("must not be empty; leave the key out for its default".to_owned())
+        }
+        RawValue::Text(text) if text.contains('\0') => {
+            Err("must not contain a zero byte".to_owned())
+        }
+        RawValue::Text(text) => Ok(text.clone()),
+        RawValue::Boolean(_) | RawValue::Integer(_) => {
+            Err("a string is expected; put it in quotes".to_owned())
+        }
+    }
+}
+
+fn duration(raw: &Raw, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
+    let value = match &raw.value {
+        RawValue::Text(text) => human::duration(text),
+        RawValue::Integer(0) => Some(Duration::ZERO),
+        RawValue::Integer(_) | RawValue::Boolean(_) => None,
+    };
+    let value = value
+        .ok_or_else(|| format!("{} is not a duration; {}", raw.quote(), human::DURATION_FORM))?;
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    let (low, high) = (human::write_duration(*range.start()), human::write_duration(*range.end()));
+    Err(format!("{} is out of range; write {low} to {high}", raw.quote()))
+}
+
+fn integer<T: Whole>(raw: &Raw, range: &RangeInclusive<T>) -> Result<T, String> {
+    let value = match &raw.value {
+        RawValue::Integer(value) => Some(*value),
+        RawValue::Text(text) if !raw.literal => text.trim().parse().ok(),
+        RawValue::Text(_) | RawValue::Boolean(_) => None,
+    };
+    let value = value.and_then(|value| T::try_from(value).ok()).filter(|it| range.contains(it));
+    value.ok_or_else(|| {
+        let (low, high) = (range.start(), range.end());
+        format!("{} is not a whole number from {low} to {high}", raw.quote())
+    })
+}
+
+fn choose<T: Copy>(raw: &Raw, words: &[(&'static str, T)]) -> Result<T, String> {
+    if let RawValue::Text(text) = &raw.value
+        && let Some((_, value)) = words.iter().find(|(word, _)| word == text)
+    {
+        return Ok(*value);
+    }
+    let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    Err(format!("{} is not one of {}", raw.quote(), words.join(", ")))
+}

@@ -1,0 +1,62 @@
+//! The sections of proxy.toml, each read into the configuration of its component.
+//!
+//! Every key is asked for whatever the others say, so that it is known wherever it stands and
+//! every error of it is told at once. Defaults are the components' own, but where a comment
+//! says why not.
+
+mod access;
+mod cluster;
+mod operations;
+mod pool;
+mod proxy;
+mod server;
+mod tcp;
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::section::Section;
+use crate::settings::UNENDING;
+use crate::{Settings, UNLIMITED};
+
+/// Limits in time that must not be off.
+pub(crate) const BOUNDED: RangeInclusive<Duration> = Duration::from_millis(1)..=UNENDING;
+
+/// Limits in time that `"0s"` switches off.
+pub(crate) const OPTIONAL: RangeInclusive<Duration> = Duration::ZERO..=UNENDING;
+
+/// Limits in numbers, and whether zero is one of them.
+pub(crate) const SOME: RangeInclusive<usize> = 1..=UNLIMITED;
+pub(crate) const ANY: RangeInclusive<usize> = 0..=UNLIMITED;
+
+/// Reads everything; worth something only if no error was reported.
+pub(crate) fn settings(root: &Section<'_>) -> Settings {
+    let (frontend, max_client_connections) = proxy::read(&root.section("proxy"));
+    let discovery = cluster::read(&root.section("cluster"));
+    let backend = server::read(&root.section("server"));
+    let pool = pool::read(&root.section("pool"));
+    let hold_timeout = pool::hold_timeout(&root.section("failover"));
+    let users = access::users(root);
+    let databases = access::databases(root);
+    access::announced(root);
+    let admin = operations::metrics(&root.section("metrics"), &frontend);
+    let log = operations::log(&root.section("log"));
+    Settings {
+        frontend,
+        max_client_connections,
+        discovery,
+        backend,
+        pool,
+        hold_timeout,
+        users,
+        databases,
+        admin,
+        log,
+        warnings: Vec::new(),
+    }
+}
+
+/// Zero switches a limit off.
+pub(crate) fn unless_zero(limit: Duration) -> Option<Duration> {
+    (!limit.is_zero()).then_some(limit)
+}

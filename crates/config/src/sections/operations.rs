@@ -1,0 +1,40 @@
+//! `[metrics]` and `[log]`.
+
+use std::net::SocketAddr;
+
+use telemetry::log::{Format, Level};
+
+use crate::Kind;
+use crate::section::Section;
+
+const FORMATS: &[(&str, Format)] = &[("text", Format::Text), ("json", Format::Json)];
+
+const LEVELS: &[(&str, Level)] = &[
+    ("error", Level::Error),
+    ("warn", Level::Warn),
+    ("info", Level::Info),
+    ("debug", Level::Debug),
+    ("trace", Level::Trace),
+];
+
+pub(super) fn metrics(section: &Section<'_>, proxy: &frontend::Config) -> admin::Config {
+    let default = admin::Config::default();
+    let written = default.listen.to_string();
+    let listen = section.parsed("listen", Kind::Address, Some(&written), |text| {
+        text.parse::<SocketAddr>()
+            .map_err(|_| format!("not an address and port; write one such as \"{written}\""))
+    });
+    let config = admin::Config { listen: listen.unwrap_or(default.listen), ..default };
+    let ports = [Some(proxy.port), proxy.replica_port, proxy.any_port];
+    if ports.contains(&Some(config.listen.port())) {
+        section.error("listen", "has the port of a listener in [proxy]; choose another");
+    }
+    config
+}
+
+pub(super) fn log(section: &Section<'_>) -> telemetry::log::Config {
+    telemetry::log::Config {
+        format: section.choice("format", Format::Text, FORMATS),
+        level: section.choice("level", Level::Info, LEVELS),
+    }
+}

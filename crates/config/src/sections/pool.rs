@@ -1,0 +1,66 @@
+//! `[pool]` and `[failover]`.
+
+use std::time::Duration;
+
+use ::pool::Config;
+use session::Mode;
+
+use super::{ANY, BOUNDED, OPTIONAL, SOME};
+use crate::UNLIMITED;
+use crate::section::Section;
+use crate::settings::{Pool, UNENDING};
+
+/// A Patroni cluster with a ttl of 20 s has a new primary in that time.
+const HOLD_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(super) const MODES: &[(&str, Mode)] = &[
+    ("transaction", Mode::Transaction),
+    ("session", Mode::Session),
+    ("statement", Mode::Statement),
+];
+
+pub(super) fn read(section: &Section<'_>) -> Pool {
+    let default = Config::default();
+    let number = |key, default, range| section.integer(key, default, range);
+    let time = |key, default| section.duration(key, default, OPTIONAL);
+    let config = Config {
+        size: number("size", default.size, SOME),
+        min_size: number("min_size", default.min_size, ANY),
+        reserve_size: number("reserve_size", default.reserve_size, ANY),
+        reserve_timeout: time("reserve_timeout", default.reserve_timeout),
+        max_db_connections: number("max_db_connections", default.max_db_connections, ANY),
+        query_wait_timeout: or_unending(time("query_wait_timeout", default.query_wait_timeout)),
+        server_lifetime: or_unending(time("server_lifetime", default.server_lifetime)),
+        server_idle_timeout: or_unending(time("server_idle_timeout", default.server_idle_timeout)),
+        login_concurrency: number("server_login_concurrency", default.login_concurrency, SOME),
+        prepared_statements: number("prepared_statements", default.prepared_statements, SOME),
+        reset_timeout: section.duration("reset_timeout", default.reset_timeout, BOUNDED),
+        cancel_timeout: section.duration("cancel_timeout", default.cancel_timeout, BOUNDED),
+    };
+    if config.min_size > config.size {
+        let text = format!("more than pool.size, which is {}; lower it", config.size);
+        section.error("min_size", text);
+    }
+    if (1..config.size).contains(&config.max_db_connections) {
+        let key = ["max_db_connections", "size"].into_iter().find(|key| section.has(key));
+        let (size, limit) = (config.size, config.max_db_connections);
+        section.warning(
+            key.unwrap_or_default(),
+            format!("no pool can have its {size} servers, for a database has {limit} in all"),
+        );
+    }
+    let limit = match config.max_db_connections {
+        0 => UNLIMITED,
+        limit => limit,
+    };
+    let mode = section.choice("mode", Mode::Transaction, MODES);
+    Pool { mode, config: Config { max_db_connections: limit, ..config } }
+}
+
+pub(super) fn hold_timeout(section: &Section<'_>) -> Duration {
+    section.duration("hold_timeout", HOLD_TIMEOUT, BOUNDED)
+}
+
+fn or_unending(limit: Duration) -> Duration {
+    if limit.is_zero() { UNENDING } else { limit }
+}

@@ -1,0 +1,138 @@
+//! What proxy.toml says, as the components' own configurations. Nothing in here needs checking
+//! again; files are read when a component is built.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use auth::{Login, Password, Secret};
+use session::Mode;
+
+use crate::Warning;
+
+/// A whole configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `[proxy]`: listeners, login and TLS towards clients.
+    pub frontend: frontend::Config,
+    /// `[proxy]`: clients at one time; one more gets 53300.
+    pub max_client_connections: u32,
+    /// `[cluster]`: how the servers are found.
+    pub discovery: discovery::Config,
+    /// `[server]`: connections to servers.
+    pub backend: backend::Config,
+    /// `[pool]`: what holds where neither a user nor a database says otherwise. A pool is made
+    /// of [`Settings::pool_for`], not of this.
+    pub pool: Pool,
+    /// `[failover]`: how long requests wait for the next epoch.
+    pub hold_timeout: Duration,
+    /// `[[users]]`: who may log in, by name; never empty.
+    pub users: BTreeMap<String, User>,
+    /// `[[databases]]`: databases with settings of their own, by name.
+    pub databases: BTreeMap<String, Database>,
+    /// `[metrics]`.
+    pub admin: admin::Config,
+    /// `[log]`.
+    pub log: telemetry::log::Config,
+    /// What the operator should know, to be logged at start.
+    pub warnings: Vec<Warning>,
+}
+
+/// What holds for one pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// When a server is given back.
+    pub mode: Mode,
+    /// Limits and times. A limit that is switched off is at [`UNLIMITED`] or [`UNENDING`].
+    pub config: pool::Config,
+}
+
+/// A limit in numbers that is switched off: more than one process can have sockets. Small
+/// enough that sums of it do not overflow.
+pub const UNLIMITED: usize = 1_000_000;
+
+/// A limit in time that is switched off: a year. Small enough to be added to a clock.
+pub const UNENDING: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// One of `[[users]]`. What is `None` is as for the database, else as in `[pool]`.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// What clients are checked against.
+    pub password: Password,
+    /// What servers are logged in to with, where it is not `password`.
+    pub server_password: Option<Secret>,
+    /// When a server is given back.
+    pub pool_mode: Option<Mode>,
+    /// Servers per pool of this user.
+    pub pool_size: Option<usize>,
+    /// Clients of this user at one time.
+    pub max_connections: Option<u32>,
+}
+
+/// One of `[[databases]]`. What is `None` is as in `[pool]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Database {
+    /// When a server is given back.
+    pub pool_mode: Option<Mode>,
+    /// Servers per pool.
+    pub pool_size: Option<usize>,
+    /// See [`pool::Config`].
+    pub min_size: Option<usize>,
+    /// See [`pool::Config`].
+    pub reserve_size: Option<usize>,
+    /// See [`pool::Config`].
+    pub reserve_timeout: Option<Duration>,
+    /// See [`pool::Config`].
+    pub max_db_connections: Option<usize>,
+    /// See [`pool::Config`].
+    pub query_wait_timeout: Option<Duration>,
+}
+
+impl User {
+    /// With what servers are logged in to. `None` for a user with a verifier and no
+    /// `server_password`: the keys then come from the client's own login.
+    pub fn server_login(&self) -> Option<Login> {
+        let password = match (&self.server_password, &self.password) {
+            (Some(password), _) | (None, Password::Plain(password)) => password.clone(),
+            (None, Password::Verifier(_)) => return None,
+        };
+        Some(Login::Password { password, cached: None })
+    }
+}
+
+impl Settings {
+    /// What holds for the pools of one database and user: the user's override, else the
+    /// database's, else `[pool]`'s. A reserve without a timeout to wait for is off.
+    pub fn pool_for(&self, database: &str, user: &str) -> Pool {
+        let Pool { mut mode, mut config } = self.pool.clone();
+        if let Some(database) = self.databases.get(database) {
+            mode = database.pool_mode.unwrap_or(mode);
+            set(&mut config.size, database.pool_size);
+            set(&mut config.min_size, database.min_size);
+            set(&mut config.reserve_size, database.reserve_size);
+            set(&mut config.reserve_timeout, database.reserve_timeout);
+            set(&mut config.max_db_connections, database.max_db_connections);
+            set(&mut config.query_wait_timeout, database.query_wait_timeout);
+        }
+        if let Some(user) = self.users.get(user) {
+            mode = user.pool_mode.unwrap_or(mode);
+            set(&mut config.size, user.pool_size);
+        }
+        // An override of the size alone may fall below a minimum set elsewhere.
+        config.min_size = config.min_size.min(config.size);
+        if config.reserve_timeout.is_zero() {
+            config.reserve_size = 0;
+        }
+        Pool { mode, config }
+    }
+
+    /// The users and what their clients are checked against, as [`auth::Users::new`] takes them.
+    pub fn passwords(&self) -> impl Iterator<Item = (String, Password)> {
+        self.users.iter().map(|(name, user)| (name.clone(), user.password.clone()))
+    }
+}
+
+fn set<T>(value: &mut T, over: Option<T>) {
+    if let Some(over) = over {
+        *value = over;
+    }
+}

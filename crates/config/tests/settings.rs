@@ -1,0 +1,306 @@
+//! What a file means: defaults, overrides, values from elsewhere, one server without a file.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use auth::Password;
+use config::{Environment, Settings, UNENDING, UNLIMITED, parse};
+use session::Mode;
+use telemetry::log::{Format, Level};
+use transport::TlsMode;
+
+const MINIMAL: &str = "
+[cluster]
+endpoints = ['http://etcd-1:2379']
+scope = 'demo'
+[[users]]
+name = 'app'
+password = 'secret'
+";
+
+/// Variables by name; names that begin with a slash are files.
+#[derive(Default)]
+struct Fake(HashMap<&'static str, &'static str>);
+
+impl Environment for Fake {
+    fn var(&self, name: &str) -> Option<String> {
+        self.0.get(name).map(|text| (*text).to_owned())
+    }
+
+    fn file(&self, path: &Path) -> io::Result<String> {
+        let text = path.to_str().and_then(|path| self.0.get(path));
+        text.map(|text| (*text).to_owned()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+fn read(text: &str) -> Settings {
+    read_in(text, [])
+}
+
+fn read_in<const N: usize>(text: &str, env: [(&'static str, &'static str); N]) -> Settings {
+    parse("t", text, &Fake(env.into())).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+#[test]
+fn what_is_not_said_is_at_its_default() {
+    let settings = read(MINIMAL);
+    let front = &settings.frontend;
+    assert_eq!(front.listen, ["0.0.0.0".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!((front.port, front.replica_port, front.any_port), (5432, None, None));
+    assert_eq!((front.login_timeout, front.backlog), (secs(60), 4096));
+    assert_eq!(front.tcp.user_timeout, None);
+    assert_eq!(front.tcp.keepalive, Some(transport::Keepalive::default()));
+    assert_eq!(settings.max_client_connections, 10_000);
+    assert_eq!(settings.backend.connect_timeout, secs(5));
+    assert_eq!(settings.backend.login_timeout, secs(10));
+    assert_eq!(settings.backend.tcp.user_timeout, Some(secs(300)));
+    assert_eq!(settings.backend.tls.mode, TlsMode::Prefer);
+    assert_eq!(settings.pool.mode, Mode::Transaction);
+    assert_eq!(settings.pool.config, pool::Config::default());
+    assert_eq!(settings.hold_timeout, secs(30));
+    assert_eq!(settings.admin.listen.to_string(), "0.0.0.0:9187");
+    assert_eq!((settings.log.format, settings.log.level), (Format::Text, Level::Info));
+    let discovery::Config::Etcd(etcd) = &settings.discovery else { panic!("not etcd") };
+    assert_eq!((etcd.scope.as_str(), etcd.namespace.as_str()), ("demo", "/service/"));
+    assert_eq!((etcd.group, etcd.credentials.is_none()), (None, true));
+    assert_eq!(etcd.endpoints, ["http://etcd-1:2379"]);
+    assert_eq!((etcd.refresh_interval, etcd.request_timeout), (secs(10), secs(3)));
+}
+
+#[test]
+fn what_is_said_arrives() {
+    let settings = read(
+        "
+        [proxy]
+        listen = ['127.0.0.1', '::1']
+        port = 6432
+        replica_port = 6433
+        any_port = 6434
+        max_client_connections = 5
+        client_login_timeout = '7s'
+        tcp_keepalives_idle = '0s'
+        tcp_user_timeout = '8s'
+        tls = { mode = 'verify-ca', certificate = 'c', key = 'k', client_ca = 'a' }
+        [cluster]
+        discovery = 'patroni'
+        endpoints = ['http://n1:8008/', 'https://[::1]:8009']
+        poll_interval = '250ms'
+        tls.ca = 'etcd-ca'
+        [server]
+        connect_timeout = '9s'
+        tcp_keepalives_count = 9
+        tls = { mode = 'verify-full', ca = 'x' }
+        [pool]
+        mode = 'session'
+        size = 7
+        max_db_connections = 0
+        query_wait_timeout = 0
+        server_lifetime = '0s'
+        server_login_concurrency = 2
+        prepared_statements = 11
+        [failover]
+        hold_timeout = '1m'
+        [[users]]
+        name = 'app'
+        password = 'p'
+        max_connections = 3
+        [metrics]
+        listen = '[::1]:1'
+        [log]
+        format = 'json'
+        level = 'trace'
+        ",
+    );
+    let front = &settings.frontend;
+    assert_eq!(front.endpoints().count(), 6);
+    assert_eq!((front.login_timeout, front.tcp.keepalive), (secs(7), None));
+    assert_eq!(front.tcp.user_timeout, Some(secs(8)));
+    assert_eq!(front.tls.mode, TlsMode::VerifyCa);
+    assert_eq!(front.tls.client_ca.as_deref(), Some(Path::new("a")));
+    assert_eq!(settings.max_client_connections, 5);
+    let discovery::Config::Rest(rest) = &settings.discovery else { panic!("not patroni") };
+    assert_eq!(rest.endpoints, ["http://n1:8008", "https://[::1]:8009"]);
+    assert_eq!(rest.poll_interval, Duration::from_millis(250));
+    assert_eq!(rest.tls.ca.as_deref(), Some(Path::new("etcd-ca")));
+    assert_eq!(settings.backend.connect_timeout, secs(9));
+    assert_eq!(settings.backend.tcp.keepalive.map(|it| it.count), Some(9));
+    assert_eq!(settings.backend.tls.mode, TlsMode::VerifyFull);
+    let pool = &settings.pool.config;
+    assert_eq!((settings.pool.mode, pool.size), (Mode::Session, 7));
+    assert_eq!(pool.max_db_connections, UNLIMITED);
+    assert_eq!((pool.query_wait_timeout, pool.server_lifetime), (UNENDING, UNENDING));
+    assert_eq!((pool.login_concurrency, pool.prepared_statements), (2, 11));
+    assert_eq!(settings.hold_timeout, secs(60));
+    assert_eq!(settings.users["app"].max_connections, Some(3));
+    assert_eq!(settings.admin.listen.to_string(), "[::1]:1");
+    assert_eq!((settings.log.format, settings.log.level), (Format::Json, Level::Trace));
+    assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+}
+
+#[test]
+fn a_users_setting_goes_before_the_databases_and_that_before_the_pools() {
+    let settings = read(&format!(
+        "{MINIMAL}
+        pool_size = 3
+        [[users]]
+        name = 'batch'
+        password = 'p'
+        pool_mode = 'session'
+        [[databases]]
+        name = 'shop'
+        pool_mode = 'statement'
+        pool_size = 40
+        min_size = 10
+        reserve_timeout = '0s'
+        max_db_connections = 50
+        query_wait_timeout = '1s'
+        "
+    ));
+    let app = settings.pool_for("shop", "app");
+    assert_eq!((app.mode, app.config.size), (Mode::Statement, 3));
+    assert_eq!(app.config.min_size, 3, "a minimum never exceeds the size");
+    assert_eq!(app.config.reserve_size, 0, "without a timeout there is no reserve");
+    assert_eq!((app.config.max_db_connections, app.config.query_wait_timeout), (50, secs(1)));
+    let batch = settings.pool_for("shop", "batch");
+    assert_eq!((batch.mode, batch.config.size, batch.config.min_size), (Mode::Session, 40, 10));
+    let other = settings.pool_for("other", "nobody");
+    assert_eq!((other.mode, &other.config), (Mode::Transaction, &pool::Config::default()));
+}
+
+#[test]
+fn values_come_from_the_environment_and_from_files() {
+    let settings = read_in(
+        "
+        proxy.port = { env = 'PORT' }
+        pool = { mode = { env = 'MODE' }, query_wait_timeout = { env = 'WAIT' } }
+        [cluster]
+        endpoints = { env = 'ETCD' }
+        scope = 'demo'
+        user = 'root'
+        password = { file = '/etcd' }
+        [[users]]
+        name = { env = 'NAME' }
+        password = { file = '/run/p' }
+        ",
+        [
+            ("PORT", "6000"),
+            ("MODE", "session"),
+            ("WAIT", "5s"),
+            ("ETCD", "http://a:1, http://b:2,"),
+            ("/etcd", "hush\r\n"),
+            ("NAME", "app"),
+            ("/run/p", "two\nlines\n"),
+        ],
+    );
+    assert_eq!(settings.frontend.port, 6000);
+    assert_eq!(settings.pool.mode, Mode::Session);
+    assert_eq!(settings.pool.config.query_wait_timeout, secs(5));
+    let discovery::Config::Etcd(etcd) = &settings.discovery else { panic!("not etcd") };
+    assert_eq!(etcd.endpoints, ["http://a:1", "http://b:2"]);
+    let (user, password) = etcd.credentials.as_ref().unwrap();
+    assert_eq!((user.as_str(), password.expose()), ("root", "hush"));
+    let Password::Plain(password) = &settings.users["app"].password else { panic!("not plain") };
+    assert_eq!(password.expose(), "two\nlines", "one line break is the file's, not the password's");
+}
+
+#[test]
+fn servers_are_logged_in_to_with_the_password_that_is_meant_for_them() {
+    let verifier = "SCRAM-SHA-256$4096:c2FsdHNhbHRzYWx0c2FsdA==$\
+                    xyLnXN5OISPcAkzjrmxuuw6FTH0wvmZqRDjXyBMxjRo=:\
+                    xyLnXN5OISPcAkzjrmxuuw6FTH0wvmZqRDjXyBMxjRo=";
+    let settings = read(&format!(
+        "{MINIMAL}
+        [[users]]
+        name = 'stored'
+        password = '{verifier}'
+        [[users]]
+        name = 'both'
+        password = '{verifier}'
+        server_password = 'other'
+        "
+    ));
+    let login = |name: &str| match settings.users[name].server_login() {
+        Some(auth::Login::Password { password, .. }) => Some(password.expose().to_owned()),
+        _ => None,
+    };
+    assert_eq!(login("app").as_deref(), Some("secret"));
+    assert_eq!(login("stored"), None);
+    assert_eq!(login("both").as_deref(), Some("other"));
+    assert!(matches!(settings.users["stored"].password, Password::Verifier(_)));
+    assert_eq!(settings.passwords().count(), 3);
+}
+
+#[test]
+fn what_is_allowed_and_surprising_is_warned_of() {
+    let settings = read(
+        "
+        [proxy.tls]
+        mode = 'allow'
+        [cluster]
+        discovery = 'static'
+        nodes = ['db', '[::1]:5433']
+        endpoints = ['http://etcd-1:2379']
+        [pool]
+        size = 200
+        [[users]]
+        name = 'app'
+        password = 'secret'
+        [auth]
+        query_user = 'pgmesh'
+        [admin]
+        users = ['root']
+        ",
+    );
+    assert_eq!(settings.frontend.tls.mode, TlsMode::Disable);
+    let discovery::Config::Fixed(fixed) = &settings.discovery else { panic!("not static") };
+    let nodes: Vec<_> = fixed.nodes.iter().map(ToString::to_string).collect();
+    assert_eq!(nodes, ["db:5432", "[::1]:5433"]);
+    let places: Vec<_> = settings
+        .warnings
+        .iter()
+        .map(|warning| (warning.place.path.as_str(), warning.place.line.unwrap_or(0)))
+        .collect();
+    let expected = [
+        ("proxy.tls.mode", 3),
+        ("cluster.endpoints", 7),
+        ("pool.size", 9),
+        ("auth", 13),
+        ("admin.users", 16),
+    ];
+    assert_eq!(places, expected);
+}
+
+#[test]
+fn one_server_needs_no_file() {
+    let env = Fake([("PGUSER", "app"), ("PGPASSWORD", "it's \"odd\"\\")].into());
+    let settings = Settings::for_single_node("127.0.0.1:5432", &env).unwrap();
+    let sockets: Vec<_> = settings.frontend.endpoints().map(|(_, at)| at.to_string()).collect();
+    assert_eq!(sockets, ["127.0.0.1:6432"]);
+    assert_eq!(settings.admin.listen.to_string(), "127.0.0.1:9187");
+    let discovery::Config::Fixed(fixed) = &settings.discovery else { panic!("not static") };
+    assert_eq!(fixed.nodes.iter().map(ToString::to_string).collect::<Vec<_>>(), ["127.0.0.1:5432"]);
+    let Password::Plain(password) = &settings.users["app"].password else { panic!("not plain") };
+    assert_eq!(password.expose(), "it's \"odd\"\\");
+    assert_eq!(settings.pool.config, pool::Config::default());
+    assert_eq!(settings.warnings.len(), 3, "it says what it cannot do");
+    let v6 = Settings::for_single_node("[::1]:5433", &env).unwrap();
+    assert!(format!("{:?}", v6.discovery).contains("::1"));
+}
+
+#[test]
+fn one_server_without_credentials_or_address_is_told_everything() {
+    let errors = Settings::for_single_node("a:b:c", &Fake::default()).unwrap_err().to_string();
+    for part in ["--upstream: 3 errors", "address: ", "PGUSER: ", "PGPASSWORD: "] {
+        assert!(errors.contains(part), "{part}: {errors}");
+    }
+    let long: &'static str = "x".repeat(64).leak();
+    let env = Fake([("PGUSER", long), ("PGPASSWORD", "p")].into());
+    let errors = Settings::for_single_node("db", &env).unwrap_err().to_string();
+    assert!(errors.contains("63 bytes") && !errors.contains("line"), "{errors}");
+}

@@ -140,43 +140,35 @@ words! {
 }
 
 words! {
-    /// Why a server connection could not be made.
+    /// Why a server connection could not be made; the words of `backend`'s kinds.
     ConnectFailure {
-        /// The server did not accept our credentials, or we not its proof.
+        /// We could not answer the server's authentication request, or it proved nothing.
         Authentication = "authentication",
-        /// TCP refused, unreachable or reset; a name that does not resolve.
-        Connect = "connect",
+        /// This host is out of descriptors, ports or memory.
+        Local = "local",
         /// The server said something that is no Postgres.
         Protocol = "protocol",
-        /// The server is starting up, shutting down or out of slots.
+        /// The server refused: wrong password, unknown database, out of slots, starting up.
         Refused = "refused",
         /// `connect_timeout` or `login_timeout`.
         Timeout = "timeout",
         /// TLS is required and not offered, or its handshake failed.
         Tls = "tls",
+        /// The host could not be reached, or the connection broke.
+        Unreachable = "unreachable",
+        /// The server is a replica where the primary is needed, or the other way round.
+        WrongRole = "wrong_role",
     }
 }
 
 words! {
     /// Why a server connection was closed.
     Discard {
-        /// Its client left while it was owed replies.
-        ClientGone = "client_gone",
-        /// Its epoch has ended.
-        Epoch = "epoch",
-        /// `server_idle_timeout`.
-        Idle = "idle",
-        /// `server_lifetime`.
-        Lifetime = "lifetime",
-        /// It said something that is no Postgres, or answered what was not asked.
-        Protocol = "protocol",
-        /// Its session state could not be reset.
-        Reset = "reset",
-        /// The server closed it, or sent a FATAL.
-        ServerClosed = "server_closed",
-        /// pgmesh is shutting down, or the pool is gone.
-        Shutdown = "shutdown",
-        /// It was given back in a transaction, in COPY, or with replies outstanding.
+        /// While idle it was found closed, or talking.
+        Lost = "lost",
+        /// `server_lifetime`, `server_idle_timeout`, or its epoch has ended.
+        Retired = "retired",
+        /// It came back in a state that could not be trusted, or could not be reset.
         Unclean = "unclean",
     }
 }

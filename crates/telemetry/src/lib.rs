@@ -31,4 +31,4 @@ pub use labels::{
 pub use metrics::{Build, Metrics};
 pub use pool::{POOLS_MAX, PoolMetrics};
 pub use prometheus::Registry;
-pub use state::PoolState;
+pub use state::{PoolState, PoolTotals};

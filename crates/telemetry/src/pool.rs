@@ -8,16 +8,15 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Metric, MetricFamily};
 
 use crate::family::{Row, Spec, collect, descs};
-use crate::labels::{ConnectFailure, Counter, Counts, Discard, PoolLabels, Retry, Words};
+use crate::labels::{Counter, Counts, PoolLabels, Retry, Words};
 use crate::{Error, Histogram};
 
 /// Pools that are told apart in labels. One more takes the place of a pool that is gone; if
 /// none is, it is counted with others under `database="_other"`.
 pub const POOLS_MAX: usize = 512;
 
-/// The counters of one pool, shared by the pool and by the clients that use it.
-///
-/// Per transaction, a relay touches `wait`, `transaction`, `query` and the four byte counters.
+/// What relays count in one pool. Per transaction that is `wait`, `transaction`, `query` and the
+/// four byte counters. What the pool itself counts comes with its [`PoolState`](crate::PoolState).
 #[derive(Debug, Default)]
 pub struct PoolMetrics {
     /// From the need of a server to having it; zero when one was idle.
@@ -40,14 +39,6 @@ pub struct PoolMetrics {
     pub prepared_misses: Counter,
     /// Statements sent again unseen.
     pub retries: Counts<Retry>,
-    /// Server logins that succeeded.
-    pub connects: Counter,
-    /// Server logins that failed.
-    pub connect_failures: Counts<ConnectFailure>,
-    /// Servers whose session state was reset before the next client.
-    pub resets: Counter,
-    /// Servers closed.
-    pub discards: Counts<Discard>,
 }
 
 /// Every pool's counters by labels.
@@ -83,7 +74,6 @@ impl PoolTable {
 
 const POOL: &[&str] = &["database", "user", "role"];
 const POOL_PEER: &[&str] = &["database", "user", "role", "peer"];
-const POOL_KIND: &[&str] = &["database", "user", "role", "kind"];
 const POOL_REASON: &[&str] = &["database", "user", "role", "reason"];
 
 /// The labels of a pool and its counters.
@@ -146,34 +136,6 @@ const ROWS: &[Row<Pool>] = &[
         ),
         read: |spec, pool| words(spec, pool, &pool.1.retries),
     },
-    Row {
-        spec: Spec::counter("pgmesh_server_connects_total", "Server logins that succeeded.", POOL),
-        read: |spec, pool| one(spec, pool, &pool.1.connects),
-    },
-    Row {
-        spec: Spec::counter(
-            "pgmesh_server_connect_failures_total",
-            "Server logins that failed.",
-            POOL_KIND,
-        ),
-        read: |spec, pool| words(spec, pool, &pool.1.connect_failures),
-    },
-    Row {
-        spec: Spec::counter(
-            "pgmesh_server_resets_total",
-            "Servers whose session state was reset before the next client.",
-            POOL,
-        ),
-        read: |spec, pool| one(spec, pool, &pool.1.resets),
-    },
-    Row {
-        spec: Spec::counter(
-            "pgmesh_server_discards_total",
-            "Server connections closed.",
-            POOL_REASON,
-        ),
-        read: |spec, pool| words(spec, pool, &pool.1.discards),
-    },
 ];
 
 /// Exposes a [`PoolTable`].
@@ -235,9 +197,9 @@ mod tests {
     #[test]
     fn the_same_labels_are_the_same_counters() {
         let table = PoolTable::default();
-        table.pool(labels("a")).resets.inc();
-        assert_eq!(table.pool(labels("a")).resets.value(), 1);
-        assert_eq!(table.pool(labels("b")).resets.value(), 0);
+        table.pool(labels("a")).prepared_misses.inc();
+        assert_eq!(table.pool(labels("a")).prepared_misses.value(), 1);
+        assert_eq!(table.pool(labels("b")).prepared_misses.value(), 0);
     }
 
     #[test]
@@ -251,7 +213,7 @@ mod tests {
         assert!(table.all().iter().all(|(labels, _)| labels.database != "beyond"));
 
         drop(held.pop());
-        table.pool(labels("late")).resets.inc();
+        table.pool(labels("late")).prepared_misses.inc();
         let all = table.all();
         assert_eq!(all.len(), POOLS_MAX + 1, "the pools, and one for all others");
         assert!(all.iter().any(|(labels, _)| labels.database == "late"));

@@ -11,7 +11,7 @@ use prometheus::proto::{Metric, MetricFamily};
 
 use crate::clients::ClientMetrics;
 use crate::family::{Row, Spec, collect, descs};
-use crate::labels::{PoolLabels, Words};
+use crate::labels::{ConnectFailure, Discard, PoolLabels, Words};
 use crate::{Error, POOLS_MAX};
 
 /// What a pool is doing at the moment of a scrape.
@@ -19,20 +19,33 @@ use crate::{Error, POOLS_MAX};
 pub struct PoolState {
     /// Which pool.
     pub labels: PoolLabels,
-    /// Servers that clients have.
+    /// Servers that clients have, or that are being reset after one.
     pub active: u64,
     /// Servers ready for the next client.
     pub idle: u64,
     /// Servers being connected and logged in.
     pub login: u64,
-    /// Servers being reset, drained or cancelled, which no client can have yet.
-    pub reset: u64,
     /// Clients waiting for a server.
     pub waiting: u64,
     /// How long the first of them has been waiting; zero without any.
     pub oldest_wait: Duration,
     /// The pool's size, its reserve not included.
     pub size: u64,
+    /// Sums since the pool was made.
+    pub totals: PoolTotals,
+}
+
+/// What a pool has counted since it was made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PoolTotals {
+    /// Logins to servers that succeeded.
+    pub connects: u64,
+    /// Logins to servers that failed; a kind that is not there is zero.
+    pub connect_failures: Vec<(ConnectFailure, u64)>,
+    /// Servers whose session state was reset before the next client.
+    pub resets: u64,
+    /// Servers closed; a reason that is not there is zero.
+    pub discards: Vec<(Discard, u64)>,
 }
 
 type Source = Box<dyn Fn() -> Vec<PoolState> + Send + Sync>;
@@ -106,10 +119,16 @@ fn bounded(mut pools: Vec<PoolState>) -> Vec<PoolState> {
                 active: sum.active + pool.active,
                 idle: sum.idle + pool.idle,
                 login: sum.login + pool.login,
-                reset: sum.reset + pool.reset,
                 waiting: sum.waiting + pool.waiting,
                 oldest_wait: sum.oldest_wait.max(pool.oldest_wait),
                 size: sum.size + pool.size,
+                totals: PoolTotals {
+                    connects: sum.totals.connects + pool.totals.connects,
+                    connect_failures: [sum.totals.connect_failures, pool.totals.connect_failures]
+                        .concat(),
+                    resets: sum.totals.resets + pool.totals.resets,
+                    discards: [sum.totals.discards, pool.totals.discards].concat(),
+                },
             },
         };
         others.insert(labels, sum);
@@ -135,7 +154,7 @@ const ROWS: &[Row<View>] = &[
     Row {
         spec: Spec::gauge(
             "pgmesh_servers",
-            "Server connections: lent to a client, idle, logging in, being reset.",
+            "Server connections: lent to a client or being reset after it, idle, logging in.",
             &["database", "user", "role", "state"],
         ),
         read: |spec, view| view.pools.iter().flat_map(|pool| servers(spec, pool)).collect(),
@@ -161,6 +180,38 @@ const ROWS: &[Row<View>] = &[
         read: |spec, view| each(spec, view, |spec, base, pool| spec.sample(base, pool.size)),
     },
     Row {
+        spec: Spec::counter("pgmesh_server_connects_total", "Server logins that succeeded.", POOL),
+        read: |spec, view| {
+            each(spec, view, |spec, base, pool| spec.sample(base, pool.totals.connects))
+        },
+    },
+    Row {
+        spec: Spec::counter(
+            "pgmesh_server_connect_failures_total",
+            "Server logins that failed.",
+            &["database", "user", "role", "kind"],
+        ),
+        read: |spec, view| words(spec, view, |pool| &pool.totals.connect_failures),
+    },
+    Row {
+        spec: Spec::counter(
+            "pgmesh_server_resets_total",
+            "Servers whose session state was reset before the next client.",
+            POOL,
+        ),
+        read: |spec, view| {
+            each(spec, view, |spec, base, pool| spec.sample(base, pool.totals.resets))
+        },
+    },
+    Row {
+        spec: Spec::counter(
+            "pgmesh_server_discards_total",
+            "Server connections closed.",
+            &["database", "user", "role", "reason"],
+        ),
+        read: |spec, view| words(spec, view, |pool| &pool.totals.discards),
+    },
+    Row {
         spec: Spec::gauge(
             "pgmesh_epoch",
             "The tenure of the proven primary; 0 before the first.",
@@ -178,17 +229,27 @@ const ROWS: &[Row<View>] = &[
     },
 ];
 
-fn servers(spec: &Spec, pool: &PoolState) -> [Metric; 4] {
-    let states = [
-        ("active", pool.active),
-        ("idle", pool.idle),
-        ("login", pool.login),
-        ("reset", pool.reset),
-    ];
+fn servers(spec: &Spec, pool: &PoolState) -> [Metric; 3] {
+    let states = [("active", pool.active), ("idle", pool.idle), ("login", pool.login)];
     let labels = &pool.labels;
     states.map(|(state, count)| {
         spec.sample(&[&labels.database, &labels.user, labels.role.as_str(), state], count)
     })
+}
+
+/// A sample per pool and word. A word may be counted several times in a sum of pools.
+fn words<W: Words + PartialEq>(
+    spec: &Spec,
+    view: &View,
+    read: fn(&PoolState) -> &Vec<(W, u64)>,
+) -> Vec<Metric> {
+    let sample = |pool: &PoolState, word: W| {
+        let counts = read(pool).iter().filter(|(it, _)| *it == word).map(|(_, count)| count);
+        let PoolLabels { database, user, role } = &pool.labels;
+        spec.sample(&[database, user, role.as_str(), word.as_str()], counts.sum())
+    };
+    let pools = view.pools.iter();
+    pools.flat_map(|pool| W::ALL.iter().map(move |word| sample(pool, *word))).collect()
 }
 
 fn each(spec: &Spec, view: &View, read: fn(&Spec, &[&str], &PoolState) -> Metric) -> Vec<Metric> {
@@ -238,10 +299,15 @@ mod tests {
             active: 1,
             idle: 2,
             login: 3,
-            reset: 4,
             waiting: 5,
             oldest_wait: Duration::from_secs(index as u64),
             size: 6,
+            totals: PoolTotals {
+                connects: 7,
+                connect_failures: vec![(ConnectFailure::Tls, 1)],
+                resets: 8,
+                discards: vec![(Discard::Lost, 1), (Discard::Retired, 2)],
+            },
         };
         let all: Vec<_> = (0..POOLS_MAX + 4).map(pool).collect();
         let pools = bounded(all.clone());
@@ -249,7 +315,9 @@ mod tests {
         assert_eq!(pools[..POOLS_MAX], all[..POOLS_MAX]);
         let last = &pools[POOLS_MAX];
         assert_eq!(last.labels, PoolLabels::other(Role::Primary));
-        assert_eq!((last.active, last.idle, last.login, last.reset), (2, 4, 6, 8));
+        assert_eq!((last.active, last.idle, last.login), (2, 4, 6));
+        assert_eq!((last.totals.connects, last.totals.resets), (14, 16));
+        assert_eq!(last.totals.discards.iter().map(|(_, count)| count).sum::<u64>(), 6);
         assert_eq!((last.waiting, last.size), (10, 12));
         assert_eq!(last.oldest_wait, Duration::from_secs(POOLS_MAX as u64 + 2));
         assert_eq!(bounded(all[..3].to_vec()), all[..3]);

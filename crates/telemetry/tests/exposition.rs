@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use telemetry::{
     Build, Cancel, ConnectFailure, Discard, Exposition, Metrics, POOLS_MAX, PoolLabels, PoolState,
-    Refusal, Registry, Retry, Role,
+    PoolTotals, Refusal, Registry, Retry, Role,
 };
 
 const BUILD: Build = Build { version: "1.2.3", commit: "abc" };
@@ -27,10 +27,15 @@ fn state(labels: PoolLabels) -> PoolState {
         active: 3,
         idle: 2,
         login: 1,
-        reset: 0,
         waiting: 4,
         oldest_wait: Duration::from_millis(1500),
         size: 25,
+        totals: PoolTotals {
+            connects: 6,
+            connect_failures: vec![(ConnectFailure::Timeout, 7), (ConnectFailure::Timeout, 1)],
+            resets: 1,
+            discards: vec![(Discard::Retired, 9)],
+        },
     }
 }
 
@@ -140,10 +145,6 @@ fn every_value_arrives_under_its_name() {
     pool.prepared_hits.add(5);
     pool.prepared_misses.inc();
     pool.retries.inc(Retry::PlanChanged);
-    pool.connects.inc();
-    pool.connect_failures.inc(ConnectFailure::Timeout);
-    pool.resets.inc();
-    pool.discards.inc(Discard::Epoch);
     let mut client = metrics.clients().accepted();
     client.logged_in();
     let _guards: Vec<_> = (0..9).map(|_| metrics.clients().accepted()).collect();
@@ -171,10 +172,11 @@ fn every_value_arrives_under_its_name() {
     assert_eq!(of("pgmesh_prepared_misses_total", &[]), 1.0);
     assert_eq!(of("pgmesh_retries_total", &[("reason", "plan_changed")]), 1.0);
     assert_eq!(of("pgmesh_retries_total", &[("reason", "statement_missing")]), 0.0);
-    assert_eq!(of("pgmesh_server_connects_total", &[("role", "primary")]), 1.0);
-    assert_eq!(of("pgmesh_server_connect_failures_total", &[("kind", "timeout")]), 1.0);
+    assert_eq!(of("pgmesh_server_connects_total", &[("role", "primary")]), 6.0);
+    assert_eq!(of("pgmesh_server_connect_failures_total", &[("kind", "timeout")]), 8.0);
+    assert_eq!(of("pgmesh_server_connect_failures_total", &[("kind", "tls")]), 0.0);
     assert_eq!(of("pgmesh_server_resets_total", &[]), 1.0);
-    assert_eq!(of("pgmesh_server_discards_total", &[("reason", "epoch")]), 1.0);
+    assert_eq!(of("pgmesh_server_discards_total", &[("reason", "retired")]), 9.0);
     assert_eq!(of("pgmesh_accepts_total", &[]), 10.0);
     assert_eq!(of("pgmesh_logins_total", &[]), 1.0);
     assert_eq!(of("pgmesh_refusals_total", &[("reason", "too_many_clients")]), 1.0);
@@ -226,19 +228,21 @@ fn label_sets_are_bounded_whatever_clients_ask_for() {
     let held: Vec<_> =
         (0..POOLS_MAX * 3).map(|index| metrics.pool(labels(&index.to_string(), "u"))).collect();
     for pool in &held {
-        pool.resets.inc();
+        pool.prepared_misses.inc();
     }
     metrics
         .observe_pools(|| (0..POOLS_MAX * 3).map(|i| state(labels(&i.to_string(), "u"))).collect())
         .unwrap();
     let samples = parse(&exposition.text().unwrap()).unwrap();
-    for name in ["pgmesh_server_resets_total", "pgmesh_waiting_clients"] {
+    for name in ["pgmesh_prepared_misses_total", "pgmesh_server_resets_total"] {
         let of_family: Vec<_> = samples.iter().filter(|sample| sample.name == name).collect();
         assert_eq!(of_family.len(), POOLS_MAX + 1, "{name}");
     }
-    let resets = samples.iter().filter(|sample| sample.name == "pgmesh_server_resets_total");
-    let sum: f64 = resets.map(|sample| sample.value).sum();
-    assert_eq!(sum, (POOLS_MAX * 3) as f64, "nothing is lost");
+    for name in ["pgmesh_prepared_misses_total", "pgmesh_server_resets_total"] {
+        let of_family = samples.iter().filter(|sample| sample.name == name);
+        let sum: f64 = of_family.map(|sample| sample.value).sum();
+        assert_eq!(sum, (POOLS_MAX * 3) as f64, "nothing is lost of {name}");
+    }
 }
 
 proptest! {
@@ -246,11 +250,11 @@ proptest! {
     fn any_name_is_valid_text(database in ".*", user in ".*", node in ".*") {
         let (metrics, exposition) = set_up();
         let pool = metrics.pool(labels(&database, &user));
-        pool.resets.inc();
+        pool.prepared_misses.inc();
         metrics.set_leader(1, Some(&node));
         let samples = parse(&exposition.text().unwrap()).unwrap();
         let labels = [("database", database.as_str()), ("user", user.as_str())];
-        prop_assert_eq!(value(&samples, "pgmesh_server_resets_total", &labels), Some(1.0));
+        prop_assert_eq!(value(&samples, "pgmesh_prepared_misses_total", &labels), Some(1.0));
         prop_assert_eq!(value(&samples, "pgmesh_leader", &[("node", node.as_str())]), Some(1.0));
     }
 }

@@ -4,7 +4,7 @@
 mod link;
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use auth::Secret;
 use discovery::{Config, Discovery, EtcdConfig, spawn};
@@ -185,22 +185,38 @@ async fn history_that_is_compacted_away_is_not_needed() {
     assert_eq!(route(&after, Access::Any), "n2", "n3 is gone, n1 is the old primary");
 }
 
-/// A connection that is open and says nothing: no event, no error.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_silent_connection_is_noticed_by_the_read_beside_the_watch() {
+/// Follows over a connection that falls silent (open, no event, no error), with a second endpoint
+/// that works; how long it takes to see what happened meanwhile.
+async fn silence(refresh_interval: Duration) -> Duration {
     let mut store = Store::new("/service/demo/").await;
     let (link, port) = Link::to(store.etcd.port()).await;
     let config = EtcdConfig {
         endpoints: vec![format!("http://127.0.0.1:{port}"), store.etcd.endpoint()],
-        refresh_interval: Duration::from_millis(200),
-        request_timeout: Duration::from_millis(500),
+        refresh_interval,
+        request_timeout: Duration::from_secs(1),
         ..store.config()
     };
-    let mut discovery = spawn(Config::Etcd(config), None).unwrap();
+    let mut discovery = spawn(Config::Etcd(config), None).expect("fit");
     until(&mut discovery, |s| primary(s) == "n1").await;
+    // Seen by the watch, which therefore is open.
+    store.put("config", r#"{"pause":true}"#).await;
+    until(&mut discovery, |s| s.paused()).await;
     link.silence();
+    let began = Instant::now();
     store.put("leader", "n2").await;
     until(&mut discovery, |s| primary(s) == "n2").await;
+    began.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_connection_is_noticed_by_the_read_beside_the_watch() {
+    let noticed = silence(Duration::from_secs(2)).await;
+    assert!(noticed < Duration::from_secs(9), "{noticed:?}: only the pings noticed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_connection_is_noticed_by_pings() {
+    silence(Duration::from_secs(600)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,9 +13,9 @@ use wire::tag::backend as tag;
 use crate::channel::{Channel, Message};
 use crate::{ProtocolFault, QueryError};
 
-/// Runs one simple query that returns no rows (`DISCARD ALL`, `ROLLBACK`, `SET …`) on a session
-/// that owes nothing, and waits until the server is idle again, with nothing left unread.
-/// Changed parameters go to `on_parameter`; notices and notifications are dropped.
+/// Runs one simple query (`DISCARD ALL`, `ROLLBACK`, `SELECT set_config(…)`) on a session that
+/// owes nothing, and waits until the server is idle again, with nothing left unread. Changed
+/// parameters go to `on_parameter`; rows, notices and notifications are dropped.
 ///
 /// # Errors
 /// Anything but success within `limit`. The session must be closed then, not reused.
@@ -33,6 +33,9 @@ where
 {
     let mut channel = Channel::new(stream, RUN_BYTES_MAX);
     let mut on_message = |message: &Message<'_>| {
+        if matches!(message.tag, tag::ROW_DESCRIPTION | tag::DATA_ROW) {
+            return Ok(());
+        }
         let (name, value) = parameter(message)?;
         on_parameter(&name, &value);
         Ok(())

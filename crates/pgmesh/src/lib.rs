@@ -1,1 +1,12 @@
-//! The binary: relay task, supervision, composition root.
+//! The assembly: [`run`] is the composition root, read from top to bottom like a wiring
+//! diagram. Nothing is global: what a part needs is handed to it.
+
+mod app;
+mod cancel;
+mod limits;
+mod login;
+mod observe;
+mod relay;
+mod serve;
+
+pub use serve::{check, run};

@@ -11,7 +11,7 @@ use topology::{Address, Epoch};
 
 use crate::cancel::Cancels;
 use crate::limit::DatabasePermit;
-use crate::pool::serves;
+use crate::pool::{Closed, serves};
 use crate::{CheckoutError, Pool, Pools, Server, Welcome};
 
 /// How often an otherwise quiet pool is looked at.
@@ -54,7 +54,9 @@ fn retire(pool: &Pool) {
     let unwanted =
         pool.core.lock().take_unwanted(|server| serves(&snapshot, pool.key.access, server));
     if !unwanted.is_empty() {
-        pool.stats.retirements.fetch_add(unwanted.len() as u64, Relaxed);
+        for _ in &unwanted {
+            pool.observer().closed(Closed::Epoch);
+        }
         tracing::info!(pool = %pool.key, servers = unwanted.len(), "closed servers of an older epoch");
     }
 }
@@ -67,9 +69,8 @@ fn look_at_woken(pool: &Pool) {
             let idle_for = pool.jittered(pool.settings.config.server_idle_timeout, id);
             pool.core.lock().put(server, Instant::now(), idle_for);
         } else {
-            pool.core.lock().lost();
-            pool.stats.idle_losses.fetch_add(1, Relaxed);
             tracing::info!(pool = %pool.key, server = id, "an idle server has gone");
+            pool.discard(server, Closed::ServerClosed);
         }
     }
 }
@@ -78,8 +79,10 @@ fn look_at_woken(pool: &Pool) {
 fn maintain(pool: &Arc<Pool>) -> Option<Instant> {
     let target = target(pool);
     let plan = pool.core.lock().plan(Instant::now(), target.is_some());
-    pool.stats.retirements.fetch_add(plan.close.len() as u64, Relaxed);
-    drop(plan.close);
+    for server in plan.close {
+        let lifetime_is_over = server.expires <= Instant::now();
+        pool.observer().closed(if lifetime_is_over { Closed::Lifetime } else { Closed::Idle });
+    }
     let mut begun = 0;
     let logins = target.iter().cycle().take(plan.connect);
     for (target, epoch) in logins {
@@ -111,7 +114,7 @@ fn permit_of_sibling(pool: &Arc<Pool>) -> Option<DatabasePermit> {
     for sibling in pool.limit.siblings(pool) {
         let oldest = sibling.core.lock().take_oldest_idle();
         if let Some(server) = oldest {
-            sibling.stats.retirements.fetch_add(1, Relaxed);
+            sibling.observer().closed(Closed::Idle);
             drop(server);
             return pool.limit.acquire(pool);
         }
@@ -177,10 +180,11 @@ fn new_server(
 }
 
 fn connected(pool: &Arc<Pool>, mut server: Box<Server>) {
-    pool.stats.connects.fetch_add(1, Relaxed);
+    pool.observer().connected();
     tracing::debug!(pool = %pool.key, server = server.id, node = %server.address, "server connected");
     *pool.last_failure.lock() = None;
     if !pool.is_valid(&mut server) || !server.watch(&pool.shared.catalog) {
+        pool.observer().closed(Closed::Epoch);
         pool.core.lock().connect_withdrawn();
         return;
     }
@@ -191,7 +195,7 @@ fn connected(pool: &Arc<Pool>, mut server: Box<Server>) {
 /// A login has failed. Those who wait are told at once if waiting cannot help them: the
 /// failure is final, and no other server of the pool can serve them.
 fn failed(pool: &Pool, target: &Target, error: &ConnectError) {
-    pool.stats.connect_failures.fetch_add(1, Relaxed);
+    pool.observer().connect_failed(error);
     tracing::warn!(pool = %pool.key, server = %target, %error, "cannot connect to server");
     let message = Arc::new(error.client_error());
     *pool.last_failure.lock() = Some(Arc::clone(&message));

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use session::Disposition;
 
-use crate::{Pool, Server};
+use crate::{Closed, Pool, Server};
 
 /// A server lent to a session. Ends through [`Lease::release`]; dropped otherwise, it closes
 /// the server, for nobody knows in which state it is.
@@ -26,6 +26,13 @@ impl Lease {
     pub fn release(mut self, disposition: Disposition, now: Instant) {
         if let Some(server) = self.server.take() {
             self.pool.checkin(server, disposition, now);
+        }
+    }
+
+    /// Closes the server.
+    pub fn close(mut self, why: Closed) {
+        if let Some(server) = self.server.take() {
+            self.pool.discard(server, why);
         }
     }
 

@@ -28,6 +28,6 @@ pub use config::Config;
 pub use core::Counts;
 pub use error::CheckoutError;
 pub use lease::Lease;
-pub use pool::{Pool, Stats, Welcome};
+pub use pool::{Closed, Observe, Pool, Welcome};
 pub use registry::{Pools, Resolve, Settings};
 pub use server::Server;

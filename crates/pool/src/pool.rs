@@ -31,7 +31,6 @@ pub struct Pool {
     pub(crate) next_id: AtomicU64,
     pub(crate) last_failure: Mutex<Option<Arc<ErrorMessage>>>,
     welcome: Mutex<Option<Arc<Welcome>>>,
-    pub(crate) stats: Stats,
 }
 
 /// What a server of this pool said at its login, for the logins of clients.
@@ -43,21 +42,38 @@ pub struct Welcome {
     pub carried: Arc<ParameterSet>,
 }
 
-/// Counts since the start, for metrics.
-#[derive(Debug, Default)]
-pub struct Stats {
-    /// Logins to servers that succeeded.
-    pub connects: AtomicU64,
-    /// Logins to servers that failed.
-    pub connect_failures: AtomicU64,
-    /// Servers reset before their next client.
-    pub resets: AtomicU64,
-    /// Servers closed because their state could not be trusted.
-    pub discards: AtomicU64,
-    /// Idle servers found closed or talking.
-    pub idle_losses: AtomicU64,
-    /// Servers closed because they were old, or of an older epoch.
-    pub retirements: AtomicU64,
+/// Why a server was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// Its client left while it was owed replies.
+    ClientGone,
+    /// Its node no longer serves its pool.
+    Epoch,
+    /// Its client broke the rules of the pool's mode, or it came back with something
+    /// outstanding.
+    Unclean,
+    /// `server_idle_timeout`, or its place was needed for another user.
+    Idle,
+    /// `server_lifetime`.
+    Lifetime,
+    /// It broke the protocol.
+    Protocol,
+    /// It could not be reset, or a cancel may still hit it.
+    Reset,
+    /// It closed the connection.
+    ServerClosed,
+}
+
+/// Told of what happens to a pool's servers; counts, and does not wait.
+pub trait Observe: std::fmt::Debug + Send + Sync {
+    /// A login has succeeded.
+    fn connected(&self);
+    /// A login has failed.
+    fn connect_failed(&self, error: &backend::ConnectError);
+    /// A server was reset for its next client.
+    fn reset(&self);
+    /// A server was closed.
+    fn closed(&self, why: Closed);
 }
 
 impl Pool {
@@ -78,7 +94,6 @@ impl Pool {
             next_id: AtomicU64::new(0),
             last_failure: Mutex::new(None),
             welcome: Mutex::new(None),
-            stats: Stats::default(),
         }
     }
 
@@ -92,9 +107,8 @@ impl Pool {
         &self.settings
     }
 
-    /// Counts since the start.
-    pub fn stats(&self) -> &Stats {
-        &self.stats
+    pub(crate) fn observer(&self) -> &dyn Observe {
+        &*self.settings.observer
     }
 
     /// Servers and waiting clients now.
@@ -144,9 +158,9 @@ impl Pool {
     pub(crate) fn checkin(self: &Arc<Self>, server: Box<Server>, how: Disposition, now: Instant) {
         let untouched = server.cancels.as_ref().is_none_or(|cancels| cancels.is_untouched());
         match how {
-            Disposition::Discard => self.discard(server, &self.stats.discards),
+            Disposition::Discard => self.discard(server, Closed::Unclean),
             _ if !server.unread.is_empty() || !server.unsent.is_empty() => {
-                self.discard(server, &self.stats.discards);
+                self.discard(server, Closed::Unclean);
             }
             Disposition::Clean if untouched => self.checkin_clean(server, now),
             Disposition::Clean | Disposition::NeedsReset => {
@@ -162,20 +176,24 @@ impl Pool {
     }
 
     fn checkin_clean(self: &Arc<Self>, mut server: Box<Server>, now: Instant) {
-        if !self.is_valid(&mut server) || server.expires <= now {
-            return self.discard(server, &self.stats.retirements);
+        if !self.is_valid(&mut server) {
+            return self.discard(server, Closed::Epoch);
+        }
+        if server.expires <= now {
+            return self.discard(server, Closed::Lifetime);
         }
         if !server.is_clean() {
-            return self.discard(server, &self.stats.discards);
+            return self.discard(server, Closed::Unclean);
         }
         if !server.watch(&self.shared.catalog) {
-            return self.discard(server, &self.stats.idle_losses);
+            return self.discard(server, Closed::ServerClosed);
         }
         let idle_for = self.jittered(self.settings.config.server_idle_timeout, server.id);
         let mut core = self.core.lock();
         if !core.has_waiters() && self.limit.others_starve(self) {
             core.lost();
             drop(core);
+            self.observer().closed(Closed::Idle);
             drop(server);
             return;
         }
@@ -183,8 +201,8 @@ impl Pool {
     }
 
     /// Closes a lent server.
-    fn discard(&self, server: Box<Server>, count: &AtomicU64) {
-        count.fetch_add(1, Relaxed);
+    pub(crate) fn discard(&self, server: Box<Server>, why: Closed) {
+        self.observer().closed(why);
         let mut core = self.core.lock();
         core.lost();
         let wanted = core.has_waiters();
@@ -235,21 +253,30 @@ pub(crate) fn serves(snapshot: &Snapshot, access: Access, server: &Server) -> bo
 async fn reset(pool: Arc<Pool>, server: Box<Server>) {
     // Dropped in any other way, the lease closes the server.
     let mut lease = Lease::new(server, Arc::clone(&pool));
+    let is_fit = make_fit(&pool, &mut lease).await;
+    if is_fit {
+        pool.observer().reset();
+        lease.release(Disposition::Clean, Instant::now());
+    } else {
+        lease.close(Closed::Reset);
+    }
+}
+
+async fn make_fit(pool: &Pool, server: &mut Server) -> bool {
     let config = &pool.settings.config;
-    if let Some(cancels) = lease.cancels.clone() {
-        let settled = tokio::time::timeout(config.cancel_timeout, Cancels::settle(&cancels)).await;
+    if let Some(cancels) = &server.cancels {
+        let settled = tokio::time::timeout(config.cancel_timeout, Cancels::settle(cancels)).await;
         if !matches!(settled, Ok(Settled::Untouched | Settled::Ended)) {
-            return;
+            return false;
         }
     }
-    for sql in lease.state.reset_sql() {
-        let ran = backend::run(&mut lease.stream, sql, config.reset_timeout, |_, _| {}).await;
+    for sql in server.state.reset_sql() {
+        let ran = backend::run(&mut server.stream, sql, config.reset_timeout, |_, _| {}).await;
         if let Err(error) = ran {
             tracing::info!(pool = %pool.key, %error, "server could not be reset, closing it");
-            return;
+            return false;
         }
     }
-    lease.state.after_reset();
-    pool.stats.resets.fetch_add(1, Relaxed);
-    lease.release(Disposition::Clean, Instant::now());
+    server.state.after_reset();
+    true
 }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use topology::{Access, PoolKey, Snapshot};
 
 use crate::limit::DatabaseLimit;
-use crate::{Config, Pool, keeper};
+use crate::{Config, Observe, Pool, keeper};
 
 /// What a pool is made with.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Settings {
     pub mode: Mode,
     /// As whom its servers log in, and where to.
     pub login: backend::Login,
+    /// Told of what happens to its servers.
+    pub observer: Arc<dyn Observe>,
 }
 
 /// Finds the settings for a key: overrides per user and per database are its business.

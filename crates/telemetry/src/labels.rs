@@ -164,11 +164,21 @@ words! {
 words! {
     /// Why a server connection was closed.
     Discard {
-        /// While idle it was found closed, or talking.
-        Lost = "lost",
-        /// `server_lifetime`, `server_idle_timeout`, or its epoch has ended.
-        Retired = "retired",
-        /// It came back in a state that could not be trusted, or could not be reset.
+        /// Its client left while it was owed replies.
+        ClientGone = "client_gone",
+        /// Its node no longer serves its pool: a new epoch, or a replica that has gone.
+        Epoch = "epoch",
+        /// `server_idle_timeout`, or its place was needed for another user.
+        Idle = "idle",
+        /// `server_lifetime`.
+        Lifetime = "lifetime",
+        /// It said something that is no Postgres, or answered what was not asked.
+        Protocol = "protocol",
+        /// It could not be reset, or a cancel might still hit it.
+        Reset = "reset",
+        /// It closed the connection.
+        ServerClosed = "server_closed",
+        /// It came back with something outstanding.
         Unclean = "unclean",
     }
 }

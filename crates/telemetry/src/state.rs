@@ -306,7 +306,7 @@ mod tests {
                 connects: 7,
                 connect_failures: vec![(ConnectFailure::Tls, 1)],
                 resets: 8,
-                discards: vec![(Discard::Lost, 1), (Discard::Retired, 2)],
+                discards: vec![(Discard::Idle, 1), (Discard::Unclean, 2)],
             },
         };
         let all: Vec<_> = (0..POOLS_MAX + 4).map(pool).collect();

@@ -34,7 +34,7 @@ fn state(labels: PoolLabels) -> PoolState {
             connects: 6,
             connect_failures: vec![(ConnectFailure::Timeout, 7), (ConnectFailure::Timeout, 1)],
             resets: 1,
-            discards: vec![(Discard::Retired, 9)],
+            discards: vec![(Discard::Idle, 9)],
         },
     }
 }

@@ -1,0 +1,183 @@
+//! Cancel keys: from a client's key to the statement that it has running, and to no other.
+//!
+//! A [`Slot`] belongs to one client. It names the server that the client has at this very
+//! moment; a request begins under the slot's lock, and so does the end of a lease, so a
+//! request finds either this client's server or none.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::task::Waker;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use pool::{CancelGuard, Cancels, Pools};
+use rand::Rng;
+use telemetry::Cancel;
+use wire::{CancelKey, CancelSecret, Version};
+
+/// All cancel keys that clients hold.
+#[derive(Debug, Default)]
+pub(crate) struct CancelKeys {
+    slots: Mutex<HashMap<i32, Weak<Slot>>>,
+}
+
+/// One client's key, and what it would cancel now.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    keys: Weak<CancelKeys>,
+    key: CancelKey,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The client has no server and wants none.
+    Idle,
+    /// It waits for one; the waker of its relay.
+    Waiting(Waker),
+    /// It was waiting when a request came.
+    Cancelled,
+    /// It has one.
+    Leased(Arc<Cancels>),
+}
+
+/// What a request found.
+enum Found {
+    Nothing,
+    Waiting,
+    Statement(CancelGuard),
+}
+
+/// How long a server may take to hear of a cancel.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl CancelKeys {
+    /// A key for a new client: 32 secret bytes for protocol 3.2, 4 for 3.0.
+    pub(crate) fn issue(self: &Arc<Self>, version: Version) -> Arc<Slot> {
+        let mut random = rand::rng();
+        let secret: [u8; 32] = random.random();
+        let len = if version >= Version::V3_2 { 32 } else { 4 };
+        let mut slots = self.slots.lock();
+        loop {
+            // Positive, as a process id is; some drivers read it so.
+            let pid = random.random_range(1..=i32::MAX);
+            if slots.contains_key(&pid) {
+                continue;
+            }
+            let Ok(secret) = CancelSecret::new(&secret[..len]) else { continue };
+            let key = CancelKey { pid, secret };
+            let keys = Arc::downgrade(self);
+            let slot = Arc::new(Slot { keys, key, state: Mutex::new(State::Idle) });
+            slots.insert(pid, Arc::downgrade(&slot));
+            return slot;
+        }
+    }
+
+    /// Carries a CancelRequest out. Nobody is told how it went; the outcome is for metrics.
+    ///
+    /// # Cancel safety
+    /// Dropped half way, it makes the server concerned unfit for reuse.
+    pub(crate) async fn cancel(&self, key: &CancelKey, pools: &Pools) -> Cancel {
+        let slot = self.slots.lock().get(&key.pid).and_then(Weak::upgrade);
+        let Some(slot) = slot.filter(|slot| slot.key == *key) else {
+            return Cancel::UnknownKey;
+        };
+        let guard = match slot.find() {
+            Found::Nothing => return Cancel::Idle,
+            Found::Waiting => return Cancel::Waiting,
+            Found::Statement(guard) => guard,
+        };
+        match pools.cancel(guard.target(), CANCEL_TIMEOUT).await {
+            Ok(()) => {
+                guard.ended();
+                Cancel::Delivered
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cancel request could not be delivered");
+                Cancel::Failed
+            }
+        }
+    }
+}
+
+impl Slot {
+    /// The key, for the client it belongs to.
+    pub(crate) fn key(&self) -> &CancelKey {
+        &self.key
+    }
+
+    /// The client has this server now.
+    #[inline]
+    pub(crate) fn leased(&self, cancels: Option<&Arc<Cancels>>) {
+        *self.state.lock() = match cancels {
+            Some(cancels) => State::Leased(Arc::clone(cancels)),
+            None => State::Idle,
+        };
+    }
+
+    /// The client has no server any more. To be called before the server is given back.
+    #[inline]
+    pub(crate) fn idle(&self) {
+        *self.state.lock() = State::Idle;
+    }
+
+    /// The client waits for a server. True if it was cancelled meanwhile.
+    pub(crate) fn waiting(&self, waker: &Waker) -> bool {
+        let mut state = self.state.lock();
+        if matches!(*state, State::Cancelled) {
+            *state = State::Idle;
+            return true;
+        }
+        *state = State::Waiting(waker.clone());
+        false
+    }
+
+    fn find(&self) -> Found {
+        let mut state = self.state.lock();
+        match &*state {
+            State::Idle | State::Cancelled => Found::Nothing,
+            State::Leased(cancels) => Found::Statement(cancels.begin()),
+            State::Waiting(waker) => {
+                waker.wake_by_ref();
+                *state = State::Cancelled;
+                Found::Waiting
+            }
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(keys) = self.keys.upgrade() {
+            keys.slots.lock().remove(&self.key.pid);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_long_for_those_who_ask_and_gone_with_its_client() {
+        let keys = Arc::new(CancelKeys::default());
+        let old = keys.issue(Version::V3_0);
+        let new = keys.issue(Version::V3_2);
+        assert_eq!(old.key().secret.expose().len(), 4);
+        assert_eq!(new.key().secret.expose().len(), 32);
+        assert_ne!(old.key().pid, new.key().pid);
+        drop(old);
+        assert_eq!(keys.slots.lock().len(), 1);
+    }
+
+    #[test]
+    fn a_waiting_client_is_cancelled_once() {
+        let keys = Arc::new(CancelKeys::default());
+        let slot = keys.issue(Version::V3_0);
+        assert!(matches!(slot.find(), Found::Nothing));
+        assert!(!slot.waiting(Waker::noop()));
+        assert!(matches!(slot.find(), Found::Waiting));
+        assert!(slot.waiting(Waker::noop()));
+        assert!(!slot.waiting(Waker::noop()));
+    }
+}

@@ -1,0 +1,243 @@
+//! From an accepted socket to a relay.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::Password;
+use frontend::{Client, Handshake, LoginRequest, Port, Refused, fatal};
+use pool::{CheckoutError, Pool, Welcome};
+use session::{Disposition, ParameterSet, Session};
+use telemetry::{ClientGuard, Refusal};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use topology::{Access, PoolKey};
+use tracing::Instrument as _;
+use transport::MaybeTls;
+use wire::{ErrorMessage, Severity, SqlState};
+
+use crate::app::App;
+use crate::limits::ClientPermit;
+use crate::observe;
+use crate::relay::{End, Relay};
+
+/// For settings that a client asks for at its login and that no server has seen yet.
+const SETTINGS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client ready to be relayed. Small: it outlives the login's buffers by hours.
+struct Admitted {
+    relay: Relay<MaybeTls<TcpStream>, Arc<Pool>>,
+    permit: ClientPermit,
+    guard: ClientGuard,
+}
+
+/// Why a client was not admitted. It has been told.
+struct Rejected {
+    reason: Refusal,
+    detail: String,
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, peer: SocketAddr, port: Port, id: u64) {
+    let guard = app.metrics.clients().accepted();
+    let span = tracing::info_span!("client", id, %peer);
+    // Boxed and over before the relay starts: an idle client does not pay for its login.
+    let login = Box::pin(admit(&app, socket, peer, port, guard).instrument(span.clone()));
+    let admitted = match login.await {
+        Ok(Some(admitted)) => admitted,
+        Ok(None) => return,
+        Err(Rejected { reason, detail }) => {
+            app.metrics.clients().refusals.inc(reason);
+            tracing::info!(parent: &span, reason = telemetry::Words::as_str(reason), detail, "client refused");
+            return;
+        }
+    };
+    drop(app);
+    drop(span);
+    // Detached on purpose: it ends with its client, and is counted by its guard.
+    tokio::spawn(relay(admitted, id));
+}
+
+async fn relay(admitted: Admitted, id: u64) {
+    let Admitted { relay, permit, guard } = admitted;
+    let end = relay.run().await;
+    match &end {
+        End::Goodbye | End::ClientLost => tracing::debug!(client = id, ?end, "client left"),
+        End::ServerLost | End::Violation(_) => tracing::info!(client = id, ?end, "client closed"),
+    }
+    drop((permit, guard));
+}
+
+/// Handshake, cancel or login, up to the first ReadyForQuery. `None` if that was all.
+async fn admit(
+    app: &Arc<App>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    port: Port,
+    mut guard: ClientGuard,
+) -> Result<Option<Admitted>, Rejected> {
+    let deadline = Instant::now() + app.login_timeout;
+    let request = match frontend::handshake(socket, peer.ip(), &app.acceptor, deadline).await? {
+        Handshake::Client(request) => request,
+        Handshake::Cancel(key) => {
+            let outcome = app.cancel_keys.cancel(&key, &app.pools).await;
+            app.metrics.clients().cancels.inc(outcome);
+            return Ok(None);
+        }
+    };
+    let (client, permit) = authenticate(app, request).await?;
+    let startup = client.startup();
+    let key = PoolKey {
+        database: startup.database.as_str().into(),
+        user: startup.user.as_str().into(),
+        access: access(port),
+    };
+    let pool = app.pools.get(&key);
+    let (welcome, settings) = match open(app, &pool, &startup.parameters, deadline).await {
+        Ok(opened) => opened,
+        Err(mut error) => {
+            error.severity = Severity::Fatal;
+            client.refuse(&error).await;
+            let reason = if error.state == SqlState::INVALID_CATALOG_NAME {
+                Refusal::Database
+            } else {
+                Refusal::Server
+            };
+            return Err(Rejected { reason, detail: error.message.into_owned() });
+        }
+    };
+    let slot = app.cancel_keys.issue(startup.version);
+    let statuses = welcome
+        .reported
+        .iter()
+        .map(|(name, value)| (name.as_str(), settings.get(name).unwrap_or(value)));
+    let established = client.greet(statuses, slot.key()).await?;
+    guard.logged_in();
+    let session = Session::new(Arc::clone(&app.catalog), settings, pool.settings().mode);
+    let metrics = app.metrics.pool(observe::labels(&key));
+    let relay = Relay::new(established.stream, established.unread, session, pool, slot, metrics);
+    Ok(Some(Admitted { relay, permit, guard }))
+}
+
+/// Limits and password.
+async fn authenticate(
+    app: &App,
+    request: LoginRequest<TcpStream>,
+) -> Result<(Client<TcpStream>, ClientPermit), Rejected> {
+    let Some(mut permit) = app.limits.enter() else {
+        request.refuse(&fatal::too_many_clients()).await;
+        let detail = "proxy.max_client_connections".to_owned();
+        return Err(Rejected { reason: Refusal::TooManyClients, detail });
+    };
+    let client = request.authenticate(&app.users).await?;
+    let user = &client.startup().user;
+    if !permit.enter_user(user) {
+        let message = format!("too many connections for role \"{user}\"");
+        client.refuse(&ErrorMessage::fatal(SqlState::TOO_MANY_CONNECTIONS, message)).await;
+        let detail = "max_connections of the user".to_owned();
+        return Err(Rejected { reason: Refusal::TooManyClients, detail });
+    }
+    if matches!(app.users.password(user), Some(Password::Verifier(_))) {
+        app.client_keys.learn(user, client.keys());
+    }
+    Ok((client, permit))
+}
+
+/// What a server of this pool reports, and the client's settings, checked by a server if
+/// none has seen them yet. Costs a server only the first time.
+async fn open(
+    app: &App,
+    pool: &Arc<Pool>,
+    parameters: &[(String, String)],
+    deadline: Instant,
+) -> Result<(Arc<Welcome>, Arc<ParameterSet>), ErrorMessage> {
+    let welcome = match pool.welcome() {
+        Some(welcome) => welcome,
+        None => {
+            let lease = checkout(pool, deadline).await?;
+            lease.release(Disposition::Clean, std::time::Instant::now());
+            pool.welcome().ok_or_else(fatal::starting_up)?
+        }
+    };
+    let wanted = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let wanted = app.catalog.changed(&welcome.carried, wanted);
+    if parameters.iter().all(|(name, value)| is_harmless(name, value)) {
+        return Ok((welcome, wanted));
+    }
+    let asked = (pool.key().clone(), parameters.to_vec());
+    if let Some(settings) = app.accepted_settings.get(&asked) {
+        return Ok((welcome, settings));
+    }
+    let mut lease = checkout(pool, deadline).await?;
+    let sql = wanted.sql_from(lease.state.parameters());
+    let mut reported = Vec::new();
+    let server = &mut *lease;
+    let applied = backend::run(&mut server.stream, &sql, SETTINGS_TIMEOUT, |name, value| {
+        reported.push((name.to_owned(), value.to_owned()));
+    });
+    if let Err(error) = applied.await {
+        // Dropped, the lease closes the server.
+        return Err(backend::ConnectError::from(error).client_error());
+    }
+    lease.release(Disposition::NeedsReset, std::time::Instant::now());
+    let reported = reported.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let reported = reported.filter(|(name, _)| session::is_carried(name));
+    let settings = app.catalog.changed(&wanted, reported);
+    app.accepted_settings.insert(asked, Arc::clone(&settings));
+    Ok((welcome, settings))
+}
+
+/// Most clients set their name and nothing else; no server need be asked about that.
+fn is_harmless(name: &str, value: &str) -> bool {
+    name.eq_ignore_ascii_case("application_name")
+        && value.len() < 64
+        && value.bytes().all(|byte| (0x20..0x7f).contains(&byte))
+}
+
+async fn checkout(pool: &Arc<Pool>, deadline: Instant) -> Result<pool::Lease, ErrorMessage> {
+    if let Some(lease) = pool.try_checkout() {
+        return Ok(lease);
+    }
+    match timeout_at(deadline, pool.checkout()).await {
+        Ok(Ok(lease)) => Ok(lease),
+        Ok(Err(CheckoutError::Login(error))) => Err(ErrorMessage::clone(&error)),
+        Ok(Err(error)) => Err(error.statement_error()),
+        Err(_) => Err(ErrorMessage::fatal(
+            SqlState::CANNOT_CONNECT_NOW,
+            "client_login_timeout: no server became available in time",
+        )),
+    }
+}
+
+fn access(port: Port) -> Access {
+    match port {
+        Port::Primary => Access::ReadWrite,
+        Port::Replica => Access::ReadOnly,
+        Port::Any => Access::Any,
+    }
+}
+
+impl From<Refused> for Rejected {
+    fn from(refused: Refused) -> Self {
+        let reason = match &refused {
+            Refused::Authentication(_) | Refused::Mechanism | Refused::NoUser => {
+                Refusal::Authentication
+            }
+            Refused::Timeout => Refusal::Timeout,
+            Refused::Tls(_) | Refused::TlsRequired => Refusal::Tls,
+            Refused::Options
+            | Refused::Replication
+            | Refused::ReplicationValue
+            | Refused::Version(_) => Refusal::Unsupported,
+            Refused::Closed
+            | Refused::Io(_)
+            | Refused::Layout
+            | Refused::MessageLength
+            | Refused::MessageType(_)
+            | Refused::PacketLength
+            | Refused::Truncated
+            | Refused::Unencrypted(_) => Refusal::Protocol,
+        };
+        Self { reason, detail: refused.to_string() }
+    }
+}

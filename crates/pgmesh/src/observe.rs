@@ -1,0 +1,116 @@
+//! What happens in the pools, as metrics.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use pool::{Closed, Observe, Pools};
+use telemetry::{
+    ConnectFailure, Counter, Counts, Discard, PoolLabels, PoolState, PoolTotals, Role, Words,
+};
+use topology::{Access, PoolKey};
+
+/// Sums of one pool.
+#[derive(Debug, Default)]
+pub(crate) struct PoolObserver {
+    connects: Counter,
+    connect_failures: Counts<ConnectFailure>,
+    resets: Counter,
+    discards: Counts<Discard>,
+}
+
+/// The sums of all pools there are.
+#[derive(Debug, Default)]
+pub(crate) struct Observers(Mutex<HashMap<PoolKey, Weak<PoolObserver>>>);
+
+impl Observers {
+    /// The sums for a pool that is being made.
+    pub(crate) fn add(&self, key: &PoolKey) -> Arc<PoolObserver> {
+        let observer = Arc::default();
+        let mut observers = self.0.lock();
+        observers.retain(|_, observer| observer.strong_count() > 0);
+        observers.insert(key.clone(), Arc::downgrade(&observer));
+        observer
+    }
+
+    /// The state of every pool, for a scrape.
+    pub(crate) fn states(&self, pools: &Pools) -> Vec<PoolState> {
+        let state = |pool: Arc<pool::Pool>| {
+            let counts = pool.counts();
+            let observer = self.0.lock().get(pool.key()).and_then(Weak::upgrade);
+            PoolState {
+                labels: labels(pool.key()),
+                active: counts.active as u64,
+                idle: counts.idle as u64,
+                login: counts.connecting as u64,
+                waiting: counts.waiting as u64,
+                oldest_wait: counts.max_wait,
+                size: pool.settings().config.size as u64,
+                totals: observer.map_or_else(PoolTotals::default, |observer| observer.totals()),
+            }
+        };
+        pools.all().into_iter().map(state).collect()
+    }
+}
+
+impl PoolObserver {
+    fn totals(&self) -> PoolTotals {
+        PoolTotals {
+            connects: self.connects.value(),
+            connect_failures: each(&self.connect_failures),
+            resets: self.resets.value(),
+            discards: each(&self.discards),
+        }
+    }
+}
+
+fn each<W: Words>(counts: &Counts<W>) -> Vec<(W, u64)> {
+    W::ALL.iter().map(|&word| (word, counts.value(word))).collect()
+}
+
+impl Observe for PoolObserver {
+    fn connected(&self) {
+        self.connects.inc();
+    }
+
+    fn connect_failed(&self, error: &backend::ConnectError) {
+        self.connect_failures.inc(match error.kind() {
+            backend::Kind::Authentication => ConnectFailure::Authentication,
+            backend::Kind::Local | backend::Kind::Unreachable => ConnectFailure::Connect,
+            backend::Kind::Protocol => ConnectFailure::Protocol,
+            backend::Kind::Refused | backend::Kind::WrongRole => ConnectFailure::Refused,
+            backend::Kind::Timeout => ConnectFailure::Timeout,
+            backend::Kind::Tls => ConnectFailure::Tls,
+        });
+    }
+
+    fn reset(&self) {
+        self.resets.inc();
+    }
+
+    fn closed(&self, why: Closed) {
+        self.discards.inc(match why {
+            Closed::ClientGone => Discard::ClientGone,
+            Closed::Epoch => Discard::Epoch,
+            Closed::Idle => Discard::Idle,
+            Closed::Lifetime => Discard::Lifetime,
+            Closed::Protocol => Discard::Protocol,
+            Closed::Reset => Discard::Reset,
+            Closed::ServerClosed => Discard::ServerClosed,
+            Closed::Unclean => Discard::Unclean,
+        });
+    }
+}
+
+/// The labels of a pool.
+pub(crate) fn labels(key: &PoolKey) -> PoolLabels {
+    PoolLabels {
+        database: key.database.to_string(),
+        user: key.user.to_string(),
+        role: match key.access {
+            Access::Any => Role::Any,
+            Access::ReadOnly => Role::Replica,
+            Access::ReadWrite => Role::Primary,
+        },
+    }
+}

@@ -1,0 +1,95 @@
+//! Where the relay gets its servers: the pool, or a script in tests.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use pool::{Cancels, CheckoutError, Closed, Lease, Pool};
+use session::{Disposition, ServerState};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use transport::MaybeTls;
+
+/// Lends servers.
+pub(crate) trait Lend {
+    /// A server that is lent.
+    type Leased: Leased;
+    /// The wait for one.
+    type Wait: Future<Output = Result<Self::Leased, CheckoutError>> + Unpin;
+
+    /// A server, if one is there at once.
+    fn try_lend(&self) -> Option<Self::Leased>;
+
+    /// A place in the queue for one.
+    fn wait(&self) -> Self::Wait;
+}
+
+/// A server that is lent. Dropped without [`Leased::release`] it is closed.
+pub(crate) trait Leased {
+    /// The connection to it.
+    type Stream: AsyncRead + AsyncWrite + Unpin;
+
+    /// Its parts, to be used side by side.
+    fn parts(&mut self) -> Parts<'_, Self::Stream>;
+
+    /// What cancels a statement on it.
+    fn cancels(&self) -> Option<&Arc<Cancels>>;
+
+    /// Gives it back.
+    fn release(self, disposition: Disposition, now: Instant);
+
+    /// Closes it.
+    fn close(self, why: Closed);
+}
+
+/// The parts of a lent server.
+pub(crate) struct Parts<'a, S> {
+    pub(crate) stream: &'a mut S,
+    pub(crate) state: &'a mut ServerState,
+    /// Read and not dealt with.
+    pub(crate) unread: &'a mut Vec<u8>,
+    /// To be written.
+    pub(crate) unsent: &'a mut Vec<u8>,
+}
+
+impl Lend for Arc<Pool> {
+    type Leased = Lease;
+    type Wait = pool::Checkout;
+
+    #[inline]
+    fn try_lend(&self) -> Option<Lease> {
+        self.try_checkout()
+    }
+
+    fn wait(&self) -> pool::Checkout {
+        self.checkout()
+    }
+}
+
+impl Leased for Lease {
+    type Stream = MaybeTls<TcpStream>;
+
+    #[inline]
+    fn parts(&mut self) -> Parts<'_, Self::Stream> {
+        let server = &mut **self;
+        Parts {
+            stream: &mut server.stream,
+            state: &mut server.state,
+            unread: &mut server.unread,
+            unsent: &mut server.unsent,
+        }
+    }
+
+    fn cancels(&self) -> Option<&Arc<Cancels>> {
+        pool::Server::cancels(self)
+    }
+
+    #[inline]
+    fn release(self, disposition: Disposition, now: Instant) {
+        Self::release(self, disposition, now);
+    }
+
+    fn close(self, why: Closed) {
+        Self::close(self, why);
+    }
+}

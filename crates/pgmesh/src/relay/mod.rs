@@ -1,0 +1,337 @@
+//! The relay: one task per client drives both sockets.
+//!
+//! It owns no rules: every frame is shown to the [`session::Session`], and its verdict is
+//! carried out. Bytes are written from where they were read; a buffer per thread serves all
+//! clients, and only what is cut off at a chunk's end, or what a slow peer does not take,
+//! is kept per connection, bounded by one chunk.
+//!
+//! - [`frames`] cuts chunks, [`splice`] puts together what goes on, [`outbox`] writes it.
+//! - [`turn`] moves bytes one chunk at a time; [`Relay::poll`] repeats it until nothing moves.
+//! - [`end`] closes: last words, and a server that a vanished client has left behind.
+
+mod end;
+mod frames;
+mod lend;
+mod outbox;
+mod scratch;
+mod splice;
+#[cfg(test)]
+mod tests;
+mod turn;
+
+use std::future::Future as _;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use pool::CheckoutError;
+use session::{Session, Violation};
+use telemetry::PoolMetrics;
+use tokio::io::{AsyncRead, AsyncWrite};
+use wire::{ErrorMessage, HEADER_LEN, Header, SqlState};
+
+use crate::cancel::Slot;
+use frames::Rest;
+pub(crate) use lend::{Leased, Lend};
+
+/// One client and, while it has one, its server.
+pub(crate) struct Relay<C, P: Lend> {
+    client: Client<C>,
+    session: Session,
+    lender: P,
+    link: Link<P>,
+    slot: Arc<Slot>,
+    metrics: Arc<PoolMetrics>,
+}
+
+/// The client's side.
+struct Client<C> {
+    stream: C,
+    /// Read and not dealt with.
+    unread: Vec<u8>,
+    /// How long `unread` must be before another look at it is worth while.
+    needed: usize,
+    /// To be written.
+    unsent: Vec<u8>,
+    /// The frame of the client's that has arrived in part.
+    rest: Rest,
+    /// It has said goodbye.
+    leaving: bool,
+}
+
+/// The client's way to a server.
+enum Link<P: Lend> {
+    None,
+    Waiting { wait: P::Wait, since: Instant },
+    Leased(Active<P::Leased>),
+}
+
+/// A server that is lent to this client.
+struct Active<L> {
+    lease: L,
+    needed: usize,
+    rest: Rest,
+    since: Instant,
+    /// When the statement that is under way was sent.
+    query_since: Option<Instant>,
+    /// The server has said its last word.
+    fatal: bool,
+    traffic: Traffic,
+}
+
+/// Bytes of one lease.
+#[derive(Default)]
+struct Traffic {
+    client_received: u64,
+    client_sent: u64,
+    server_received: u64,
+    server_sent: u64,
+}
+
+/// Why a relay ends.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The client said goodbye.
+    Goodbye,
+    /// The client has gone without a word.
+    ClientLost,
+    /// The server has gone while the client had it.
+    ServerLost,
+    /// Somebody broke the protocol.
+    Violation(Violation),
+}
+
+/// Whether a turn moved anything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    Yes,
+    No,
+}
+
+/// A client over this many unread bytes is not read from while it waits for a server.
+const WAITING_UNREAD_MAX: usize = 64 * 1024;
+
+impl<C, P> Relay<C, P>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    P: Lend,
+{
+    /// A client that has logged in; `unread` came behind its login.
+    pub(crate) fn new(
+        stream: C,
+        unread: Vec<u8>,
+        session: Session,
+        lender: P,
+        slot: Arc<Slot>,
+        metrics: Arc<PoolMetrics>,
+    ) -> Self {
+        let client = Client {
+            stream,
+            unread,
+            needed: 0,
+            unsent: Vec::new(),
+            rest: Rest::NONE,
+            leaving: false,
+        };
+        Self { client, session, lender, link: Link::None, slot, metrics }
+    }
+
+    /// Relays until the client or a server ends it.
+    ///
+    /// # Cancel safety
+    /// Dropped, it closes the client's connection and that of a leased server.
+    pub(crate) async fn run(mut self) -> End {
+        let end = std::future::poll_fn(|cx| self.poll(cx)).await;
+        // Rare and larger than the relay itself: an idle client must not pay for it.
+        Box::pin(self.finish(&end)).await;
+        end
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            match self.turn(cx) {
+                Ok(Moved::Yes) => {}
+                Ok(Moved::No) => return Poll::Pending,
+                Err(end) => return Poll::Ready(end),
+            }
+        }
+    }
+
+    /// One step in every direction that is open.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Result<Moved, End> {
+        let client_open = match self.client.flush(cx) {
+            Poll::Ready(result) => result.map(|()| true).map_err(|_| End::ClientLost)?,
+            Poll::Pending => false,
+        };
+        let mut moved = Moved::No;
+        match &mut self.link {
+            Link::Waiting { .. } => return self.waiting_turn(cx),
+            Link::None => {}
+            Link::Leased(active) => {
+                let parts = active.lease.parts();
+                let flushed = outbox::flush(parts.stream, cx, parts.unsent);
+                let server_open = match flushed {
+                    Poll::Ready(result) => result.map(|()| true).map_err(|_| End::ServerLost)?,
+                    Poll::Pending => false,
+                };
+                if client_open {
+                    moved = self.server_turn(cx)?;
+                }
+                if !server_open || self.server_is_busy() {
+                    return Ok(moved);
+                }
+            }
+        }
+        if client_open && self.client_turn(cx)? == Moved::Yes {
+            moved = Moved::Yes;
+        }
+        Ok(moved)
+    }
+
+    /// Whether the leased server cannot take the client's next frame now.
+    fn server_is_busy(&mut self) -> bool {
+        match &mut self.link {
+            Link::Leased(active) => {
+                let parts = active.lease.parts();
+                !parts.unsent.is_empty() || parts.state.is_preparing()
+            }
+            Link::None | Link::Waiting { .. } => false,
+        }
+    }
+
+    /// Waits for a server, and notices a client that cancels or goes meanwhile.
+    fn waiting_turn(&mut self, cx: &mut Context<'_>) -> Result<Moved, End> {
+        let Link::Waiting { wait, since } = &mut self.link else { return Ok(Moved::Yes) };
+        if self.slot.waiting(cx.waker()) {
+            self.refuse(&ErrorMessage::error(
+                SqlState::QUERY_CANCELED,
+                "canceling statement due to user request",
+            ));
+            return Ok(Moved::Yes);
+        }
+        match std::pin::Pin::new(wait).poll(cx) {
+            Poll::Ready(Ok(lease)) => {
+                let since = *since;
+                self.lease(lease, since);
+                return Ok(Moved::Yes);
+            }
+            Poll::Ready(Err(error)) => {
+                if error == CheckoutError::ShuttingDown {
+                    return Err(End::ServerLost);
+                }
+                self.refuse(&error.statement_error());
+                return Ok(Moved::Yes);
+            }
+            Poll::Pending => {}
+        }
+        if self.client.unread.len() < WAITING_UNREAD_MAX
+            && let Poll::Ready(read) = self.client.read_more(cx)
+            && !matches!(read, Ok(1..))
+        {
+            return Err(End::ClientLost);
+        }
+        Ok(Moved::No)
+    }
+
+    /// Begins a lease. `asked` is when the client first needed it.
+    fn lease(&mut self, lease: P::Leased, asked: Instant) {
+        let now = Instant::now();
+        self.metrics.wait.observe(now.saturating_duration_since(asked));
+        self.slot.leased(lease.cancels());
+        self.client.needed = 0;
+        self.link = Link::Leased(Active {
+            lease,
+            needed: 0,
+            rest: Rest::NONE,
+            since: now,
+            query_since: Some(now),
+            fatal: false,
+            traffic: Traffic::default(),
+        });
+    }
+
+    /// Fails the statement at the front of what the client has sent, for want of a server.
+    fn refuse(&mut self, error: &ErrorMessage) {
+        self.link = Link::None;
+        self.slot.idle();
+        if let Some(tag) = self.client.drop_frame() {
+            self.session.refuse(tag, error, &mut self.client.unsent);
+        }
+    }
+
+    /// Ends the lease.
+    fn release(&mut self, disposition: session::Disposition) {
+        let Link::Leased(mut active) = std::mem::replace(&mut self.link, Link::None) else {
+            return;
+        };
+        // Before the server can be another's: see `cancel`.
+        self.slot.idle();
+        let now = Instant::now();
+        active.end_query(&self.metrics, now);
+        active.record(&self.metrics, now);
+        active.lease.release(disposition, now);
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> Client<C> {
+    #[inline]
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        outbox::flush(&mut self.stream, cx, &mut self.unsent)
+    }
+
+    /// Reads behind what is unread. The bytes read; 0 at the end.
+    fn read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        turn::read_behind(&mut self.stream, cx, &mut self.unread, self.needed)
+    }
+
+    /// Takes note of a Terminate: what came before it in the same chunk goes out first.
+    fn goodbye(&mut self) {
+        self.leaving = true;
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    /// Takes the frame at the front of `unread` away, of which at least the header is
+    /// there, with what is still to come of it. Its tag.
+    fn drop_frame(&mut self) -> Option<u8> {
+        let header = Header::peek(&self.unread).ok().flatten()?;
+        let here = header.frame_len().min(self.unread.len());
+        let body = self.unread.get(HEADER_LEN..here).unwrap_or_default();
+        let frame = session::Frame { header, body };
+        self.rest = Rest::of(&frame, session::Pass::Swallow);
+        self.unread.drain(..here);
+        self.needed = 0;
+        Some(header.tag)
+    }
+}
+
+impl<L> Active<L> {
+    fn end_query(&mut self, metrics: &PoolMetrics, now: Instant) {
+        if let Some(since) = self.query_since.take() {
+            metrics.query.observe(now.saturating_duration_since(since));
+        }
+    }
+
+    /// Hands the lease's counts over.
+    fn record(&mut self, metrics: &PoolMetrics, now: Instant)
+    where
+        L: Leased,
+    {
+        metrics.transaction.observe(now.saturating_duration_since(self.since));
+        metrics.client_received.add(self.traffic.client_received);
+        metrics.client_sent.add(self.traffic.client_sent);
+        metrics.server_received.add(self.traffic.server_received);
+        metrics.server_sent.add(self.traffic.server_sent);
+        let counters = self.lease.parts().state.take_counters();
+        if counters != session::Counters::default() {
+            metrics.prepared_hits.add(counters.statement_hits.into());
+            metrics.prepared_misses.add(counters.statement_misses.into());
+            for _ in 0..counters.retries {
+                metrics.retries.inc(telemetry::Retry::PlanChanged);
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The relay over in-memory streams against a scripted server.

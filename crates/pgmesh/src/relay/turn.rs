@@ -1,0 +1,337 @@
+//! One chunk in one direction.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use session::{Disposition, Pass, Then, ToServer, Unleased, Violation};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use wire::tag::backend;
+use wire::{ErrorFields, ErrorMessage, FrameError, HEADER_LEN, SqlState};
+
+use super::frames::{self, Next, Rest};
+use super::scratch::{self, Scratch};
+use super::splice::Splice;
+use super::{Active, End, Leased, Lend, Link, Moved, Relay, outbox};
+
+/// Where the bytes of a turn come from.
+enum Source {
+    /// The thread's buffer, filled by this read.
+    Scratch(usize),
+    /// The connection's own, together with what was cut off before.
+    Kept(Vec<u8>),
+}
+
+/// How much a connection's own buffer grows at a time.
+const GROW_MAX: usize = 64 * 1024;
+
+impl<C, P> Relay<C, P>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    P: Lend,
+{
+    /// Reads from the client, and passes on what its frames are allowed to.
+    pub(super) fn client_turn(&mut self, cx: &mut Context<'_>) -> Result<Moved, End> {
+        scratch::with(|scratch| {
+            let client = &mut self.client;
+            let source = read(&mut client.stream, cx, &mut client.unread, client.needed, scratch);
+            let source = match source {
+                Poll::Pending => return Ok(Moved::No),
+                Poll::Ready(Err(_) | Ok(None)) => return Err(End::ClientLost),
+                Poll::Ready(Ok(Some(source))) => source,
+            };
+            let Scratch { input, along, back, inserted } = scratch;
+            let chunk = source.bytes(input);
+            let taken = self.take_client(chunk, along, back, inserted);
+            let (consumed, out) = taken.map_err(End::Violation)?;
+            self.client.unread = rest_of(chunk, consumed);
+            let done = self.send_to_server(cx, out);
+            self.send_to_client(cx, back)?;
+            done?;
+            self.end_frame()?;
+            Ok(Moved::Yes)
+        })
+    }
+
+    /// Shows the frames of a chunk to the session. How much was taken, and what goes on.
+    fn take_client<'a>(
+        &mut self,
+        chunk: &'a [u8],
+        along: &'a mut Vec<u8>,
+        back: &mut Vec<u8>,
+        inserted: &mut Vec<u8>,
+    ) -> Result<(usize, &'a [u8]), Violation> {
+        let mut splice = Splice::new(chunk, along);
+        let mut at = 0;
+        self.client.needed = 0;
+        loop {
+            let (taken, passes) = self.client.rest.take(chunk.len() - at);
+            if passes {
+                splice.pass(at, at + taken);
+            }
+            at += taken;
+            let Some(front) = chunk.get(at..).filter(|front| !front.is_empty()) else { break };
+            let frame = match frames::next(front, session::client_need).map_err(bad_length)? {
+                Next::Frame(frame) => frame,
+                Next::Short(needed) => {
+                    self.client.needed = needed;
+                    break;
+                }
+            };
+            let shown = HEADER_LEN + frame.body.len();
+            let pass = match &mut self.link {
+                Link::Waiting { .. } => break,
+                Link::None => match self.session.on_client_unleased(&frame, back)? {
+                    Unleased::Swallow => Pass::Swallow,
+                    Unleased::NeedServer => {
+                        self.need_server();
+                        continue;
+                    }
+                    Unleased::Goodbye => {
+                        self.client.goodbye();
+                        break;
+                    }
+                },
+                Link::Leased(active) => {
+                    let state = active.lease.parts().state;
+                    let verdict = self.session.on_client(&frame, state, inserted, back)?;
+                    splice.insert(inserted);
+                    match verdict {
+                        ToServer::Pass(pass) => pass,
+                        ToServer::Prepare => break,
+                        ToServer::Goodbye => {
+                            self.client.goodbye();
+                            break;
+                        }
+                    }
+                }
+            };
+            if pass == Pass::Forward {
+                splice.pass(at, at + shown);
+            }
+            self.client.rest = Rest::of(&frame, pass);
+            at += shown;
+        }
+        Ok((at, splice.finish()))
+    }
+
+    /// A server at once, or a place in the queue.
+    fn need_server(&mut self) {
+        let now = Instant::now();
+        match self.lender.try_lend() {
+            Some(lease) => self.lease(lease, now),
+            None => self.link = Link::Waiting { wait: self.lender.wait(), since: now },
+        }
+    }
+
+    fn send_to_server(&mut self, cx: &mut Context<'_>, out: &[u8]) -> Result<(), End> {
+        if let Link::Leased(active) = &mut self.link
+            && !out.is_empty()
+        {
+            active.traffic.client_received += out.len() as u64;
+            active.traffic.server_sent += out.len() as u64;
+            if active.query_since.is_none() {
+                active.query_since = Some(Instant::now());
+            }
+            let parts = active.lease.parts();
+            outbox::write(parts.stream, cx, out, parts.unsent).map_err(|_| End::ServerLost)?;
+        }
+        Ok(())
+    }
+
+    fn send_to_client(&mut self, cx: &mut Context<'_>, out: &[u8]) -> Result<(), End> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        if !self.client.unsent.is_empty() {
+            self.client.unsent.extend_from_slice(out);
+            return Ok(());
+        }
+        outbox::write(&mut self.client.stream, cx, out, &mut self.client.unsent)
+            .map_err(|_| End::ClientLost)
+    }
+
+    /// After a chunk of the client's: tells the server's state whether a frame is half way,
+    /// and makes up for a release that had to wait for its end.
+    fn end_frame(&mut self) -> Result<(), End> {
+        if self.client.is_leaving() {
+            return Err(End::Goodbye);
+        }
+        let Link::Leased(active) = &mut self.link else { return Ok(()) };
+        let state = active.lease.parts().state;
+        let mid_frame = self.client.rest.is_passing();
+        if state.set_client_mid_frame(mid_frame) && !mid_frame {
+            if let Some(disposition) = self.session.release_if_quiet(state) {
+                self.release(disposition);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads from the server, and passes on what its frames are allowed to.
+    pub(super) fn server_turn(&mut self, cx: &mut Context<'_>) -> Result<Moved, End> {
+        scratch::with(|scratch| {
+            let Link::Leased(active) = &mut self.link else { return Ok(Moved::No) };
+            let needed = active.needed;
+            let parts = active.lease.parts();
+            let source = match read(parts.stream, cx, parts.unread, needed, scratch) {
+                Poll::Pending => return Ok(Moved::No),
+                Poll::Ready(Err(_) | Ok(None)) => return Err(End::ServerLost),
+                Poll::Ready(Ok(Some(source))) => source,
+            };
+            let Scratch { input, along, back, inserted } = scratch;
+            let chunk = source.bytes(input);
+            active.traffic.server_received += chunk.len() as u64;
+            let (consumed, out, then) =
+                take_server(&mut self.session, active, chunk, along, back, inserted)
+                    .map_err(End::Violation)?;
+            active.traffic.client_sent += out.len() as u64;
+            *active.lease.parts().unread = rest_of(chunk, consumed);
+            if then == Then::Quiet {
+                active.end_query(&self.metrics, Instant::now());
+            }
+            self.send_to_server(cx, back)?;
+            if let Then::Release(disposition) = then {
+                self.release(disposition);
+            }
+            self.send_to_client(cx, out)?;
+            self.check_preparation();
+            Ok(Moved::Yes)
+        })
+    }
+
+    /// The statement fails if its server could not be brought to the client's settings.
+    fn check_preparation(&mut self) {
+        let Link::Leased(active) = &mut self.link else { return };
+        let state = active.lease.parts().state;
+        if !state.is_preparing() || !state.is_quiet() {
+            return;
+        }
+        let tag = self.client.drop_frame().unwrap_or_default();
+        let unsent = &mut self.client.unsent;
+        let failed = self.session.take_preparation_failure(tag, state, unsent);
+        self.release(failed.unwrap_or(Disposition::Discard));
+    }
+}
+
+/// Shows the frames of a chunk to the session. How much was taken, what goes on, and what
+/// follows the last frame that was taken.
+pub(super) fn take_server<'a, L: Leased>(
+    session: &mut session::Session,
+    active: &mut Active<L>,
+    chunk: &'a [u8],
+    along: &'a mut Vec<u8>,
+    back: &mut Vec<u8>,
+    inserted: &mut Vec<u8>,
+) -> Result<(usize, &'a [u8], Then), Violation> {
+    let mut splice = Splice::new(chunk, along);
+    let mut then = Then::Continue;
+    let mut at = 0;
+    active.needed = 0;
+    let state = active.lease.parts().state;
+    while !matches!(then, Then::Release(_)) {
+        let (taken, passes) = active.rest.take(chunk.len() - at);
+        if passes {
+            splice.pass(at, at + taken);
+        }
+        at += taken;
+        let Some(front) = chunk.get(at..).filter(|front| !front.is_empty()) else { break };
+        let next = frames::next(front, session::server_need);
+        let frame = match next.map_err(|_| Violation::Server("an invalid message length"))? {
+            Next::Frame(frame) => frame,
+            Next::Short(needed) => {
+                active.needed = needed;
+                break;
+            }
+        };
+        let shown = HEADER_LEN + frame.body.len();
+        let verdict = session.on_server(&frame, state, inserted, back)?;
+        splice.insert(inserted);
+        if verdict.pass == Pass::Forward {
+            splice.pass(at, at + shown);
+        }
+        if frame.header.tag == backend::ERROR_RESPONSE {
+            active.fatal |= ErrorFields::parse(frame.body).is_ok_and(|fields| fields.is_fatal());
+        }
+        active.rest = Rest::of(&frame, verdict.pass);
+        at += shown;
+        then = verdict.then;
+    }
+    Ok((at, splice.finish(), then))
+}
+
+impl Source {
+    #[inline]
+    fn bytes<'a>(&'a self, input: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Scratch(len) => input.get(..*len).unwrap_or_default(),
+            Self::Kept(bytes) => bytes,
+        }
+    }
+}
+
+/// What was not taken: nothing as a rule, and then it allocates nothing.
+#[inline]
+fn rest_of(chunk: &[u8], consumed: usize) -> Vec<u8> {
+    chunk.get(consumed..).unwrap_or_default().to_vec()
+}
+
+/// The next chunk: what is unread if another look at it is worth while, otherwise a read.
+/// `None` at the end of the stream.
+#[inline]
+fn read<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    unread: &mut Vec<u8>,
+    needed: usize,
+    scratch: &mut Scratch,
+) -> Poll<io::Result<Option<Source>>> {
+    if unread.is_empty() {
+        let mut buf = ReadBuf::new(&mut scratch.input);
+        return match Pin::new(stream).poll_read(cx, &mut buf) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) => {
+                let len = buf.filled().len();
+                Poll::Ready(Ok((len > 0).then_some(Source::Scratch(len))))
+            }
+        };
+    }
+    while unread.len() < needed {
+        match read_behind(stream, cx, unread, needed) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Ready(Ok(0)) => return Poll::Ready(Ok(None)),
+            Poll::Ready(Ok(_)) => {}
+        }
+    }
+    Poll::Ready(Ok(Some(Source::Kept(std::mem::take(unread)))))
+}
+
+/// Reads behind what is in `unread`, which grows no faster than the peer sends. The bytes
+/// read; 0 at the end of the stream.
+pub(super) fn read_behind<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    unread: &mut Vec<u8>,
+    needed: usize,
+) -> Poll<io::Result<usize>> {
+    let len = unread.len();
+    let grow = needed.saturating_sub(len).clamp(4096, GROW_MAX);
+    unread.resize(len + grow, 0);
+    let mut buf = ReadBuf::new(unread.get_mut(len..).unwrap_or_default());
+    let polled = Pin::new(stream).poll_read(cx, &mut buf);
+    let read = buf.filled().len();
+    unread.truncate(len + read);
+    polled.map_ok(|()| read)
+}
+
+fn bad_length(error: FrameError) -> Violation {
+    let FrameError { tag, len } = error;
+    tracing::debug!(tag, len, "client sent an invalid message length");
+    Violation::Client(Box::new(ErrorMessage::fatal(
+        SqlState::PROTOCOL_VIOLATION,
+        "invalid message length",
+    )))
+}

@@ -1,0 +1,245 @@
+//! The composition root: builds every part, hands each what it needs, and waits for the end.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use auth::{Seed, Users};
+use backend::{Credentials, Dialer, Login, RequiredRole, Startup};
+use config::Settings;
+use control::Prober;
+use discovery::Discovery;
+use frontend::Listener;
+use pool::{Pools, Resolve};
+use rand::Rng as _;
+use session::Catalog;
+use telemetry::{Build, Exposition, Metrics, Registry};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
+use topology::{Access, PoolKey, Snapshot};
+
+use crate::app::{AcceptedSettings, App, ClientKeys};
+use crate::cancel::CancelKeys;
+use crate::limits::{ClientLimits, LOGINS_BEYOND, raise_descriptors};
+use crate::login;
+use crate::observe::Observers;
+
+/// Answers of probes that may wait to be taken.
+const PROBES_WAITING: usize = 64;
+
+/// After an error of accept, such as EMFILE: trying at once would only burn the processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Checks what only building the parts can check: the TLS files.
+///
+/// # Errors
+/// A file that is missing or unfit.
+pub fn check(settings: &Settings) -> anyhow::Result<()> {
+    settings.frontend.tls.acceptor().context("[proxy.tls]")?;
+    settings.backend.tls.connector().context("[server.tls]")?;
+    Ok(())
+}
+
+/// Serves clients until a signal comes.
+///
+/// # Errors
+/// Anything that keeps it from starting.
+pub fn run(settings: Settings) -> anyhow::Result<()> {
+    raise_descriptors(settings.max_client_connections, settings.pool.config.max_db_connections)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("pgmesh")
+        .build()
+        .context("starting the runtime")?;
+    let served = runtime.block_on(serve(settings));
+    // Clients that are left are closed with the process.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let settings = Arc::new(settings);
+    let registry = Registry::new();
+    let build = Build {
+        version: env!("CARGO_PKG_VERSION"),
+        commit: option_env!("PGMESH_COMMIT").unwrap_or("unknown"),
+    };
+    let metrics = Metrics::new(&registry, build)?;
+
+    let (snapshots, _discovery) = discover(&settings)?;
+    let catalog = Arc::new(Catalog::default());
+    let client_keys = Arc::new(ClientKeys::default());
+    let observers = Arc::new(Observers::default());
+    let dialer = Dialer::new(settings.backend.clone()).context("[server.tls]")?;
+    let resolve = resolve(&settings, &client_keys, &observers);
+    let pools = Pools::new(dialer, Arc::clone(&catalog), snapshots.clone(), resolve);
+    metrics.observe_pools({
+        let pools = Arc::clone(&pools);
+        move || observers.states(&pools)
+    })?;
+
+    let app = Arc::new(App {
+        acceptor: settings.frontend.tls.acceptor().context("[proxy.tls]")?,
+        login_timeout: settings.frontend.login_timeout,
+        users: users(&settings)?,
+        limits: limits(&settings),
+        pools,
+        catalog,
+        cancel_keys: Arc::new(CancelKeys::default()),
+        metrics,
+        accepted_settings: AcceptedSettings::default(),
+        client_keys,
+    });
+    let _leader =
+        AbortOnDropHandle::new(tokio::spawn(show_leader(Arc::clone(&app), snapshots.clone())));
+    let exposition = Exposition::new(registry);
+    let admin = admin::spawn(settings.admin.clone(), exposition, move || readiness(&snapshots))
+        .context("[metrics]")?;
+
+    let listeners = Listener::bind(&settings.frontend, false).context("[proxy]")?;
+    let ids = Arc::new(AtomicU64::new(0));
+    let mut accepting = Vec::new();
+    for listener in listeners {
+        tracing::info!(address = %listener.address(), port = listener.port().as_str(), "listening");
+        let accept =
+            accept(listener, Arc::clone(&app), settings.max_client_connections, Arc::clone(&ids));
+        accepting.push(AbortOnDropHandle::new(tokio::spawn(accept)));
+    }
+    tracing::info!(metrics = %admin.local_addr(), version = build.version, "pgmesh is up");
+    let name = wait_for_signal().await?;
+    tracing::info!(signal = name, "stopping");
+    Ok(())
+}
+
+/// The cluster as it is known, and what keeps it known.
+fn discover(
+    settings: &Settings,
+) -> anyhow::Result<(watch::Receiver<Arc<Snapshot>>, (Discovery, Option<Prober>))> {
+    let several = match &settings.discovery {
+        discovery::Config::Fixed(fixed) => fixed.nodes.len() > 1,
+        discovery::Config::Etcd(_) | discovery::Config::Rest(_) => false,
+    };
+    let (sender, receiver) = mpsc::channel(PROBES_WAITING);
+    let discovery = discovery::spawn(settings.discovery.clone(), several.then_some(receiver))
+        .context("[cluster]")?;
+    let snapshots = discovery.snapshots.clone();
+    let prober = several.then(|| {
+        // Any role will do: the question needs no privilege.
+        let (user, password) = settings
+            .users
+            .iter()
+            .find_map(|(name, user)| match user.server_login() {
+                Some(auth::Login::Password { password, .. }) => {
+                    Some((name.as_str(), Some(password)))
+                }
+                Some(auth::Login::Keys(_)) | None => None,
+            })
+            .unwrap_or(("pgmesh", None));
+        control::spawn(control::Config::new(user, password, "postgres"), snapshots.clone(), sender)
+    });
+    Ok((snapshots, (discovery, prober)))
+}
+
+/// What a pool is made with: the settings of its user and database.
+fn resolve(
+    settings: &Arc<Settings>,
+    keys: &Arc<ClientKeys>,
+    observers: &Arc<Observers>,
+) -> Resolve {
+    let (settings, keys, observers) =
+        (Arc::clone(settings), Arc::clone(keys), Arc::clone(observers));
+    Box::new(move |key: &PoolKey| {
+        let pool = settings.pool_for(&key.database, &key.user);
+        let configured = settings.users.get(&*key.user).and_then(config::User::server_login);
+        let login = configured.or_else(|| keys.get(&key.user).map(auth::Login::Keys));
+        pool::Settings {
+            config: pool.config,
+            mode: pool.mode,
+            login: Login {
+                credentials: Credentials { user: key.user.to_string(), login },
+                startup: Startup::new(&*key.database),
+                role: match key.access {
+                    Access::ReadWrite => RequiredRole::Primary,
+                    Access::ReadOnly | Access::Any => RequiredRole::Any,
+                },
+            },
+            observer: observers.add(key),
+        }
+    })
+}
+
+fn users(settings: &Settings) -> anyhow::Result<Users> {
+    let seed: [u8; 32] = rand::rng().random();
+    Users::new(settings.passwords(), Seed::new(seed)).context("[[users]]")
+}
+
+fn limits(settings: &Settings) -> Arc<ClientLimits> {
+    let limited = settings.users.iter();
+    let per_user: HashMap<_, _> = limited
+        .filter_map(|(name, user)| Some((name.as_str().into(), user.max_connections?)))
+        .collect();
+    ClientLimits::new(settings.max_client_connections, per_user)
+}
+
+fn readiness(snapshots: &watch::Receiver<Arc<Snapshot>>) -> admin::Readiness {
+    let snapshot = snapshots.borrow();
+    let route = snapshot.route(Access::ReadWrite).ok();
+    let primary =
+        route.and_then(|route| Some((route.nodes.first()?.name.to_string(), route.epoch.get())));
+    admin::Readiness { primary, draining: false }
+}
+
+/// Keeps the metrics of epoch and leader.
+async fn show_leader(app: Arc<App>, mut snapshots: watch::Receiver<Arc<Snapshot>>) {
+    loop {
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        let leader = snapshot.primary().map(|node| node.name.as_str());
+        app.metrics.set_leader(snapshot.epoch().get(), leader);
+        if snapshots.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn accept(listener: Listener, app: Arc<App>, max_clients: u32, ids: Arc<AtomicU64>) {
+    let most = u64::from(max_clients) + u64::from(LOGINS_BEYOND);
+    loop {
+        let (socket, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if !is_of_one_connection(&error) {
+                    tracing::error!(%error, "cannot accept connections");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+                continue;
+            }
+        };
+        if app.metrics.clients().connected() >= most {
+            // Not even a refusal can be afforded for more.
+            app.metrics.clients().refusals.inc(telemetry::Refusal::TooManyClients);
+            continue;
+        }
+        let id = ids.fetch_add(1, Relaxed) + 1;
+        // Detached on purpose: it ends within client_login_timeout.
+        tokio::spawn(login::serve(Arc::clone(&app), socket, peer, listener.port(), id));
+    }
+}
+
+/// Errors of the connection that would have been accepted, not of the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+async fn wait_for_signal() -> anyhow::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("SIGINT"),
+    }
+}

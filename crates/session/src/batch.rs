@@ -2,8 +2,8 @@
 //! statement has become invalid can be sent once more.
 //!
 //! Only a batch that is a transaction of its own is kept, and only while the client has
-//! seen no answer to it: then the server's error has undone all of it, and sending it
-//! again is not doing anything twice.
+//! seen no answer to it. It is sent again only if a Bind or Describe has failed before any
+//! Execute was answered: then nothing of it has run, and nothing is done twice.
 
 use crate::frame::Frame;
 use wire::message;
@@ -84,6 +84,7 @@ impl Batch {
         self.state = BatchState::Failing;
     }
 
+    #[inline]
     pub(crate) fn is_failing(&self) -> bool {
         self.state == BatchState::Failing
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::classify::{self, Leaves};
+use crate::classify::{self, Hints};
 use crate::parameters::{self, ParameterSet, Values};
 
 /// In front of the names that we give to statements on a server. The colon keeps them out
@@ -21,8 +21,10 @@ pub struct Statement {
     pub(crate) name: Box<[u8]>,
     /// Text, terminator and parameter types, as in Parse.
     pub(crate) definition: Box<[u8]>,
-    /// What running it may leave behind.
-    pub(crate) leaves: Leaves,
+    /// What running it may do.
+    pub(crate) hints: Hints,
+    /// Whether it sets something for its transaction only.
+    pub(crate) local_set: bool,
 }
 
 /// The intern tables. One per process, shared by all sessions.
@@ -44,6 +46,13 @@ struct Inner {
 struct Table<K, V> {
     entries: HashMap<K, Weak<V>>,
     sweep_at: usize,
+}
+
+impl Statement {
+    /// Its text, without the terminator.
+    pub(crate) fn text(&self) -> &[u8] {
+        self.definition.split(|&byte| byte == 0).next().unwrap_or_default()
+    }
 }
 
 impl<K, V> Default for Table<K, V> {
@@ -83,7 +92,8 @@ impl Catalog {
             id,
             name: [NAME_PREFIX, format!("{id:x}").as_bytes()].concat().into(),
             definition: definition.into(),
-            leaves: classify::text(text),
+            hints: classify::text(text),
+            local_set: classify::is_local_set(text),
         });
         inner.statements.insert(key, &statement);
         statement

@@ -27,28 +27,76 @@ pub(crate) enum Tag {
     Set,
     /// All prepared statements are gone.
     DeallocateAll,
-    /// All settings are back at the defaults of the server's login.
-    ResetAll,
+    /// One setting or all are back at the defaults of the server's login: both have the
+    /// same tag.
+    Reset,
     /// Both, and everything else.
     DiscardAll,
 }
 
-/// Words behind a harmless tag (`SELECT`, `CREATE TABLE AS`, `DECLARE CURSOR`) that tell
-/// of state: settings, session locks, temporary objects, holdable cursors, connections of
-/// dblink and postgres_fdw, random seeds.
-const HINTS: [&str; 7] =
-    ["set_config", "advisory", "temp", "with hold", "dblink", "setseed", "pg_stat_reset"];
+/// What a text may do that its command tag would not tell, or not in time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Hints {
+    /// Leaves state behind a harmless tag (`SELECT`, `CREATE TABLE AS`, `DECLARE CURSOR`).
+    pub(crate) leaves_state: bool,
+    /// Drops prepared statements: what comes behind it must know whether it did.
+    pub(crate) deallocates: bool,
+    /// Takes settings back to their defaults.
+    pub(crate) resets: bool,
+}
+
+/// Parts of words that tell of it: settings, session locks, temporary objects, connections of
+/// dblink and postgres_fdw, random seeds; holdable cursors (two words, for what is between
+/// them); prepared statements; defaults.
+const HINTS: [&str; 11] = [
+    "set_config",
+    "advisory",
+    "temp",
+    "dblink",
+    "setseed",
+    "hold",
+    "declare",
+    "deallocate",
+    "discard",
+    "reset",
+    "default",
+];
 
 /// Built once from constants; read only.
 static MATCHER: LazyLock<Option<AhoCorasick>> =
     LazyLock::new(|| AhoCorasick::builder().ascii_case_insensitive(true).build(HINTS).ok());
 
-/// What a text may leave behind that its command tag would not tell.
-pub(crate) fn text(text: &[u8]) -> Leaves {
-    match &*MATCHER {
-        Some(matcher) if !matcher.is_match(text) => Leaves::Nothing,
-        _ => Leaves::State,
+/// What a text may do. Of a text that hides it there may be too many hints, not too few.
+pub(crate) fn text(text: &[u8]) -> Hints {
+    let Some(matcher) = &*MATCHER else {
+        return Hints { leaves_state: true, deallocates: true, resets: true };
+    };
+    let mut hints = Hints::default();
+    let (mut holds, mut declares) = (false, false);
+    for found in matcher.find_overlapping_iter(text) {
+        match found.pattern().as_usize() {
+            0..5 => hints.leaves_state = true,
+            5 => holds = true,
+            6 => declares = true,
+            7 => hints.deallocates = true,
+            8 => (hints.deallocates, hints.resets) = (true, true),
+            _ => hints.resets = true,
+        }
     }
+    hints.leaves_state |= holds && declares;
+    hints
+}
+
+/// Whether `word` is in `text` and no part of a longer one, in any case.
+pub(crate) fn has_word(text: &[u8], word: &[u8]) -> bool {
+    let is_part = |byte: Option<&u8>| {
+        byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'\'' | b'$'))
+    };
+    text.windows(word.len()).enumerate().any(|(at, window)| {
+        window.eq_ignore_ascii_case(word)
+            && !is_part(at.checked_sub(1).and_then(|before| text.get(before)))
+            && !is_part(text.get(at + word.len()))
+    })
 }
 
 /// Whether a text is one statement that sets something for its transaction only.
@@ -81,8 +129,7 @@ pub(crate) fn tag(tag: &[u8]) -> Tag {
         b"DEALLOCATE" if tag == b"DEALLOCATE ALL" => Tag::DeallocateAll,
         b"DISCARD" if tag == b"DISCARD ALL" => Tag::DiscardAll,
         b"DISCARD" => Tag::Leaves(Leaves::Nothing),
-        // RESET of one setting and of all have the same tag.
-        b"RESET" => Tag::ResetAll,
+        b"RESET" => Tag::Reset,
         _ => Tag::Leaves(Leaves::State),
     }
 }
@@ -99,10 +146,27 @@ mod tests {
             "create /* x */ temporary table t ()",
             "SELECT 1 INTO TEMP t",
             "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+            "declare c cursor with /* x */\n hold for select 1",
         ] {
-            assert_eq!(text(sql.as_bytes()), Leaves::State, "{sql}");
+            assert!(text(sql.as_bytes()).leaves_state, "{sql}");
         }
-        assert_eq!(text(b"SELECT abalance FROM pgbench_accounts WHERE aid = 1"), Leaves::Nothing);
+        let harmless = b"SELECT abalance FROM pgbench_accounts WHERE aid = 1";
+        assert_eq!(text(harmless), Hints::default());
+        assert_eq!(
+            text(b"DECLARE c CURSOR FOR SELECT threshold"),
+            Hints { leaves_state: true, ..Hints::default() }
+        );
+    }
+
+    #[test]
+    fn what_drops_statements_or_settings_is_seen_before_it_is_done() {
+        let of = |sql: &str| text(sql.as_bytes());
+        assert!(of("DO $$ begin execute 'Deallocate all'; end $$").deallocates);
+        assert!(of("discard all").deallocates && of("discard all").resets);
+        assert!(of("RESET timezone").resets && of("set x to default").resets);
+        assert!(has_word(b"set x to DEFAULT;", b"default"));
+        assert!(!has_word(b"set default_tablespace = a", b"default"));
+        assert!(!has_word(b"set x = 'default'", b"default"));
     }
 
     #[test]

@@ -1,19 +1,15 @@
 //! The client's frames while a server is leased.
 
 use wire::SqlState;
-use wire::message::{self, Named, Parse};
+use wire::message::{self, Named, Parse, TransactionStatus};
 use wire::tag::frontend as f;
 
-use crate::classify::{self, Leaves};
+use crate::classify::{self, Hints, Leaves};
 use crate::expect::Expect;
 use crate::frame::{Frame, STATEMENT_LIMIT, TEXT_LIMIT};
-use crate::server::{CopyState, ServerState, Skip, Unnamed};
+use crate::server::{CopyState, InBatch, ServerState, Skip};
 use crate::session::{Session, unknown_tag};
-use crate::statements::Change;
 use crate::verdict::{ToServer, Violation};
-
-/// A portal that no client opens: to close it is nothing.
-const NO_PORTAL: &[u8] = b"pgmesh:none";
 
 impl Session {
     /// Shows a frame of the client's while `server` is leased. What must go to the server
@@ -30,19 +26,37 @@ impl Session {
         to_client: &mut Vec<u8>,
     ) -> Result<ToServer, Violation> {
         let tag = frame.header.tag;
-        if server.is_quiet()
-            && server.skip == Skip::No
-            && server.status == message::TransactionStatus::Idle
-            && tag != f::TERMINATE
-        {
-            if self.prepare(server, to_server) {
+        if server.is_preparing() {
+            return Ok(ToServer::Prepare);
+        }
+        server.frame_is_shown();
+        if tag == f::TERMINATE {
+            return Ok(ToServer::Goodbye);
+        }
+        if server.is_quiet() {
+            if server.skip == Skip::No && self.begin(frame, server, to_server) {
                 return Ok(ToServer::Prepare);
+            }
+        } else if server.is_full() && tag != f::COPY_DATA && tag != f::FLUSH {
+            return Ok(server.hold(to_server));
+        }
+        self.on_frame(frame, server, to_server, to_client)
+    }
+
+    /// The server owes nothing: brings it to what this client needs. True if that must be
+    /// answered before the frame can go.
+    fn begin(&self, frame: &Frame<'_>, server: &mut ServerState, to_server: &mut Vec<u8>) -> bool {
+        let tag = frame.header.tag;
+        if server.status == TransactionStatus::Idle {
+            if self.prepare(server, to_server) {
+                return true;
             }
             if matches!(tag, f::PARSE | f::BIND | f::DESCRIBE | f::EXECUTE | f::CLOSE) {
                 server.batch.begin(true);
             }
         }
-        self.on_frame(frame, server, to_server, to_client)
+        self.clear_foreign(frame, server, to_server);
+        false
     }
 
     /// As [`Session::on_client`], for frames of a batch that is sent again too.
@@ -57,37 +71,31 @@ impl Session {
         if server.skip == Skip::ToSync {
             match tag {
                 f::SYNC => server.skip = Skip::No,
-                f::TERMINATE => return Ok(ToServer::Goodbye),
                 _ => return Ok(ToServer::SWALLOW),
             }
         }
         match tag {
             f::BIND => self.on_bind(frame, server, to_server),
-            f::EXECUTE => Ok(extended(frame, server, Expect::Execute)),
+            f::EXECUTE => Ok(on_execute(frame, server)),
             f::SYNC => Ok(on_sync(frame, server)),
             f::QUERY => Ok(self.on_query(frame, server)),
             f::PARSE => self.on_parse(frame, server, to_server),
             f::DESCRIBE => match Named::parse(frame.body)? {
-                Named::Portal(_) => Ok(extended(frame, server, Expect::Describe)),
+                Named::Portal(_) => Ok(extended(frame, server, Expect::DESCRIBE)),
                 Named::Statement(name) => self.on_describe(frame, name, server, to_server),
             },
             f::CLOSE => match Named::parse(frame.body)? {
                 Named::Portal(_) => Ok(extended(frame, server, Expect::Close)),
-                Named::Statement(name) => Ok(self.on_close(frame, name, server)),
-            },
-            f::FLUSH => {
-                server.batch.give_up();
-                self.answer_locals(server, to_client);
-                // Answers of ours behind the server's are given with its next message, so
-                // it is made to send one: nothing else might follow a Flush.
-                if server.expected.has_local() {
-                    message::put_close_portal(to_server, NO_PORTAL);
-                    server.expected.push(Expect::OwnClose { named: false });
+                Named::Statement(name) => {
+                    Ok(self.on_close(frame, name, server, to_server, to_client))
                 }
+            },
+            f::FLUSH | f::COPY_DATA => {
+                server.batch.give_up();
                 Ok(ToServer::FORWARD)
             }
-            f::COPY_DATA => Ok(ToServer::FORWARD),
             f::COPY_DONE | f::COPY_FAIL => {
+                server.batch.give_up();
                 if server.copy == CopyState::In {
                     server.copy = CopyState::None;
                 } else if !server.is_quiet() {
@@ -101,18 +109,16 @@ impl Session {
                 server.expected.push(Expect::Function);
                 Ok(ToServer::FORWARD)
             }
-            f::TERMINATE => Ok(ToServer::Goodbye),
             _ => Err(unknown_tag(tag)),
         }
     }
 
-    fn on_query(&mut self, frame: &Frame<'_>, server: &mut ServerState) -> ToServer {
+    fn on_query(&self, frame: &Frame<'_>, server: &mut ServerState) -> ToServer {
         server.batch.give_up();
-        server.expected.push(Expect::Query);
-        note_text(frame, frame.body, server);
-        // A simple query destroys the unnamed statement.
-        self.unnamed = None;
-        server.unnamed = Unnamed::Foreign;
+        let text = frame.body.strip_suffix(b"\0").unwrap_or(frame.body);
+        self.note_text(frame, text, server);
+        let local_set = frame.is_whole() && classify::is_local_set(text);
+        server.expected.push(Expect::Query { local_set });
         ToServer::FORWARD
     }
 
@@ -122,58 +128,64 @@ impl Session {
         server: &mut ServerState,
         to_server: &mut Vec<u8>,
     ) -> Result<ToServer, Violation> {
+        let is_unnamed = frame.body.first() == Some(&0);
         if !frame.is_whole() {
-            return Err(Violation::client(
-                SqlState::PROGRAM_LIMIT_EXCEEDED,
-                format!("prepared statement is larger than {STATEMENT_LIMIT} bytes"),
-            ));
+            if !is_unnamed {
+                return Err(Violation::client(
+                    SqlState::PROGRAM_LIMIT_EXCEEDED,
+                    format!("prepared statement is larger than {STATEMENT_LIMIT} bytes"),
+                ));
+            }
+            // Too large to be kept for another lease.
+            self.note_text(frame, b"", server);
+            return Ok(parse_unnamed(frame, b"", server));
         }
         let parse = Parse::read(frame.body)?;
-        if !parse.name.is_empty() {
-            server.batch.keep(frame);
-            return Ok(self.on_parse_named(&parse, server, to_server));
+        if !is_unnamed {
+            return Ok(self.on_parse_named(frame, &parse, server, to_server));
         }
-        note_text(frame, parse.text(), server);
-        server.unnamed = Unnamed::Ours;
-        server.unnamed_definition.clear();
-        server.unnamed_definition.extend_from_slice(parse.definition);
-        Ok(extended(frame, server, Expect::Parse { named: false }))
+        let text = parse.text();
+        self.note_text(frame, text, server);
+        server.in_batch.unnamed_is_local = classify::is_local_set(text);
+        Ok(parse_unnamed(frame, parse.definition, server))
     }
 
-    /// Emits the answers of ours that nothing of the server's comes before.
-    pub(crate) fn answer_locals(&mut self, server: &mut ServerState, to_client: &mut Vec<u8>) {
-        while let Some(expect) = server.expected.front().filter(|expect| expect.is_local()) {
-            server.expected.pop();
-            match expect {
-                Expect::LocalParse => to_client.extend_from_slice(message::PARSE_COMPLETE),
-                Expect::LocalClose => to_client.extend_from_slice(message::CLOSE_COMPLETE),
-                _ => continue,
-            }
-            self.apply_pending(server);
+    /// Notes what a text may leave behind. A text that is not here to its end, or is too
+    /// long to be looked through, might hide anything.
+    fn note_text(&self, frame: &Frame<'_>, text: &[u8], server: &mut ServerState) {
+        if frame.is_whole() && text.len() <= TEXT_LIMIT {
+            self.note_hints(classify::text(text), text, server);
+        } else {
+            let all = Hints { leaves_state: true, deallocates: true, resets: false };
+            self.note_hints(all, b"", server);
         }
     }
 
-    /// The answer for the oldest pending change has come.
-    pub(crate) fn apply_pending(&mut self, server: &mut ServerState) {
-        match server.pending.pop() {
-            Some(Change::Parsed { statement, client_name }) => {
-                server.statements.insert(std::sync::Arc::clone(&statement), server.batches_sent);
-                if let Some(name) = client_name {
-                    self.statements.get_or_insert_default().insert(name, statement);
-                }
-            }
-            Some(Change::Named { statement, client_name }) => {
-                self.statements.get_or_insert_default().insert(client_name, statement);
-            }
-            Some(Change::Dropped { client_name }) => {
-                if let Some(statements) = &mut self.statements {
-                    statements.remove(&client_name);
-                }
-            }
-            Some(Change::Closed { id }) => server.statements.remove(id),
-            None => {}
+    /// As [`Session::note_text`] for a definition that a Parse has brought before.
+    pub(crate) fn note_definition(&self, definition: &[u8], server: &mut ServerState) {
+        let text = definition.split(|&byte| byte == 0).next().unwrap_or_default();
+        self.note_hints(classify::text(text), text, server);
+    }
+
+    #[inline]
+    pub(crate) fn note_hints(&self, hints: Hints, text: &[u8], server: &mut ServerState) {
+        if hints == Hints::default() {
+            return;
+        }
+        if hints.leaves_state {
+            server.leaves = Leaves::State;
+        }
+        server.deallocates |= hints.deallocates;
+        if hints.resets {
+            self.note_reset(text, server);
         }
     }
+}
+
+fn parse_unnamed(frame: &Frame<'_>, definition: &[u8], server: &mut ServerState) -> ToServer {
+    server.unnamed_texts.push(definition);
+    server.in_batch.unnamed_set = true;
+    extended(frame, server, Expect::ParseUnnamed)
 }
 
 /// A message of the extended protocol that goes on as it is.
@@ -184,27 +196,55 @@ pub(crate) fn extended(frame: &Frame<'_>, server: &mut ServerState, expect: Expe
     ToServer::FORWARD
 }
 
+#[inline]
+fn on_execute(frame: &Frame<'_>, server: &mut ServerState) -> ToServer {
+    let is_unnamed = frame.body.first() == Some(&0);
+    let local_set = is_unnamed && server.in_batch.portal_is_local;
+    extended(frame, server, Expect::Execute { local_set })
+}
+
+#[inline]
 fn on_sync(frame: &Frame<'_>, server: &mut ServerState) -> ToServer {
-    // CopyGetData ignores it: no ReadyForQuery will come for it.
+    // CopyGetData ignores it: no ReadyForQuery will come for it, unless the COPY has failed.
     if server.copy == CopyState::In {
+        server.copy_syncs = server.copy_syncs.saturating_add(1);
         return ToServer::FORWARD;
     }
     server.batch.keep(frame);
     server.batch.complete();
-    server.expected.push(Expect::Sync);
-    server.batches_sent += 1;
+    server.sync();
     ToServer::FORWARD
 }
 
-/// Notes what a text may leave behind. A text that is not here to its end might hide
-/// anything in the rest.
-fn note_text(frame: &Frame<'_>, text: &[u8], server: &mut ServerState) {
-    let text = text.strip_suffix(b"\0").unwrap_or(text);
-    if !frame.is_whole() || text.len() > TEXT_LIMIT {
-        server.leaves = Leaves::State;
-        server.set_is_local = false;
-        return;
+impl ServerState {
+    /// Begins the next batch.
+    #[inline]
+    pub(crate) fn sync(&mut self) {
+        self.expected.push(Expect::Sync);
+        self.batch_number += 1;
+        self.in_batch = InBatch::default();
     }
-    server.leaves = server.leaves.max(classify::text(text));
-    server.set_is_local = classify::is_local_set(text);
+
+    /// Lets the client wait until everything that was sent has been answered. A Flush, which
+    /// changes nothing, makes sure that it will be.
+    pub(crate) fn hold(&mut self, to_server: &mut Vec<u8>) -> ToServer {
+        self.batch.give_up();
+        if !self.expected.back_ends_with_ready() {
+            to_server.extend_from_slice(message::FLUSH);
+        }
+        self.wait_for_answers();
+        ToServer::Prepare
+    }
+
+    /// Whether the server waits for the client's COPY data: nothing else would be answered.
+    pub(crate) fn reads_copy(&self) -> bool {
+        self.copy == CopyState::In
+    }
+
+    /// Whether the client must wait before more is sent, for what is kept is bounded.
+    #[inline]
+    fn is_full(&self) -> bool {
+        !self.reads_copy()
+            && (self.expected.is_full() || self.pending.is_full() || self.unnamed_texts.is_full())
+    }
 }

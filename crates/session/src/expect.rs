@@ -1,70 +1,76 @@
 //! What a server still owes, in order: the heart of pipelining.
 //!
-//! Every message that is sent to the server and will be answered has one entry, and so has
-//! every answer that we owe ourselves at that place. A server may be lent to somebody else
-//! only when nothing is left here.
+//! Every message that is sent to the server and will be answered has one entry. A server may
+//! be lent to somebody else only when nothing is left here. No answer is ours alone: where
+//! the server is not to see a message, it is sent one without effect in its place, whose
+//! answer is turned into the one that is due. So order, Flush and errors are the server's.
 
 use std::collections::VecDeque;
 
 /// One answer that is outstanding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expect {
-    /// A Query: anything up to ReadyForQuery.
-    Query,
+    /// A Query: anything up to ReadyForQuery. Destroys the unnamed statement.
+    Query { local_set: bool },
     /// A FunctionCall: FunctionCallResponse, ReadyForQuery.
     Function,
     /// A Query of our own, hidden from the client, up to ReadyForQuery.
     Own,
-    /// A Parse of the client's: ParseComplete. `named` ones have a [`crate::pending::Pending`].
-    Parse { named: bool },
-    /// A Parse of ours, hidden. `named` ones have a pending change.
-    OwnParse { named: bool },
-    /// A Bind: BindComplete.
-    Bind,
+    /// A Parse of the client's unnamed statement: ParseComplete.
+    ParseUnnamed,
+    /// A Parse of the client's under a name: ParseComplete. Has a pending change.
+    ParseNamed,
+    /// A Parse of ours, hidden. Has a pending change.
+    OwnParse,
+    /// A Parse of ours that gives the server the client's unnamed statement again, hidden.
+    Restore,
+    /// A Close of nothing in place of a Parse; answered to the client with ParseComplete.
+    /// Has a pending change.
+    Adopt,
+    /// A Bind: BindComplete. `statement` is 0 if it is not one of ours; `name` is the hash of
+    /// what the client calls it.
+    Bind { statement: u64, name: u32 },
     /// A Describe: RowDescription or NoData, behind ParameterDescription for a statement.
-    Describe,
+    Describe { statement: u64, name: u32 },
     /// An Execute: rows, then CommandComplete, EmptyQueryResponse or PortalSuspended.
-    Execute,
-    /// A Close that the server sees: CloseComplete.
+    Execute { local_set: bool },
+    /// A Close of a portal, or of a statement that is not ours: CloseComplete.
     Close,
-    /// A Close of ours, hidden; has a pending change if `named`.
-    OwnClose { named: bool },
+    /// A Close of the unnamed statement.
+    CloseUnnamed,
+    /// A Close of nothing in place of a Close. Has a pending change.
+    Forget,
+    /// A Close of ours of a named statement, hidden. Has a pending change.
+    OwnClose,
+    /// A Close of ours of the unnamed statement of an earlier client, hidden.
+    Clear,
     /// A Sync: ReadyForQuery.
     Sync,
-    /// A ParseComplete that we send; has a pending change.
-    LocalParse,
-    /// A CloseComplete that we send; has a pending change.
-    LocalClose,
     /// No answer: marks where the client ended a COPY before the server asked for its data.
+    /// Never in front.
     CopyEnd,
 }
 
 impl Expect {
+    /// A Describe that no named statement of ours is part of.
+    pub(crate) const DESCRIBE: Self = Self::Describe { statement: 0, name: 0 };
+
     /// Whether a change of the statement tables waits for this answer.
     pub(crate) fn has_pending(self) -> bool {
-        match self {
-            Self::Parse { named } | Self::OwnParse { named } | Self::OwnClose { named } => named,
-            Self::LocalParse | Self::LocalClose => true,
-            Self::Query
-            | Self::Function
-            | Self::Own
-            | Self::Bind
-            | Self::Describe
-            | Self::Execute
-            | Self::Close
-            | Self::Sync
-            | Self::CopyEnd => false,
-        }
-    }
-
-    /// Whether the entry is answered without the server.
-    pub(crate) fn is_local(self) -> bool {
-        matches!(self, Self::LocalParse | Self::LocalClose | Self::CopyEnd)
+        matches!(
+            self,
+            Self::ParseNamed | Self::OwnParse | Self::Adopt | Self::Forget | Self::OwnClose
+        )
     }
 
     /// Whether ReadyForQuery answers it.
-    pub(crate) fn ends_with_ready(self) -> bool {
-        matches!(self, Self::Query | Self::Function | Self::Own | Self::Sync)
+    fn ends_with_ready(self) -> bool {
+        matches!(self, Self::Query { .. } | Self::Function | Self::Own | Self::Sync)
+    }
+
+    /// Whether it changes what the client's unnamed statement is, or whether the server has it.
+    fn touches_unnamed(self) -> bool {
+        matches!(self, Self::Query { .. } | Self::ParseUnnamed | Self::Restore | Self::CloseUnnamed)
     }
 }
 
@@ -72,11 +78,27 @@ impl Expect {
 #[derive(Debug, Default)]
 pub(crate) struct ExpectedReplies {
     queue: VecDeque<Expect>,
+    ready: usize,
+    unnamed: usize,
+}
+
+/// What a COPY that begins takes out of the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CopyStart {
+    /// Syncs that the server ignores.
+    pub(crate) syncs: u32,
+    /// Whether the client has already sent the data's end.
+    pub(crate) ended: bool,
 }
 
 impl ExpectedReplies {
+    /// With more than this outstanding, the client waits: memory is bounded by it.
+    const MAX: usize = 16 * 1024;
+
     #[inline]
     pub(crate) fn push(&mut self, expect: Expect) {
+        self.ready += usize::from(expect.ends_with_ready());
+        self.unnamed += usize::from(expect.touches_unnamed());
         self.queue.push_back(expect);
     }
 
@@ -86,8 +108,19 @@ impl ExpectedReplies {
     }
 
     #[inline]
-    pub(crate) fn pop(&mut self) -> Option<Expect> {
-        self.queue.pop_front()
+    pub(crate) fn pop(&mut self) {
+        self.take(0);
+        while self.front() == Some(Expect::CopyEnd) {
+            self.take(0);
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, at: usize) {
+        if let Some(expect) = self.queue.remove(at) {
+            self.ready -= usize::from(expect.ends_with_ready());
+            self.unnamed -= usize::from(expect.touches_unnamed());
+        }
     }
 
     #[inline]
@@ -95,19 +128,22 @@ impl ExpectedReplies {
         self.queue.is_empty()
     }
 
-    /// Whether an answer of ours is owed anywhere.
-    pub(crate) fn has_local(&self) -> bool {
-        self.queue.iter().any(|expect| expect.is_local())
+    pub(crate) fn is_full(&self) -> bool {
+        self.queue.len() >= Self::MAX
     }
 
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }
 
     /// How many ReadyForQuery are outstanding.
     pub(crate) fn ready_outstanding(&self) -> usize {
-        self.queue.iter().filter(|expect| expect.ends_with_ready()).count()
+        self.ready
+    }
+
+    /// Whether it is open what the unnamed statement will be.
+    pub(crate) fn touches_unnamed(&self) -> bool {
+        self.unnamed > 0
     }
 
     /// Whether the last thing sent will be answered with ReadyForQuery.
@@ -124,28 +160,27 @@ impl ExpectedReplies {
                 return true;
             }
             dropped(expect);
-            self.queue.pop_front();
+            self.take(0);
         }
         false
     }
 
     /// The server has begun to read COPY data for the front entry. It ignores every Sync
     /// that comes before the data's end (`CopyGetData` in Postgres), so no ReadyForQuery
-    /// will answer those. True if the client has already sent the end.
-    pub(crate) fn start_copy_in(&mut self) -> bool {
-        while let Some(next) = self.queue.get(1).copied() {
-            match next {
-                Expect::Sync => {
-                    self.queue.remove(1);
-                }
-                Expect::CopyEnd => {
-                    self.queue.remove(1);
-                    return true;
-                }
-                _ => return false,
+    /// will answer those, unless the COPY fails first.
+    pub(crate) fn start_copy_in(&mut self) -> CopyStart {
+        let mut start = CopyStart { syncs: 0, ended: false };
+        loop {
+            match self.queue.get(1) {
+                Some(Expect::Sync) => start.syncs = start.syncs.saturating_add(1),
+                Some(Expect::CopyEnd) => start.ended = true,
+                _ => return start,
+            }
+            self.take(1);
+            if start.ended {
+                return start;
             }
         }
-        false
     }
 }
 
@@ -153,26 +188,44 @@ impl ExpectedReplies {
 mod tests {
     use super::*;
 
+    const EXECUTE: Expect = Expect::Execute { local_set: false };
+
+    fn queue(expects: &[Expect]) -> ExpectedReplies {
+        let mut expected = ExpectedReplies::default();
+        expects.iter().for_each(|&expect| expected.push(expect));
+        expected
+    }
+
     #[test]
     fn a_sync_inside_copy_data_is_not_waited_for() {
-        let mut expected = ExpectedReplies::default();
-        for expect in [Expect::Execute, Expect::Sync, Expect::CopyEnd, Expect::Sync] {
-            expected.push(expect);
-        }
-        assert!(expected.start_copy_in());
-        assert_eq!((expected.pop(), expected.pop()), (Some(Expect::Execute), Some(Expect::Sync)));
+        let mut expected = queue(&[EXECUTE, Expect::Sync, Expect::CopyEnd, Expect::Sync]);
+        assert_eq!(expected.start_copy_in(), CopyStart { syncs: 1, ended: true });
+        expected.pop();
+        assert_eq!((expected.front(), expected.ready_outstanding()), (Some(Expect::Sync), 1));
+        expected.pop();
         assert!(expected.is_empty());
     }
 
     #[test]
     fn an_error_drops_what_comes_before_the_next_sync_and_no_more() {
-        let mut expected = ExpectedReplies::default();
-        for expect in [Expect::Bind, Expect::Execute, Expect::Sync, Expect::Bind] {
-            expected.push(expect);
-        }
+        let mut expected = queue(&[Expect::ParseUnnamed, EXECUTE, Expect::Sync, Expect::Restore]);
         let mut dropped = Vec::new();
         assert!(expected.skip_to_sync(|expect| dropped.push(expect)));
-        assert_eq!(dropped, [Expect::Bind, Expect::Execute]);
-        assert_eq!(expected.len(), 2);
+        assert_eq!(dropped, [Expect::ParseUnnamed, EXECUTE]);
+        assert_eq!((expected.len(), expected.ready_outstanding()), (2, 1));
+        assert!(expected.touches_unnamed());
+    }
+
+    #[test]
+    fn the_end_of_a_copy_that_never_began_is_not_waited_for() {
+        let mut expected = queue(&[EXECUTE, Expect::Sync, Expect::CopyEnd, Expect::CopyEnd]);
+        assert!(expected.skip_to_sync(|_| ()));
+        expected.pop();
+        assert!(expected.is_empty());
+    }
+
+    #[test]
+    fn an_entry_is_small() {
+        assert!(size_of::<Expect>() <= 16);
     }
 }

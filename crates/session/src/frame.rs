@@ -49,10 +49,7 @@ pub fn client_need(header: Header) -> usize {
 pub fn server_need(header: Header) -> usize {
     use tag::backend as b;
     let limit = match header.tag {
-        b::COMMAND_COMPLETE
-        | b::READY_FOR_QUERY
-        | b::PARAMETER_STATUS
-        | b::NOTIFICATION_RESPONSE => SMALL_LIMIT,
+        b::COMMAND_COMPLETE | b::READY_FOR_QUERY | b::PARAMETER_STATUS => SMALL_LIMIT,
         b::ERROR_RESPONSE => TEXT_LIMIT,
         _ => 0,
     };

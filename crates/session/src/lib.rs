@@ -18,10 +18,12 @@ mod frame;
 mod parameters;
 mod prepared;
 mod reply;
+mod reset;
 mod retry;
 mod server;
 mod session;
 mod statements;
+mod unnamed;
 mod verdict;
 
 pub use catalog::{Catalog, Statement};

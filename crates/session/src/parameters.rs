@@ -39,10 +39,9 @@ pub(crate) fn is_planned(name: &str) -> bool {
     !NOT_PLANNED.iter().any(|harmless| harmless.eq_ignore_ascii_case(name))
 }
 
-pub(crate) fn compare(a: &str, b: &str) -> std::cmp::Ordering {
-    let lower =
-        |text: &'_ str| text.bytes().map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>();
-    lower(a).cmp(&lower(b))
+fn compare(a: &str, b: &str) -> std::cmp::Ordering {
+    let a = a.bytes().map(|byte| byte.to_ascii_lowercase());
+    a.cmp(b.bytes().map(|byte| byte.to_ascii_lowercase()))
 }
 
 impl ParameterSet {
@@ -83,7 +82,7 @@ impl ParameterSet {
     ///
     /// `set_config` is used because it takes a list such as `search_path` as reported,
     /// which SET would take for one identifier.
-    pub(crate) fn sql_from(&self, current: &Self) -> String {
+    pub fn sql_from(&self, current: &Self) -> String {
         let mut sql = String::new();
         for (name, value) in self.changes_from(current) {
             sql.push_str(if sql.is_empty() { "SELECT " } else { ", " });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wire::message::{self, BindHead, Parse};
+use wire::message::{self, BindHead, Parse, TransactionStatus};
 use wire::tag::frontend as f;
 
 use crate::catalog::{NAME_PREFIX, Statement};
@@ -10,49 +10,89 @@ use crate::classify::Leaves;
 use crate::client::extended;
 use crate::expect::Expect;
 use crate::frame::Frame;
-use crate::server::{ServerState, Unnamed};
+use crate::server::ServerState;
 use crate::session::Session;
-use crate::statements::{Change, Presence};
+use crate::statements::{Change, Presence, key, name_hash};
+use crate::unnamed::Uncertain;
 use crate::verdict::{ToServer, Violation};
 
 /// A statement of the name that no server has: makes it answer 26000 itself, at the right
 /// place in the pipeline and with the right effect on the transaction.
 const MISSING: &[u8] = b"pgmesh:missing";
 
+/// A portal that no client opens: to close it is nothing, but is answered.
+const NO_PORTAL: &[u8] = b"pgmesh:none";
+
 impl Session {
     /// The client's statement of this name, as it will be when all answers have come.
-    fn statement(&self, name: &[u8], server: &ServerState) -> Option<Arc<Statement>> {
-        match server.pending.client(name) {
-            Some(pending) => pending.cloned(),
-            None => self.statements.as_ref()?.get(name).cloned(),
+    fn statement(
+        &self,
+        name: &[u8],
+        server: &ServerState,
+    ) -> Result<Option<Arc<Statement>>, Uncertain> {
+        let name = key(name);
+        if server.deallocates && !server.expected.is_empty() && !server.reads_copy() {
+            return Err(Uncertain);
         }
+        Ok(match server.pending.client(name, server.batch_number) {
+            Ok(Some(pending)) => pending.cloned(),
+            Err(Uncertain) if !server.reads_copy() => return Err(Uncertain),
+            Ok(None) | Err(Uncertain) => {
+                self.statements.as_ref().and_then(|known| known.get(name)).cloned()
+            }
+        })
     }
 
     pub(crate) fn on_parse_named(
         &mut self,
+        frame: &Frame<'_>,
         parse: &Parse<'_>,
         server: &mut ServerState,
         to_server: &mut Vec<u8>,
     ) -> ToServer {
-        if let Some(taken) = self.statement(parse.name, server) {
-            // The server itself must fail this, with 42P05: it has one of that name.
-            ensure_parsed(&taken, server, to_server);
-            server.expected.push(Expect::Parse { named: false });
-            message::put_parse(to_server, &taken.name, parse.definition);
-            return ToServer::REPLACE;
+        match self.parse_named(parse, server, to_server) {
+            Ok(verdict) => {
+                server.batch.keep(frame);
+                verdict
+            }
+            Err(Uncertain) => server.hold(to_server),
         }
+    }
+
+    fn parse_named(
+        &self,
+        parse: &Parse<'_>,
+        server: &mut ServerState,
+        to_server: &mut Vec<u8>,
+    ) -> Result<ToServer, Uncertain> {
+        let taken = self.statement(parse.name, server)?;
         let statement = self.catalog.statement(&self.parameters, parse.definition);
-        server.leaves = server.leaves.max(statement.leaves);
-        let client_name = Box::from(parse.name);
-        if is_parsed(&statement, server, to_server) {
-            server.expected.push(Expect::LocalParse);
-            server.pending.push(Change::Named { statement, client_name });
-            return ToServer::SWALLOW;
+        let client_name = Box::from(key(parse.name));
+        if let Some(taken) = taken {
+            // The server itself must fail this, with 42P05: it has one of that name.
+            ensure_parsed(&taken, server, to_server)?;
+            server.expected.push(Expect::ParseNamed);
+            server.change(Change::Replaced { taken: taken.id, statement, client_name });
+            message::put_parse(to_server, &taken.name, parse.definition);
+            return Ok(ToServer::REPLACE);
+        }
+        self.note_hints(statement.hints, statement.text(), server);
+        if is_parsed(&statement, server, to_server)? {
+            // In a failed transaction the server would refuse it.
+            if server.expected.ready_outstanding() == 0
+                && server.status != TransactionStatus::Failed
+            {
+                message::put_close_portal(to_server, NO_PORTAL);
+                server.expected.push(Expect::Adopt);
+                server.change(Change::Named { statement, client_name });
+                return Ok(ToServer::REPLACE);
+            }
+            close_on_server(&statement, server, to_server);
         }
         message::put_parse(to_server, &statement.name, &statement.definition);
-        server.expected.push(Expect::Parse { named: true });
-        server.pending.push(Change::Parsed { statement, client_name: Some(client_name) });
-        ToServer::REPLACE
+        server.expected.push(Expect::ParseNamed);
+        server.change(Change::Parsed { statement, client_name: Some(client_name) });
+        Ok(ToServer::REPLACE)
     }
 
     #[inline]
@@ -63,22 +103,30 @@ impl Session {
         to_server: &mut Vec<u8>,
     ) -> Result<ToServer, Violation> {
         let head = BindHead::parse(frame.body)?;
-        server.batch.keep(frame);
         if head.statement.is_empty() {
-            self.ensure_unnamed(server, to_server);
-            server.expected.push(Expect::Bind);
-            return Ok(ToServer::FORWARD);
-        }
-        let statement = self.statement(head.statement, server);
-        let name = match &statement {
-            Some(statement) => {
-                server.leaves = server.leaves.max(statement.leaves);
-                ensure_parsed(statement, server, to_server);
-                &*statement.name
+            let Ok(()) = self.ensure_unnamed(server, to_server) else {
+                return Ok(server.hold(to_server));
+            };
+            if head.portal.is_empty() {
+                server.in_batch.portal_is_local = server.in_batch.unnamed_is_local;
             }
-            None => foreign_name(head.statement),
+            return Ok(extended(frame, server, Expect::Bind { statement: 0, name: 0 }));
+        }
+        let Ok(statement) = self.ensure_named(head.statement, server, to_server) else {
+            return Ok(server.hold(to_server));
         };
-        server.expected.push(Expect::Bind);
+        server.batch.keep(frame);
+        let (id, name) = match &statement {
+            Some(statement) => {
+                self.note_hints(statement.hints, statement.text(), server);
+                (statement.id, &*statement.name)
+            }
+            None => (0, foreign_name(head.statement)),
+        };
+        if head.portal.is_empty() {
+            server.in_batch.portal_is_local = statement.as_ref().is_some_and(|it| it.local_set);
+        }
+        server.expected.push(Expect::Bind { statement: id, name: name_hash(head.statement) });
         let shown = frame.body.get(head.len()..).unwrap_or_default();
         let rest = frame.header.body_len as usize - head.len();
         let body_len = u32::try_from(rest + head.portal.len() + name.len() + 2);
@@ -99,20 +147,21 @@ impl Session {
         to_server: &mut Vec<u8>,
     ) -> Result<ToServer, Violation> {
         if name.is_empty() {
-            self.ensure_unnamed(server, to_server);
-            return Ok(extended(frame, server, Expect::Describe));
+            return Ok(match self.ensure_unnamed(server, to_server) {
+                Ok(()) => extended(frame, server, Expect::DESCRIBE),
+                Err(Uncertain) => server.hold(to_server),
+            });
         }
-        server.batch.keep(frame);
-        let statement = self.statement(name, server);
-        let name = match &statement {
-            Some(statement) => {
-                ensure_parsed(statement, server, to_server);
-                &*statement.name
-            }
-            None => foreign_name(name),
+        let Ok(statement) = self.ensure_named(name, server, to_server) else {
+            return Ok(server.hold(to_server));
         };
-        server.expected.push(Expect::Describe);
-        message::put_describe_statement(to_server, name);
+        server.batch.keep(frame);
+        let (id, ours) = match &statement {
+            Some(statement) => (statement.id, &*statement.name),
+            None => (0, foreign_name(name)),
+        };
+        server.expected.push(Expect::Describe { statement: id, name: name_hash(name) });
+        message::put_describe_statement(to_server, ours);
         Ok(ToServer::REPLACE)
     }
 
@@ -121,94 +170,121 @@ impl Session {
         frame: &Frame<'_>,
         name: &[u8],
         server: &mut ServerState,
+        to_server: &mut Vec<u8>,
+        to_client: &mut Vec<u8>,
     ) -> ToServer {
         if name.is_empty() {
-            self.unnamed = None;
-            server.unnamed = Unnamed::Foreign;
-            return extended(frame, server, Expect::Close);
+            server.in_batch.unnamed_set = true;
+            server.in_batch.unnamed_is_local = false;
+            return extended(frame, server, Expect::CloseUnnamed);
         }
-        server.batch.keep(frame);
         // One made by PREPARE in this lease is on the server under the client's own name.
-        if server.leaves == Leaves::State && self.statement(name, server).is_none() {
-            server.expected.push(Expect::Close);
-            return ToServer::FORWARD;
+        if server.leaves == Leaves::State && !name.starts_with(NAME_PREFIX) {
+            match self.statement(name, server) {
+                Ok(None) => return extended(frame, server, Expect::Close),
+                Ok(Some(_)) => {}
+                Err(Uncertain) => return server.hold(to_server),
+            }
         }
         // The server keeps its own: the next client of the same text finds it.
-        server.expected.push(Expect::LocalClose);
-        server.pending.push(Change::Dropped { client_name: name.into() });
-        ToServer::SWALLOW
+        if server.is_quiet() {
+            self.drop_statement(name);
+            to_client.extend_from_slice(message::CLOSE_COMPLETE);
+            return ToServer::SWALLOW;
+        }
+        server.batch.keep(frame);
+        message::put_close_portal(to_server, NO_PORTAL);
+        server.expected.push(Expect::Forget);
+        server.change(Change::Dropped { client_name: key(name).into() });
+        ToServer::REPLACE
     }
 
-    /// Makes sure that the server's unnamed statement is this client's and nobody else's.
-    fn ensure_unnamed(&mut self, server: &mut ServerState, to_server: &mut Vec<u8>) {
-        if server.unnamed == Unnamed::Ours {
-            return;
+    /// The client no longer has a statement of this name.
+    pub(crate) fn drop_statement(&mut self, name: &[u8]) {
+        if let Some(statements) = &mut self.statements {
+            statements.remove(key(name));
         }
-        match &self.unnamed {
-            Some(definition) => {
-                message::put_parse(to_server, b"", definition);
-                server.expected.push(Expect::OwnParse { named: false });
-                server.unnamed = Unnamed::Ours;
-                server.unnamed_definition.clear();
-                server.unnamed_definition.extend_from_slice(definition);
-            }
-            None => {
-                message::put_close_statement(to_server, b"");
-                server.expected.push(Expect::OwnClose { named: false });
-            }
+    }
+
+    /// The client's statement of this name, parsed on the server if there is one.
+    #[inline]
+    fn ensure_named(
+        &self,
+        name: &[u8],
+        server: &mut ServerState,
+        to_server: &mut Vec<u8>,
+    ) -> Result<Option<Arc<Statement>>, Uncertain> {
+        let statement = self.statement(name, server)?;
+        if let Some(statement) = &statement {
+            ensure_parsed(statement, server, to_server)?;
         }
+        Ok(statement)
+    }
+}
+
+impl ServerState {
+    fn change(&mut self, change: Change) {
+        self.pending.push(self.batch_number, change);
     }
 }
 
 /// Parses the statement on the server first, unseen by the client, unless it is there.
 #[inline]
-fn ensure_parsed(statement: &Arc<Statement>, server: &mut ServerState, to_server: &mut Vec<u8>) {
-    if is_parsed(statement, server, to_server) {
-        return;
+fn ensure_parsed(
+    statement: &Arc<Statement>,
+    server: &mut ServerState,
+    to_server: &mut Vec<u8>,
+) -> Result<(), Uncertain> {
+    if !is_parsed(statement, server, to_server)? {
+        message::put_parse(to_server, &statement.name, &statement.definition);
+        server.expected.push(Expect::OwnParse);
+        let statement = Arc::clone(statement);
+        server.change(Change::Parsed { statement, client_name: None });
     }
-    message::put_parse(to_server, &statement.name, &statement.definition);
-    server.expected.push(Expect::OwnParse { named: true });
-    let statement = Arc::clone(statement);
-    server.pending.push(Change::Parsed { statement, client_name: None });
+    Ok(())
 }
 
 /// Whether the server will have the statement when all answers have come. If not, makes
 /// room for it: closes what is in its way, so that a Parse can follow.
-fn is_parsed(statement: &Statement, server: &mut ServerState, to_server: &mut Vec<u8>) -> bool {
-    let known = server.statements.touch(statement.id, server.batches_sent);
-    let presence = match server.pending.server(statement.id) {
-        None => known,
-        Some(true) => Presence::Present,
-        Some(false) => Presence::Absent,
+fn is_parsed(
+    statement: &Statement,
+    server: &mut ServerState,
+    to_server: &mut Vec<u8>,
+) -> Result<bool, Uncertain> {
+    let known = server.statements.touch(statement.id);
+    let presence = match server.pending.server(statement.id, server.batch_number) {
+        Ok(None) => known,
+        Ok(Some(true)) => Presence::Present,
+        Ok(Some(false)) => Presence::Absent,
+        Err(Uncertain) if server.reads_copy() => known,
+        Err(Uncertain) => return Err(Uncertain),
     };
     match presence {
         Presence::Present => {
             server.counters.statement_hits += 1;
-            return true;
+            return Ok(true);
         }
         Presence::Stale => close_on_server(statement, server, to_server),
-        Presence::Absent => {
-            if let Some(oldest) = server.statements.evict(server.batches_done)
-                && server.pending.server(oldest.id) != Some(false)
-            {
-                server.counters.statement_evictions += 1;
-                close_on_server(&oldest, server, to_server);
-            }
-        }
+        Presence::Absent => make_room(server, to_server),
     }
     server.counters.statement_misses += 1;
-    false
+    Ok(false)
+}
+
+/// Two at most, so that a table that a large batch has swollen shrinks again.
+fn make_room(server: &mut ServerState, to_server: &mut Vec<u8>) {
+    for _ in 0..2 {
+        let Some(oldest) = server.statements.evict(&server.pending) else { return };
+        server.counters.statement_evictions += 1;
+        close_on_server(&oldest, server, to_server);
+    }
 }
 
 /// Closes a statement on the server within the client's batch, unseen.
-pub(crate) fn close_on_server(
-    statement: &Statement,
-    server: &mut ServerState,
-    to_server: &mut Vec<u8>,
-) {
+fn close_on_server(statement: &Statement, server: &mut ServerState, to_server: &mut Vec<u8>) {
     message::put_close_statement(to_server, &statement.name);
-    server.expected.push(Expect::OwnClose { named: true });
-    server.pending.push(Change::Closed { id: statement.id });
+    server.expected.push(Expect::OwnClose);
+    server.change(Change::Closed { id: statement.id });
 }
 
 /// The name for a statement that the client does not have with us: it may have made it by

@@ -9,8 +9,12 @@ use crate::classify::{self, Leaves, Tag};
 use crate::expect::Expect;
 use crate::frame::Frame;
 use crate::parameters;
+use crate::reset::Reset;
+use crate::retry::put_with_client_name;
 use crate::server::{CopyState, OwnQuery, ServerState, Skip};
-use crate::session::{Mode, Session};
+use crate::session::{Mode, Session, end_copy};
+use crate::statements::Change;
+use crate::unnamed::Unnamed;
 use crate::verdict::{Disposition, Pass, Then, ToClient, Violation};
 
 impl Session {
@@ -27,15 +31,30 @@ impl Session {
         to_client: &mut Vec<u8>,
         to_server: &mut Vec<u8>,
     ) -> Result<ToClient, Violation> {
+        let before = to_client.len();
+        let verdict = self.on_reply(frame, server, to_client, to_server)?;
+        if verdict.pass != Pass::Swallow || to_client.len() > before {
+            server.batch.give_up();
+        }
+        Ok(verdict)
+    }
+
+    fn on_reply(
+        &mut self,
+        frame: &Frame<'_>,
+        server: &mut ServerState,
+        to_client: &mut Vec<u8>,
+        to_server: &mut Vec<u8>,
+    ) -> Result<ToClient, Violation> {
         let tag = frame.header.tag;
         match tag {
-            b::NOTICE_RESPONSE if server.is_preparing() => return Ok(ToClient::SWALLOW),
+            b::NOTICE_RESPONSE if server.is_exchanging() => return Ok(ToClient::SWALLOW),
             b::NOTICE_RESPONSE | b::NOTIFICATION_RESPONSE => return Ok(ToClient::FORWARD),
-            b::PARAMETER_STATUS => return self.on_parameter(frame, server),
+            b::PARAMETER_STATUS => return Ok(self.on_parameter(frame, server)),
             _ => {}
         }
-        let Some(mut front) = server.expected.front() else {
-            return unasked(tag);
+        let Some(front) = server.expected.front() else {
+            return self.on_unasked(frame, server);
         };
         if front == Expect::Own {
             return self.on_own(frame, server);
@@ -43,43 +62,29 @@ impl Session {
         if server.batch.is_failing() {
             return self.on_failing(frame, server, to_client, to_server);
         }
-        if tag == b::ERROR_RESPONSE {
-            return Ok(self.on_error(frame, server, to_client));
-        }
-        if front.is_local() {
-            self.answer_locals(server, to_client);
-            match server.expected.front() {
-                Some(next) => front = next,
-                None => return unasked(tag),
-            }
-        }
-        server.batch.give_up();
         match tag {
+            b::ERROR_RESPONSE => Ok(self.on_error(frame, front, server, to_client)),
             b::READY_FOR_QUERY => self.on_ready(frame, front, server, to_client),
             b::COMMAND_COMPLETE => {
-                self.on_tag(frame, server);
+                self.on_tag(frame, front, server);
+                server.copy_syncs = 0;
                 end_execute(front, server)
             }
             b::EMPTY_QUERY_RESPONSE | b::PORTAL_SUSPENDED => end_execute(front, server),
             b::PARSE_COMPLETE | b::BIND_COMPLETE | b::CLOSE_COMPLETE | b::NO_DATA => {
-                self.on_complete(tag, front, server)
+                self.on_complete(tag, front, server, to_client)
             }
-            b::ROW_DESCRIPTION if front == Expect::Describe => {
+            b::ROW_DESCRIPTION if is_describe(front) => {
                 server.expected.pop();
                 Ok(ToClient::FORWARD)
             }
-            b::COPY_IN_RESPONSE => {
-                if !server.expected.start_copy_in() {
-                    server.copy = CopyState::In;
-                }
-                in_execute(front)
-            }
+            b::COPY_IN_RESPONSE => on_copy_in(front, server, to_server),
             b::DATA_ROW
             | b::ROW_DESCRIPTION
             | b::COPY_DATA
             | b::COPY_DONE
             | b::COPY_OUT_RESPONSE => in_execute(front),
-            b::PARAMETER_DESCRIPTION if front == Expect::Describe => Ok(ToClient::FORWARD),
+            b::PARAMETER_DESCRIPTION if is_describe(front) => Ok(ToClient::FORWARD),
             b::FUNCTION_CALL_RESPONSE if front == Expect::Function => Ok(ToClient::FORWARD),
             _ => Err(Violation::Server("a message that does not answer what was asked")),
         }
@@ -90,26 +95,66 @@ impl Session {
         tag: u8,
         front: Expect,
         server: &mut ServerState,
+        to_client: &mut Vec<u8>,
     ) -> Result<ToClient, Violation> {
-        let (hidden, changes) = match (tag, front) {
-            (b::PARSE_COMPLETE, Expect::Parse { named }) => (false, named),
-            (b::PARSE_COMPLETE, Expect::OwnParse { named })
-            | (b::CLOSE_COMPLETE, Expect::OwnClose { named }) => (true, named),
-            (b::BIND_COMPLETE, Expect::Bind)
-            | (b::CLOSE_COMPLETE, Expect::Close)
-            | (b::NO_DATA, Expect::Describe) => (false, false),
+        let verdict = match (tag, front) {
+            (b::PARSE_COMPLETE, Expect::ParseUnnamed) => {
+                self.unnamed_parsed(server);
+                ToClient::FORWARD
+            }
+            (b::PARSE_COMPLETE, Expect::Restore) => {
+                server.unnamed = Unnamed::Current;
+                ToClient::SWALLOW
+            }
+            (b::CLOSE_COMPLETE, Expect::CloseUnnamed) => {
+                self.unnamed_dropped(server);
+                ToClient::FORWARD
+            }
+            (b::CLOSE_COMPLETE, Expect::Adopt) => {
+                to_client.extend_from_slice(message::PARSE_COMPLETE);
+                ToClient::SWALLOW
+            }
+            (b::PARSE_COMPLETE, Expect::OwnParse)
+            | (b::CLOSE_COMPLETE, Expect::OwnClose | Expect::Clear) => ToClient::SWALLOW,
+            (b::PARSE_COMPLETE, Expect::ParseNamed)
+            | (b::BIND_COMPLETE, Expect::Bind { .. })
+            | (b::CLOSE_COMPLETE, Expect::Close | Expect::Forget)
+            | (b::NO_DATA, Expect::Describe { .. }) => ToClient::FORWARD,
             _ => return Err(Violation::Server("a completion of something else")),
         };
         server.expected.pop();
-        if changes {
+        if front.has_pending() {
             self.apply_pending(server);
         }
-        Ok(if hidden { ToClient::SWALLOW } else { ToClient::FORWARD })
+        Ok(verdict)
+    }
+
+    /// The answer for the oldest pending change has come.
+    fn apply_pending(&mut self, server: &mut ServerState) {
+        match server.pending.pop() {
+            Some(Change::Parsed { statement, client_name }) => {
+                server.statements.insert(Arc::clone(&statement));
+                if let Some(name) = client_name {
+                    self.statements.get_or_insert_default().insert(name, statement);
+                }
+            }
+            Some(Change::Named { statement, client_name }) => {
+                self.statements.get_or_insert_default().insert(client_name, statement);
+            }
+            Some(Change::Replaced { taken, statement, client_name }) => {
+                server.statements.mark_stale(taken);
+                self.statements.get_or_insert_default().insert(client_name, statement);
+            }
+            Some(Change::Dropped { client_name }) => self.drop_statement(&client_name),
+            Some(Change::Closed { id }) => server.statements.remove(id),
+            None => {}
+        }
     }
 
     fn on_error(
         &mut self,
         frame: &Frame<'_>,
+        front: Expect,
         server: &mut ServerState,
         to_client: &mut Vec<u8>,
     ) -> ToClient {
@@ -117,19 +162,17 @@ impl Session {
         if self.fail_batch(&fields, server) {
             return ToClient::SWALLOW;
         }
-        server.batch.give_up();
-        self.answer_locals(server, to_client);
+        let client_name = self.failing_name(&fields, server);
         server.copy = CopyState::None;
-        match server.expected.front() {
-            // ReadyForQuery follows by itself.
-            Some(Expect::Query | Expect::Function) => {}
-            _ => {
-                if !skip_to_sync(server) {
-                    server.skip = Skip::ToSync;
-                }
-            }
+        server.is_doubtful |= server.copy_syncs > 0;
+        if front == Expect::ParseUnnamed {
+            self.unnamed_refused(server);
         }
-        if self.put_with_client_names(frame, &fields, to_client) {
+        // After a Query or FunctionCall ReadyForQuery follows by itself.
+        if !matches!(front, Expect::Query { .. } | Expect::Function) && !server.skip_to_sync() {
+            server.skip = Skip::ToSync;
+        }
+        if put_with_client_name(frame, &fields, client_name.as_deref(), to_client) {
             return ToClient { pass: Pass::Replace, then: Then::Continue };
         }
         ToClient::FORWARD
@@ -142,11 +185,10 @@ impl Session {
         server: &mut ServerState,
         to_client: &mut Vec<u8>,
     ) -> Result<ToClient, Violation> {
-        let malformed = |_| Violation::Server("a malformed ReadyForQuery");
-        server.status = TransactionStatus::parse(frame.body).map_err(malformed)?;
+        server.status = ready_status(frame)?;
         match front {
-            Expect::Sync => server.batches_done += 1,
-            Expect::Query | Expect::Function => {}
+            Expect::Sync | Expect::Function => {}
+            Expect::Query { .. } => self.unnamed_dropped(server),
             _ => return Err(Violation::Server("ReadyForQuery before all was answered")),
         }
         server.expected.pop();
@@ -161,40 +203,46 @@ impl Session {
                 "transaction blocks not allowed in statement pooling mode",
             ));
         }
+        Ok(self.ready(server))
+    }
+
+    fn ready(&self, server: &mut ServerState) -> ToClient {
         let then = match self.release_if_quiet(server) {
             Some(disposition) => Then::Release(disposition),
             None if server.is_quiet() => Then::Quiet,
             None => Then::Continue,
         };
-        Ok(ToClient { pass: Pass::Forward, then })
+        ToClient { pass: Pass::Forward, then }
     }
 
     /// Ends the lease if nothing is outstanding, no transaction is open and the mode says
     /// so. [`Session::on_server`] does it by itself, except when a frame of the client's
     /// was half-way to the server; then the relay asks when the frame has gone.
-    pub fn release_if_quiet(&mut self, server: &mut ServerState) -> Option<Disposition> {
-        if self.mode == Mode::Session
-            || !server.is_quiet()
+    pub fn release_if_quiet(&self, server: &mut ServerState) -> Option<Disposition> {
+        let is_kept = self.mode == Mode::Session
             || server.in_transaction()
-            || server.client_mid_frame
-            || server.skip == Skip::ToSync
-        {
+            || server.is_awaited()
+            || server.skip == Skip::ToSync;
+        if !server.is_quiet() || (is_kept && !server.is_abandoned()) {
             return None;
         }
         let disposition = server.disposition();
-        self.after_lease(server);
+        server.end_lease();
         Some(disposition)
     }
 
     /// What a command tag says about the state that is left behind.
-    fn on_tag(&mut self, frame: &Frame<'_>, server: &mut ServerState) {
+    fn on_tag(&mut self, frame: &Frame<'_>, front: Expect, server: &mut ServerState) {
         let tag = frame.body.strip_suffix(b"\0").unwrap_or(frame.body);
         match classify::tag(tag) {
             Tag::Leaves(Leaves::Nothing) => return,
             Tag::Leaves(Leaves::State) => {}
-            Tag::Set if server.set_is_local => return,
-            Tag::Set => {}
-            Tag::ResetAll => server.settings_reset = true,
+            Tag::Set => match front {
+                Expect::Query { local_set: true } | Expect::Execute { local_set: true } => return,
+                // SET … TO DEFAULT is a RESET.
+                _ => server.settings_reset |= server.reset.is_some(),
+            },
+            Tag::Reset => server.settings_reset = true,
             Tag::DeallocateAll => {
                 server.statements.clear();
                 self.statements = None;
@@ -203,48 +251,57 @@ impl Session {
             Tag::DiscardAll => {
                 server.statements.clear();
                 self.statements = None;
-                self.unnamed = None;
+                server.reset = Reset::All;
                 server.settings_reset = true;
+                // It is never one of several statements in a text: all is as after a login.
+                if server.expected.len() == 1 && matches!(front, Expect::Query { .. }) {
+                    server.leaves = Leaves::Nothing;
+                    return;
+                }
             }
         }
         server.leaves = Leaves::State;
     }
 
-    fn on_parameter(
-        &mut self,
-        frame: &Frame<'_>,
-        server: &mut ServerState,
-    ) -> Result<ToClient, Violation> {
-        let malformed = |_| Violation::Server("a malformed ParameterStatus");
-        let (name, value) = message::parameter_status(frame.body).map_err(malformed)?;
+    fn on_parameter(&mut self, frame: &Frame<'_>, server: &mut ServerState) -> ToClient {
+        let Ok((name, value)) = message::parameter_status(frame.body) else {
+            // Too long, or in another encoding: it cannot follow the client.
+            server.leaves = Leaves::State;
+            return ToClient::FORWARD;
+        };
         if !parameters::is_carried(name) {
-            return Ok(if server.is_preparing() { ToClient::SWALLOW } else { ToClient::FORWARD });
+            return if server.is_exchanging() { ToClient::SWALLOW } else { ToClient::FORWARD };
         }
         let same = Arc::ptr_eq(&self.parameters, &server.parameters);
         server.parameters = self.catalog.changed(&server.parameters, [(name, value)]);
         if self.parameters.get(name) == Some(value) {
-            return Ok(ToClient::SWALLOW);
+            return ToClient::SWALLOW;
         }
         self.parameters = if same {
             Arc::clone(&server.parameters)
         } else {
             self.catalog.changed(&self.parameters, [(name, value)])
         };
-        Ok(ToClient::FORWARD)
+        ToClient::FORWARD
     }
 
-    /// RESET took the server back to its own login; a client's RESET means the client's.
-    /// The settings are applied before its next statement, and it is told of them now.
-    fn back_to_startup(&mut self, server: &ServerState, to_client: &mut Vec<u8>) {
-        let reset: Vec<(&str, &str)> = self
-            .startup
-            .changes_from(&self.parameters)
-            .filter(|(name, _)| server.parameters.get(name) == server.login_parameters.get(name))
-            .collect();
-        for (name, value) in &reset {
-            message::put_parameter_status(to_client, name, value);
+    /// Only a last word may come unasked: FATAL, before the server closes. And if a COPY has
+    /// failed before the server has read a Sync that it would have ignored, that is answered.
+    fn on_unasked(
+        &mut self,
+        frame: &Frame<'_>,
+        server: &mut ServerState,
+    ) -> Result<ToClient, Violation> {
+        match frame.header.tag {
+            b::ERROR_RESPONSE => Ok(ToClient::FORWARD),
+            b::READY_FOR_QUERY if server.is_doubtful && server.copy_syncs > 0 => {
+                server.copy_syncs -= 1;
+                server.status = ready_status(frame)?;
+                server.skip = Skip::No;
+                Ok(self.ready(server))
+            }
+            _ => Err(Violation::Server("a message that nothing asked for")),
         }
-        self.parameters = self.catalog.changed(&self.parameters, reset);
     }
 
     /// The answer to a query of our own.
@@ -292,35 +349,46 @@ impl Session {
     }
 }
 
-/// Drops what the server skips after an error. False if the Sync has not been sent yet.
-pub(crate) fn skip_to_sync(server: &mut ServerState) -> bool {
-    let pending = &mut server.pending;
-    server.expected.skip_to_sync(|dropped| {
-        if dropped.has_pending() {
-            pending.pop();
+fn is_describe(front: Expect) -> bool {
+    matches!(front, Expect::Describe { .. })
+}
+
+fn ready_status(frame: &Frame<'_>) -> Result<TransactionStatus, Violation> {
+    let malformed = |_| Violation::Server("a malformed ReadyForQuery");
+    TransactionStatus::parse(frame.body).map_err(malformed)
+}
+
+fn on_copy_in(
+    front: Expect,
+    server: &mut ServerState,
+    to_server: &mut Vec<u8>,
+) -> Result<ToClient, Violation> {
+    let start = server.expected.start_copy_in();
+    server.copy_syncs = start.syncs;
+    if !start.ended {
+        server.copy = CopyState::In;
+        if server.is_abandoned() {
+            end_copy(server, to_server);
+            if !server.expected.back_ends_with_ready() {
+                to_server.extend_from_slice(message::SYNC);
+                server.sync();
+            }
         }
-    })
+    }
+    in_execute(front)
 }
 
 fn end_execute(front: Expect, server: &mut ServerState) -> Result<ToClient, Violation> {
-    if front == Expect::Execute {
+    if matches!(front, Expect::Execute { .. }) {
         server.expected.pop();
     }
     in_execute(front)
 }
 
+#[inline]
 fn in_execute(front: Expect) -> Result<ToClient, Violation> {
     match front {
-        Expect::Query | Expect::Execute => Ok(ToClient::FORWARD),
+        Expect::Query { .. } | Expect::Execute { .. } => Ok(ToClient::FORWARD),
         _ => Err(Violation::Server("a result that nothing asked for")),
-    }
-}
-
-/// Only a last word may come unasked: FATAL, before the server closes.
-fn unasked(tag: u8) -> Result<ToClient, Violation> {
-    if tag == b::ERROR_RESPONSE {
-        Ok(ToClient::FORWARD)
-    } else {
-        Err(Violation::Server("a message that nothing asked for"))
     }
 }

@@ -1,42 +1,44 @@
-//! A batch whose prepared statement has become invalid is sent once more, unseen.
+//! A batch whose prepared statement has become invalid is sent once more, unseen; and errors
+//! that name a statement are given the client's name for it.
 
 use wire::message::{self, TransactionStatus};
 use wire::{ErrorFields, HEADER_LEN, Header, SqlState, tag::backend as b};
 
 use crate::catalog::NAME_PREFIX;
+use crate::expect::Expect;
 use crate::frame::Frame;
-use crate::reply::skip_to_sync;
 use crate::server::ServerState;
 use crate::session::Session;
-use crate::verdict::{Pass, ToClient, ToServer, Violation};
+use crate::statements::{Change, name_hash};
+use crate::verdict::{ToClient, ToServer, Violation};
 
 impl Session {
-    /// Whether this error is one that a fresh Parse mends. If the batch may also be sent
-    /// again, its error is hidden from here on; if not, its statements are closed before
-    /// they are used again, so that the client's own retry works.
-    pub(crate) fn fail_batch(
-        &mut self,
-        fields: &ErrorFields<'_>,
-        server: &mut ServerState,
-    ) -> bool {
+    /// Whether this error is one that a fresh Parse mends. The statement is closed before it
+    /// is used again, so that the client's own retry works; and if the batch may be sent
+    /// again by us, its error is hidden from here on.
+    pub(crate) fn fail_batch(&self, fields: &ErrorFields<'_>, server: &mut ServerState) -> bool {
+        // Only here has nothing run yet: an Execute may have committed inside a procedure.
+        let Some(Expect::Bind { statement, .. } | Expect::Describe { statement, .. }) =
+            server.expected.front()
+        else {
+            return false;
+        };
         let plan_changed =
             fields.is(SqlState::FEATURE_NOT_SUPPORTED) && fields.routine == "RevalidateCachedQuery";
         let lost = fields.is(SqlState::INVALID_SQL_STATEMENT_NAME)
-            && contains(fields.message.as_bytes(), NAME_PREFIX);
-        if !plan_changed && !lost {
+            && our_name(fields.message.as_bytes()).is_some_and(|found| found.id == statement);
+        if statement == 0 || !(plan_changed || lost) {
             return false;
         }
+        server.statements.mark_stale(statement);
         let repeatable = server.batch.is_repeatable()
             && server.expected.ready_outstanding() == 1
             && server.status == TransactionStatus::Idle;
-        if !repeatable {
-            server.statements.mark_stale(server.batches_done);
-            return false;
+        if repeatable {
+            server.skip_to_sync();
+            server.batch.fail();
         }
-        server.statements.mark_stale(server.batches_done);
-        skip_to_sync(server);
-        server.batch.fail();
-        true
+        repeatable
     }
 
     /// The rest of a hidden failure, up to ReadyForQuery; then the batch goes out again.
@@ -53,15 +55,13 @@ impl Session {
             return Err(Violation::Server("an error that ReadyForQuery does not follow"));
         }
         server.expected.pop();
-        server.batches_done += 1;
         server.counters.retries += 1;
         let bytes = server.batch.repeat();
         let mut rest = &bytes[..];
         while let Ok(Some(header)) = Header::peek(rest) {
             let Some((whole, after)) = rest.split_at_checked(header.frame_len()) else { break };
             let frame = Frame { header, body: whole.get(HEADER_LEN..).unwrap_or_default() };
-            if self.on_frame(&frame, server, to_server, to_client)? == ToServer::Pass(Pass::Forward)
-            {
+            if self.on_frame(&frame, server, to_server, to_client)? == ToServer::FORWARD {
                 to_server.extend_from_slice(whole);
             }
             rest = after;
@@ -69,40 +69,110 @@ impl Session {
         Ok(ToClient::SWALLOW)
     }
 
-    /// An error that names a statement by our name for it is given the client's name.
-    pub(crate) fn put_with_client_names(
+    /// What the client calls the statement of which the front of the queue is about, if it
+    /// knows it and the error has ours. To be asked before the queue is skipped.
+    pub(crate) fn failing_name(
         &self,
-        frame: &Frame<'_>,
         fields: &ErrorFields<'_>,
-        to_client: &mut Vec<u8>,
-    ) -> bool {
-        if !frame.is_whole() || !contains(fields.message.as_bytes(), NAME_PREFIX) {
-            return false;
+        server: &ServerState,
+    ) -> Option<Box<[u8]>> {
+        our_name(fields.message.as_bytes())?;
+        match server.expected.front()? {
+            Expect::Bind { statement, name } | Expect::Describe { statement, name } => {
+                let known = self.statements.as_ref()?.iter();
+                let mut named =
+                    known.filter(|(known, it)| it.id == statement && name_hash(known) == name);
+                named.next().map(|(name, _)| name.clone())
+            }
+            Expect::ParseNamed => match server.pending.front()? {
+                Change::Parsed { client_name, .. } => client_name.clone(),
+                Change::Named { client_name, .. }
+                | Change::Replaced { client_name, .. }
+                | Change::Dropped { client_name } => Some(client_name.clone()),
+                Change::Closed { .. } => None,
+            },
+            _ => None,
         }
-        let message = fields.message.as_bytes();
-        let found =
-            self.statements.iter().flat_map(|statements| statements.iter()).find(
-                |(_, statement)| contains(message, &[b"\"", &*statement.name, b"\""].concat()),
-            );
-        let Some((client_name, statement)) = found else { return false };
-        message::put(to_client, b::ERROR_RESPONSE, |out| {
-            put_replaced(out, frame.body, &statement.name, client_name);
-        });
-        true
     }
 }
 
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
+/// Appends an ErrorResponse in which our name for a statement is the client's. False if there
+/// is nothing to replace.
+pub(crate) fn put_with_client_name(
+    frame: &Frame<'_>,
+    fields: &ErrorFields<'_>,
+    client_name: Option<&[u8]>,
+    to_client: &mut Vec<u8>,
+) -> bool {
+    let (Some(client_name), Some(ours)) = (client_name, our_name(fields.message.as_bytes())) else {
+        return false;
+    };
+    if !frame.is_whole() {
+        return false;
+    }
+    message::put(to_client, b::ERROR_RESPONSE, |out| {
+        let mut rest = frame.body;
+        while let Some(found) = our_name(rest) {
+            out.extend_from_slice(found.before);
+            out.extend_from_slice(if found.name == ours.name { client_name } else { found.name });
+            rest = found.after;
+        }
+        out.extend_from_slice(rest);
+    });
+    true
 }
 
-fn put_replaced(out: &mut Vec<u8>, text: &[u8], from: &[u8], to: &[u8]) {
-    let mut rest = text;
-    while let Some(at) = rest.windows(from.len()).position(|window| window == from) {
-        let (before, after) = rest.split_at(at);
-        out.extend_from_slice(before);
-        out.extend_from_slice(to);
-        rest = after.get(from.len()..).unwrap_or_default();
+/// One of our names in a text.
+struct Found<'a> {
+    before: &'a [u8],
+    name: &'a [u8],
+    after: &'a [u8],
+    id: u64,
+}
+
+/// The first of our names in a text.
+fn our_name(text: &[u8]) -> Option<Found<'_>> {
+    let mut from = 0;
+    loop {
+        let rest = text.get(from..)?;
+        let at = from + rest.windows(NAME_PREFIX.len()).position(|w| w == NAME_PREFIX)?;
+        let digits_at = at + NAME_PREFIX.len();
+        let digits = text.get(digits_at..)?;
+        let len = digits.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let (before, name_on) = text.split_at_checked(at)?;
+        let (name, after) = name_on.split_at_checked(NAME_PREFIX.len() + len)?;
+        let number = digits.get(..len).and_then(|digits| std::str::from_utf8(digits).ok());
+        if let Some(id) = number.and_then(|number| u64::from_str_radix(number, 16).ok()) {
+            return Some(Found { before, name, after, id });
+        }
+        from = digits_at;
     }
-    out.extend_from_slice(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_name_is_found_whole_and_nothing_else_is() {
+        let found = our_name(b"pgmesh:missing \"pgmesh:1a\" exists").unwrap();
+        assert_eq!((found.name, found.id, found.after), (&b"pgmesh:1a"[..], 26, &b"\" exists"[..]));
+        assert_eq!(found.before, b"pgmesh:missing \"");
+        assert!(our_name(b"pgmesh:").is_none());
+    }
+
+    #[test]
+    fn only_the_name_at_fault_is_replaced() {
+        let mut error = Vec::new();
+        let message = "\"pgmesh:1\" and pgmesh:12";
+        wire::ErrorMessage::error(SqlState::DUPLICATE_PREPARED_STATEMENT, message).put(&mut error);
+        let header = Header::peek(&error).unwrap().unwrap();
+        let frame = Frame { header, body: &error[HEADER_LEN..] };
+        let fields = ErrorFields::parse(frame.body).unwrap();
+        let mut out = Vec::new();
+        assert!(put_with_client_name(&frame, &fields, Some(b"s"), &mut out));
+        let replaced = ErrorFields::parse(&out[HEADER_LEN..]).unwrap();
+        assert_eq!(replaced.message, "\"s\" and pgmesh:12");
+        assert!(!put_with_client_name(&frame, &fields, None, &mut out));
+    }
 }

@@ -8,11 +8,13 @@ use wire::tag::backend;
 use wire::{HEADER_LEN, Header};
 
 use crate::batch::Batch;
-use crate::classify::Leaves;
-use crate::expect::ExpectedReplies;
 use crate::catalog::Catalog;
+use crate::classify::Leaves;
+use crate::expect::{Expect, ExpectedReplies};
 use crate::parameters::{ParameterSet, is_carried};
+use crate::reset::Reset;
 use crate::statements::{PendingChanges, ServerStatements};
+use crate::unnamed::{SentTexts, Unnamed};
 use crate::verdict::Disposition;
 
 /// What pgmesh knows of a server's session, and what the server still owes.
@@ -30,14 +32,23 @@ pub struct ServerState {
     pub(crate) login_parameters: Arc<ParameterSet>,
     /// What the lease has left behind so far.
     pub(crate) leaves: Leaves,
-    pub(crate) set_is_local: bool,
+    /// A text of this lease may drop prepared statements.
+    pub(crate) deallocates: bool,
+    /// What texts of this lease may have reset, and whether a tag has said that one did.
+    pub(crate) reset: Reset,
     pub(crate) settings_reset: bool,
     pub(crate) unnamed: Unnamed,
-    /// The definition of the Parse of an unnamed statement that was last sent.
-    pub(crate) unnamed_definition: Vec<u8>,
+    pub(crate) unnamed_texts: SentTexts,
     pub(crate) batch: Batch,
-    pub(crate) batches_sent: u64,
-    pub(crate) batches_done: u64,
+    /// Counts the Syncs that were sent.
+    pub(crate) batch_number: u64,
+    pub(crate) in_batch: InBatch,
+    /// Syncs that the COPY under way has swallowed.
+    pub(crate) copy_syncs: u32,
+    /// A COPY has failed that may or may not have swallowed a Sync: how many ReadyForQuery
+    /// will come is not known.
+    pub(crate) is_doubtful: bool,
+    client: Client,
     pub(crate) own: OwnQuery,
     /// A frame of the client's has been forwarded in part: the server must get the rest.
     pub(crate) client_mid_frame: bool,
@@ -61,13 +72,24 @@ pub(crate) enum Skip {
     ToSync,
 }
 
-/// Whose unnamed statement the server has.
+/// What the messages since the last Sync have set; if they fail, so do those behind them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct InBatch {
+    /// The unnamed statement.
+    pub(crate) unnamed_set: bool,
+    /// It sets something for its transaction only.
+    pub(crate) unnamed_is_local: bool,
+    /// The unnamed portal does.
+    pub(crate) portal_is_local: bool,
+}
+
+/// What the client does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unnamed {
-    /// Nobody's, or that of an earlier client: it must not be used.
-    Foreign,
-    /// Parsed in this lease.
-    Ours,
+enum Client {
+    Active,
+    /// Its next frame is kept back until everything sent has been answered.
+    Waits,
+    Gone,
 }
 
 /// A hidden query of our own.
@@ -109,23 +131,58 @@ impl ServerState {
             login_parameters: Arc::clone(&parameters),
             parameters,
             leaves: Leaves::Nothing,
-            set_is_local: false,
+            deallocates: false,
+            reset: Reset::Nothing,
             settings_reset: false,
-            unnamed: Unnamed::Foreign,
-            unnamed_definition: Vec::new(),
+            unnamed: Unnamed::Absent,
+            unnamed_texts: SentTexts::default(),
             batch: Batch::default(),
-            batches_sent: 0,
-            batches_done: 0,
+            batch_number: 0,
+            in_batch: InBatch::default(),
+            copy_syncs: 0,
+            is_doubtful: false,
+            client: Client::Active,
             own: OwnQuery::None,
             client_mid_frame: false,
             counters: Counters::default(),
         }
     }
 
-    /// Whether a query of our own is under way, before whose end no client's frame is shown.
+    /// Whether the client's frames must wait: for a query of our own, for a batch that is to
+    /// be sent again, or for the answers on which the meaning of its next frame depends.
     #[inline]
     pub fn is_preparing(&self) -> bool {
-        self.own != OwnQuery::None
+        self.is_exchanging()
+            || (self.client == Client::Waits && !self.is_quiet() && !self.reads_copy())
+    }
+
+    /// Whether an exchange of our own with the server is under way.
+    #[inline]
+    pub(crate) fn is_exchanging(&self) -> bool {
+        !matches!(self.own, OwnQuery::None) || self.batch.is_failing()
+    }
+
+    #[inline]
+    pub(crate) fn frame_is_shown(&mut self) {
+        self.client = Client::Active;
+    }
+
+    pub(crate) fn wait_for_answers(&mut self) {
+        self.client = Client::Waits;
+    }
+
+    pub(crate) fn client_has_gone(&mut self) {
+        self.client = Client::Gone;
+    }
+
+    /// Whether the client has gone, so that the lease ends as soon as nothing is owed.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.client == Client::Gone
+    }
+
+    /// Whether a frame of the client's is on its way, or waits for what is under way.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.client_mid_frame || self.client == Client::Waits
     }
 
     /// Whether the server owes nothing, as it must between two leases.
@@ -135,10 +192,10 @@ impl ServerState {
     }
 
     /// Tells whether a frame of the client's has been forwarded in part. While it has, no
-    /// lease ends.
+    /// lease ends. Returns whether one had been before.
     #[inline]
-    pub fn set_client_mid_frame(&mut self, mid_frame: bool) {
-        self.client_mid_frame = mid_frame;
+    pub fn set_client_mid_frame(&mut self, mid_frame: bool) -> bool {
+        std::mem::replace(&mut self.client_mid_frame, mid_frame)
     }
 
     /// Whether a transaction is open.
@@ -167,6 +224,14 @@ impl ServerState {
         if self.in_transaction() { &["ROLLBACK", "DISCARD ALL"] } else { &["DISCARD ALL"] }
     }
 
+    /// Shows a parameter that the server reports while [`ServerState::reset_sql`] runs: that
+    /// is what its login's value is now, for the server's configuration may have changed.
+    pub fn on_reset_parameter(&mut self, catalog: &Catalog, name: &str, value: &str) {
+        if is_carried(name) {
+            self.login_parameters = catalog.changed(&self.login_parameters, [(name, value)]);
+        }
+    }
+
     /// Notes that [`ServerState::reset_sql`] has run: nothing of any client is left.
     pub fn after_reset(&mut self) {
         self.statements.clear();
@@ -174,6 +239,7 @@ impl ServerState {
         self.parameters = Arc::clone(&self.login_parameters);
         self.leaves = Leaves::Nothing;
         self.end_lease();
+        self.unnamed = Unnamed::Absent;
     }
 
     /// What the server says while nobody has it. False if it must be closed: it has said
@@ -206,7 +272,7 @@ impl ServerState {
 
     /// In which state the lease would leave the server now.
     pub(crate) fn disposition(&self) -> Disposition {
-        if !self.expected.is_empty() || self.copy != CopyState::None {
+        if !self.is_quiet() || self.reads_copy() || self.is_doubtful {
             Disposition::Discard
         } else if self.leaves == Leaves::State || self.in_transaction() {
             Disposition::NeedsReset
@@ -217,15 +283,32 @@ impl ServerState {
 
     /// Forgets what belongs to the client that goes.
     pub(crate) fn end_lease(&mut self) {
-        self.unnamed = Unnamed::Foreign;
-        self.unnamed_definition.clear();
-        self.unnamed_definition.shrink_to(KEEP_CAPACITY);
+        if self.unnamed == Unnamed::Current {
+            self.unnamed = Unnamed::Foreign;
+        }
+        self.unnamed_texts.clear();
+        self.pending.clear();
         self.batch.clear();
-        self.set_is_local = false;
+        self.in_batch = InBatch::default();
+        self.deallocates = false;
+        self.reset = Reset::Nothing;
         self.settings_reset = false;
         self.skip = Skip::No;
+        self.copy_syncs = 0;
+        self.client = Client::Active;
+    }
+
+    /// Drops what the server skips after an error, up to the next Sync. False if that has
+    /// not been sent yet.
+    pub(crate) fn skip_to_sync(&mut self) -> bool {
+        let (pending, texts) = (&mut self.pending, &mut self.unnamed_texts);
+        self.expected.skip_to_sync(|dropped| {
+            if dropped.has_pending() {
+                pending.pop();
+            }
+            if dropped == Expect::ParseUnnamed {
+                texts.pop();
+            }
+        })
     }
 }
-
-/// A definition buffer larger than this is given back between leases.
-const KEEP_CAPACITY: usize = 16 * 1024;

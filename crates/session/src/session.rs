@@ -9,8 +9,9 @@ use crate::catalog::Catalog;
 use crate::expect::Expect;
 use crate::frame::Frame;
 use crate::parameters::ParameterSet;
-use crate::server::{CopyState, OwnQuery, ServerState, Skip, Unnamed};
+use crate::server::{CopyState, OwnQuery, ServerState, Skip};
 use crate::statements::ClientStatements;
+use crate::unnamed::Unnamed;
 use crate::verdict::{Abandoned, Disposition, Unleased, Violation};
 
 /// When a lease ends.
@@ -33,8 +34,8 @@ pub struct Session {
     /// Settings as the client knows them.
     pub(crate) parameters: Arc<ParameterSet>,
     pub(crate) statements: Option<Box<ClientStatements>>,
-    /// The definition of its unnamed statement.
-    pub(crate) unnamed: Option<Box<[u8]>>,
+    /// The definition of its unnamed statement; empty if it has none.
+    pub(crate) unnamed: Vec<u8>,
     pub(crate) mode: Mode,
     pub(crate) phase: Phase,
 }
@@ -55,7 +56,7 @@ impl Session {
             parameters: Arc::clone(&startup),
             startup,
             statements: None,
-            unnamed: None,
+            unnamed: Vec::new(),
             mode,
             phase: Phase::Ready,
         }
@@ -101,9 +102,7 @@ impl Session {
             && let Named::Statement(name) = Named::parse(frame.body)?
             && !name.is_empty()
         {
-            if let Some(statements) = &mut self.statements {
-                statements.remove(name);
-            }
+            self.drop_statement(name);
             to_client.extend_from_slice(message::CLOSE_COMPLETE);
             return Ok(Unleased::Swallow);
         }
@@ -134,26 +133,22 @@ impl Session {
         mid_frame: bool,
         to_server: &mut Vec<u8>,
     ) -> Abandoned {
-        if mid_frame || server.is_preparing() {
+        if mid_frame || server.is_exchanging() {
             return Abandoned::Now(Disposition::Discard);
         }
-        self.mode = Mode::Transaction;
+        server.client_has_gone();
         if server.copy == CopyState::In {
-            server.copy = CopyState::None;
-            message::put(to_server, f::COPY_FAIL, |out| {
-                message::put_c_str(out, "client has disconnected");
-            });
+            end_copy(server, to_server);
         }
         if server.skip == Skip::ToSync
-            || !(server.expected.is_empty() || server.expected.back_ends_with_ready())
+            || !(server.is_quiet() || server.expected.back_ends_with_ready())
         {
             to_server.extend_from_slice(message::SYNC);
-            server.expected.push(Expect::Sync);
-            server.batches_sent += 1;
+            server.sync();
             server.skip = Skip::No;
         }
         server.batch.clear();
-        if server.expected.is_empty() {
+        if server.is_quiet() {
             let disposition = server.disposition();
             server.end_lease();
             Abandoned::Now(disposition)
@@ -175,19 +170,19 @@ impl Session {
         message::put_query(to_server, &sql);
         server.expected.push(Expect::Own);
         server.own = OwnQuery::Prepare;
+        // As any simple query does, this one destroys the unnamed statement.
+        server.unnamed = Unnamed::Absent;
         server.counters.preparations += 1;
         true
     }
+}
 
-    /// The lease has ended: keeps of it what is the client's.
-    pub(crate) fn after_lease(&mut self, server: &mut ServerState) {
-        if server.unnamed == Unnamed::Ours
-            && self.unnamed.as_deref() != Some(&server.unnamed_definition)
-        {
-            self.unnamed = Some(server.unnamed_definition.as_slice().into());
-        }
-        server.end_lease();
-    }
+/// Ends the COPY for a client that has gone.
+pub(crate) fn end_copy(server: &mut ServerState, to_server: &mut Vec<u8>) {
+    server.copy = CopyState::None;
+    message::put(to_server, f::COPY_FAIL, |out| {
+        message::put_c_str(out, "client has disconnected");
+    });
 }
 
 pub(crate) fn unknown_tag(tag: u8) -> Violation {

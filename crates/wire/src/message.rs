@@ -53,7 +53,8 @@ impl<'a> Parse<'a> {
         let name = cursor.c_bytes()?;
         let definition = cursor.rest();
         cursor.c_bytes()?;
-        let types = usize::try_from(cursor.i16()?).map_err(|_| Malformed)?;
+        // Postgres reads the count as unsigned: up to 65,535 parameters.
+        let types = usize::from(cursor.i16()?.cast_unsigned());
         cursor.bytes(types * 4)?;
         cursor.end()?;
         Ok(Self { name, definition })
@@ -185,6 +186,8 @@ pub const PARSE_COMPLETE: &[u8] = &[backend::PARSE_COMPLETE, 0, 0, 0, 4];
 pub const CLOSE_COMPLETE: &[u8] = &[backend::CLOSE_COMPLETE, 0, 0, 0, 4];
 /// A Sync, whole.
 pub const SYNC: &[u8] = &[frontend::SYNC, 0, 0, 0, 4];
+/// A Flush, whole.
+pub const FLUSH: &[u8] = &[frontend::FLUSH, 0, 0, 0, 4];
 /// A Terminate, whole.
 pub const TERMINATE: &[u8] = &[frontend::TERMINATE, 0, 0, 0, 4];
 /// An AuthenticationOk, whole.

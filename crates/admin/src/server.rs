@@ -53,7 +53,8 @@ impl AdminHandle {
     }
 }
 
-/// Binds the address and starts the service on a thread of its own. Needs no runtime.
+/// Binds the address and starts the service on a thread of its own. Needs no runtime, and may
+/// be called inside one.
 ///
 /// # Errors
 /// [`Error::Listen`], [`Error::Start`].
@@ -67,9 +68,11 @@ pub fn spawn(
         .enable_time()
         .build()
         .map_err(Error::Start)?;
-    let (listener, address) = runtime
-        .block_on(listen(config.listen))
-        .map_err(|source| Error::Listen { address: config.listen, source })?;
+    // Entered and not blocked on: the caller may be inside a runtime of its own.
+    let entered = runtime.enter();
+    let (listener, address) =
+        listen(config.listen).map_err(|source| Error::Listen { address: config.listen, source })?;
+    drop(entered);
     let (stop, stopped) = oneshot::channel();
     let service = Service { exposition, ready: Arc::new(ready) };
     let thread = std::thread::Builder::new()
@@ -79,10 +82,11 @@ pub fn spawn(
     Ok(AdminHandle { address, stop: Some(stop), thread: Some(thread) })
 }
 
-async fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address).await?;
+fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
-    Ok((listener, address))
+    Ok((TcpListener::from_std(listener)?, address))
 }
 
 /// Accepts while there is room, until `stopped` resolves (a dropped sender resolves it, too).

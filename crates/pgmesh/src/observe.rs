@@ -76,11 +76,13 @@ impl Observe for PoolObserver {
     fn connect_failed(&self, error: &backend::ConnectError) {
         self.connect_failures.inc(match error.kind() {
             backend::Kind::Authentication => ConnectFailure::Authentication,
-            backend::Kind::Local | backend::Kind::Unreachable => ConnectFailure::Connect,
+            backend::Kind::Local => ConnectFailure::Local,
+            backend::Kind::Unreachable => ConnectFailure::Unreachable,
             backend::Kind::Protocol => ConnectFailure::Protocol,
-            backend::Kind::Refused | backend::Kind::WrongRole => ConnectFailure::Refused,
+            backend::Kind::Refused => ConnectFailure::Refused,
             backend::Kind::Timeout => ConnectFailure::Timeout,
             backend::Kind::Tls => ConnectFailure::Tls,
+            backend::Kind::WrongRole => ConnectFailure::WrongRole,
         });
     }
 

@@ -28,6 +28,9 @@ use crate::limits::{ClientLimits, LOGINS_BEYOND, raise_descriptors};
 use crate::login;
 use crate::observe::Observers;
 
+/// The cluster as it is known at any moment.
+type Snapshots = watch::Receiver<Arc<Snapshot>>;
+
 /// Answers of probes that may wait to be taken.
 const PROBES_WAITING: usize = 64;
 
@@ -116,9 +119,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 }
 
 /// The cluster as it is known, and what keeps it known.
-fn discover(
-    settings: &Settings,
-) -> anyhow::Result<(watch::Receiver<Arc<Snapshot>>, (Discovery, Option<Prober>))> {
+fn discover(settings: &Settings) -> anyhow::Result<(Snapshots, (Discovery, Option<Prober>))> {
     let several = match &settings.discovery {
         discovery::Config::Fixed(fixed) => fixed.nodes.len() > 1,
         discovery::Config::Etcd(_) | discovery::Config::Rest(_) => false,
@@ -185,7 +186,7 @@ fn limits(settings: &Settings) -> Arc<ClientLimits> {
     ClientLimits::new(settings.max_client_connections, per_user)
 }
 
-fn readiness(snapshots: &watch::Receiver<Arc<Snapshot>>) -> admin::Readiness {
+fn readiness(snapshots: &Snapshots) -> admin::Readiness {
     let snapshot = snapshots.borrow();
     let route = snapshot.route(Access::ReadWrite).ok();
     let primary =
@@ -194,7 +195,7 @@ fn readiness(snapshots: &watch::Receiver<Arc<Snapshot>>) -> admin::Readiness {
 }
 
 /// Keeps the metrics of epoch and leader.
-async fn show_leader(app: Arc<App>, mut snapshots: watch::Receiver<Arc<Snapshot>>) {
+async fn show_leader(app: Arc<App>, mut snapshots: Snapshots) {
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         let leader = snapshot.primary().map(|node| node.name.as_str());

@@ -176,7 +176,7 @@ fn every_value_arrives_under_its_name() {
     assert_eq!(of("pgmesh_server_connect_failures_total", &[("kind", "timeout")]), 8.0);
     assert_eq!(of("pgmesh_server_connect_failures_total", &[("kind", "tls")]), 0.0);
     assert_eq!(of("pgmesh_server_resets_total", &[]), 1.0);
-    assert_eq!(of("pgmesh_server_discards_total", &[("reason", "retired")]), 9.0);
+    assert_eq!(of("pgmesh_server_discards_total", &[("reason", "idle")]), 9.0);
     assert_eq!(of("pgmesh_accepts_total", &[]), 10.0);
     assert_eq!(of("pgmesh_logins_total", &[]), 1.0);
     assert_eq!(of("pgmesh_refusals_total", &[("reason", "too_many_clients")]), 1.0);

@@ -161,10 +161,11 @@ where
         let Link::Leased(active) = &mut self.link else { return Ok(()) };
         let state = active.lease.parts().state;
         let mid_frame = self.client.rest.is_passing();
-        if state.set_client_mid_frame(mid_frame) && !mid_frame {
-            if let Some(disposition) = self.session.release_if_quiet(state) {
-                self.release(disposition);
-            }
+        if state.set_client_mid_frame(mid_frame)
+            && !mid_frame
+            && let Some(disposition) = self.session.release_if_quiet(state)
+        {
+            self.release(disposition);
         }
         Ok(())
     }

@@ -1,8 +1,6 @@
 //! A pgmesh process.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -10,17 +8,11 @@ use std::time::Duration;
 use crate::daemon::{Daemon, Signal};
 use crate::{
     APP_DATABASE, APP_USER, Bed, Cluster, Credentials, Error, Interrupt, Login, Port, Postgres,
-    http,
+    http, probe,
 };
 
 /// From start to the first answered connection.
 const READY: Duration = Duration::from_secs(20);
-
-/// How long one probe waits for its one byte.
-const PROBE: Duration = Duration::from_secs(1);
-
-/// Length 8 and the code that asks for TLS: answered with one byte before anything else happens.
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 /// The ports of a pgmesh, reserved before its configuration is written.
 #[derive(Debug)]
@@ -158,7 +150,7 @@ impl Pgmesh {
             command.env(name, value);
         }
         let mut daemon = bed.spawn("pgmesh", &mut command, Signal::KILL)?;
-        daemon.wait_ready(READY, &bed.interrupt, || answers(ports.sql.number()))?;
+        daemon.wait_ready(READY, &bed.interrupt, || probe::answers(ports.sql.number()))?;
         Ok(Self { daemon, ports, config, bed })
     }
 
@@ -244,18 +236,4 @@ impl Pgmesh {
     pub fn directory(&self) -> &Path {
         self.bed.path()
     }
-}
-
-/// Whether something that speaks the Postgres protocol answers on the port.
-fn answers(port: u16) -> bool {
-    let ask = || -> std::io::Result<u8> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut stream = TcpStream::connect_timeout(&address, PROBE)?;
-        stream.set_read_timeout(Some(PROBE))?;
-        stream.write_all(&SSL_REQUEST)?;
-        let mut answer = [0];
-        stream.read_exact(&mut answer)?;
-        Ok(answer[0])
-    };
-    matches!(ask(), Ok(b'S' | b'N'))
 }

@@ -37,7 +37,7 @@ impl Session {
             if server.skip == Skip::No && self.begin(frame, server, to_server) {
                 return Ok(ToServer::Prepare);
             }
-        } else if server.is_full() && tag != f::COPY_DATA && tag != f::FLUSH {
+        } else if server.must_wait(tag) {
             return Ok(server.hold(to_server));
         }
         self.on_frame(frame, server, to_server, to_client)
@@ -46,14 +46,13 @@ impl Session {
     /// The server owes nothing: brings it to what this client needs. True if that must be
     /// answered before the frame can go.
     fn begin(&self, frame: &Frame<'_>, server: &mut ServerState, to_server: &mut Vec<u8>) -> bool {
-        let tag = frame.header.tag;
-        if server.status == TransactionStatus::Idle {
+        // Between a Flush and the Sync a query of ours would commit what is before it, and a
+        // batch that is sent again would come without what is before it.
+        if !server.in_batch.is_open {
             if self.prepare(server, to_server) {
                 return true;
             }
-            if matches!(tag, f::PARSE | f::BIND | f::DESCRIBE | f::EXECUTE | f::CLOSE) {
-                server.batch.begin(true);
-            }
+            server.batch.begin(server.status == TransactionStatus::Idle);
         }
         self.clear_foreign(frame, server, to_server);
         false
@@ -73,6 +72,11 @@ impl Session {
                 f::SYNC => server.skip = Skip::No,
                 _ => return Ok(ToServer::SWALLOW),
             }
+        }
+        match tag {
+            // Both end the implicit transaction of what is before them.
+            f::QUERY | f::FUNCTION_CALL => server.in_batch.is_open = false,
+            _ => server.in_batch.is_open |= is_extended(tag),
         }
         match tag {
             f::BIND => self.on_bind(frame, server, to_server),
@@ -188,6 +192,12 @@ fn parse_unnamed(frame: &Frame<'_>, definition: &[u8], server: &mut ServerState)
     extended(frame, server, Expect::ParseUnnamed)
 }
 
+/// Whether a Sync ends what this message belongs to.
+#[inline]
+fn is_extended(tag: u8) -> bool {
+    matches!(tag, f::PARSE | f::BIND | f::DESCRIBE | f::EXECUTE | f::CLOSE)
+}
+
 /// A message of the extended protocol that goes on as it is.
 #[inline]
 pub(crate) fn extended(frame: &Frame<'_>, server: &mut ServerState, expect: Expect) -> ToServer {
@@ -241,10 +251,18 @@ impl ServerState {
         self.copy == CopyState::In
     }
 
-    /// Whether the client must wait before more is sent, for what is kept is bounded.
+    /// Whether this message must wait for answers: what is kept is bounded, and settings
+    /// that were reset have to be those of the client's login first.
     #[inline]
-    fn is_full(&self) -> bool {
-        !self.reads_copy()
-            && (self.expected.is_full() || self.pending.is_full() || self.unnamed_texts.is_full())
+    fn must_wait(&self, tag: u8) -> bool {
+        if self.reads_copy() || matches!(tag, f::COPY_DATA | f::FLUSH) {
+            return false;
+        }
+        self.expected.is_full()
+            || self.pending.is_full()
+            || self.unnamed_texts.is_full()
+            || (self.reset.is_some()
+                && !self.in_batch.is_open
+                && (is_extended(tag) || tag == f::QUERY || tag == f::FUNCTION_CALL))
     }
 }

@@ -313,9 +313,11 @@ impl Session {
         match frame.header.tag {
             b::ERROR_RESPONSE => server.own = OwnQuery::Failed(frame.body.into()),
             b::READY_FOR_QUERY => {
-                if TransactionStatus::parse(frame.body) != Ok(TransactionStatus::Idle) {
-                    return Err(Violation::Server("a setting opened a transaction"));
+                let status = ready_status(frame)?;
+                if server.own == OwnQuery::Prepare && status != server.status {
+                    return Err(Violation::Server("a setting changed the transaction's state"));
                 }
+                server.status = status;
                 server.expected.pop();
                 if server.own == OwnQuery::Prepare {
                     server.own = OwnQuery::None;

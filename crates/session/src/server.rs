@@ -75,6 +75,8 @@ pub(crate) enum Skip {
 /// What the messages since the last Sync have set; if they fail, so do those behind them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct InBatch {
+    /// There are any.
+    pub(crate) is_open: bool,
     /// The unnamed statement.
     pub(crate) unnamed_set: bool,
     /// It sets something for its transaction only.

@@ -159,7 +159,9 @@ impl Session {
 
     /// Appends what brings `server` to this client's settings, if they differ.
     pub(crate) fn prepare(&self, server: &mut ServerState, to_server: &mut Vec<u8>) -> bool {
-        if Arc::ptr_eq(&self.parameters, &server.parameters) {
+        if Arc::ptr_eq(&self.parameters, &server.parameters)
+            || server.status == TransactionStatus::Failed
+        {
             return false;
         }
         let sql = self.parameters.sql_from(&server.parameters);

@@ -1,0 +1,121 @@
+//! The few statements that the model of Postgres knows, taken apart.
+
+/// One statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Sql {
+    Empty,
+    Begin,
+    Commit,
+    Rollback,
+    /// One row with this text, or with the first parameter.
+    Select(String),
+    Parameter,
+    /// So many rows.
+    Rows(u32),
+    /// All of a table whose columns the DDL changes.
+    Table,
+    AlterTable,
+    Insert,
+    /// Fails when it runs.
+    Fail,
+    /// Does something with a notice.
+    Notice,
+    Show(String),
+    Set {
+        name: String,
+        value: Option<String>,
+        is_local: bool,
+    },
+    SetConfig {
+        name: String,
+        value: String,
+    },
+    Reset(Option<String>),
+    DiscardAll,
+    DeallocateAll,
+    Prepare(String),
+    CopyIn,
+    CopyOut,
+}
+
+/// Takes a text apart; `None` is a syntax error, which fails all of it.
+pub(crate) fn read(text: &str) -> Option<Vec<Sql>> {
+    let parts: Vec<&str> = text.split(';').map(str::trim).filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() {
+        return Some(vec![Sql::Empty]);
+    }
+    parts.into_iter().map(read_one).collect()
+}
+
+fn read_one(text: &str) -> Option<Sql> {
+    let lower = text.to_lowercase();
+    let words: Vec<&str> = lower.split_whitespace().collect();
+    Some(match words.as_slice() {
+        ["begin"] => Sql::Begin,
+        ["commit"] => Sql::Commit,
+        ["rollback"] => Sql::Rollback,
+        ["select", "$1"] => Sql::Parameter,
+        ["select", "*", "from", "t"] => Sql::Table,
+        ["select", call] if call.starts_with("pg_catalog.set_config(") => return configs(text),
+        ["select", call, ..] if call.starts_with("pg_catalog.set_config(") => return configs(text),
+        ["select", value] => Sql::Select((*value).to_owned()),
+        ["rows", count] => Sql::Rows(count.parse().ok()?),
+        ["alter", "table", "t"] => Sql::AlterTable,
+        ["insert"] => Sql::Insert,
+        ["fail"] => Sql::Fail,
+        ["notice"] => Sql::Notice,
+        ["show", name] => Sql::Show((*name).to_owned()),
+        ["set", "local", name, "=", value] => set(name, value, true),
+        ["set", name, "=", value] => set(name, value, false),
+        ["reset", "all"] => Sql::Reset(None),
+        ["reset", name] => Sql::Reset(Some(name.trim_matches('"').to_owned())),
+        ["discard", "all"] => Sql::DiscardAll,
+        ["deallocate", "all"] => Sql::DeallocateAll,
+        ["prepare", name, "as", "select", _] => Sql::Prepare((*name).to_owned()),
+        ["copy", "t", "from", "stdin"] => Sql::CopyIn,
+        ["copy", "t", "to", "stdout"] => Sql::CopyOut,
+        _ => return None,
+    })
+}
+
+fn set(name: &str, value: &str, is_local: bool) -> Sql {
+    let value = (value != "default").then(|| value.to_owned());
+    Sql::Set { name: name.to_owned(), value, is_local }
+}
+
+/// What the session sends to bring a server to a client's settings. Of several calls in one
+/// statement the model does one after the other.
+fn configs(text: &str) -> Option<Sql> {
+    let quoted: Vec<String> = text
+        .split("E'")
+        .skip(1)
+        .filter_map(|part| part.split('\'').next())
+        .map(str::to_owned)
+        .collect();
+    let pairs: Vec<String> = quoted.chunks(2).map(|pair| pair.join("=")).collect();
+    Some(Sql::SetConfig { name: String::new(), value: pairs.join("\n") })
+}
+
+impl Sql {
+    /// Whether a RowDescription describes it.
+    pub(crate) fn has_rows(&self) -> bool {
+        matches!(
+            self,
+            Self::Select(_)
+                | Self::Parameter
+                | Self::Rows(_)
+                | Self::Table
+                | Self::Show(_)
+                | Self::SetConfig { .. }
+        )
+    }
+
+    /// Whether a failed transaction lets it through.
+    pub(crate) fn ends_transaction(&self) -> bool {
+        matches!(self, Self::Commit | Self::Rollback)
+    }
+
+    pub(crate) fn parameters(&self) -> usize {
+        usize::from(*self == Self::Parameter)
+    }
+}

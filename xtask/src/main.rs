@@ -1,7 +1,8 @@
-//! Developer verbs: `cargo xtask demo | test | tidy`.
+//! Developer verbs: `cargo xtask demo | test | bench | tidy`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints")]
 
+mod bench;
 mod demo;
 mod step;
 mod suite;
@@ -23,6 +24,8 @@ Usage: cargo xtask <verb>
   demo [--once]   a three-node Patroni cluster with pgmesh in front, until Ctrl-C;
                   with --once it ends by itself
   test            everything a change must pass
+  bench [--quick] processor time, latency and memory beside PgBouncer, HAProxy and a bare relay;
+                  bench --help has more
   tidy            the rules of the house that a machine can check
 ";
 
@@ -51,6 +54,11 @@ fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<()> {
         ["demo", "--once"] => demo::run(demo::Stay::Once, interrupt),
         ["test"] => suite::run(interrupt),
         ["tidy"] => tidy::run(),
+        ["bench", "--help" | "-h"] => {
+            println!("{}", bench::usage());
+            Ok(())
+        }
+        ["bench", arguments @ ..] => bench::run(arguments, interrupt),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

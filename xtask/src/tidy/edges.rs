@@ -88,7 +88,8 @@ const CRATES: &[Crate] = &[
     // Compiles without protoc: no crate that knows etcd.
     dev("testbed", &[]),
     dev("xtask", &["testbed"]),
-    dev("benches", &["wire", "auth", "session", "testbed"]),
+    // Its idle clients log in as pgmesh does to a server.
+    dev("benches", &["wire", "auth", "session", "transport", "backend"]),
 ];
 
 impl Crate {

@@ -74,9 +74,14 @@ impl Batch {
         }
     }
 
-    /// Whether the batch can be sent again from its start.
-    pub(crate) fn is_repeatable(&self) -> bool {
-        self.state == BatchState::Complete
+    /// Whether the batch can be sent again from its start, with so many ReadyForQuery
+    /// outstanding: its own, if its Sync has been sent, and no other.
+    pub(crate) fn is_repeatable(&self, ready_outstanding: usize) -> bool {
+        match self.state {
+            BatchState::Open => ready_outstanding == 0,
+            BatchState::Complete => ready_outstanding == 1,
+            BatchState::Off | BatchState::Failing | BatchState::Repeated => false,
+        }
     }
 
     /// Marks that its error is being hidden.

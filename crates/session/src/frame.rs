@@ -38,7 +38,7 @@ pub fn client_need(header: Header) -> usize {
     let limit = match header.tag {
         f::QUERY => TEXT_LIMIT,
         f::PARSE => STATEMENT_LIMIT,
-        f::BIND | f::DESCRIBE | f::CLOSE => SMALL_LIMIT,
+        f::BIND | f::DESCRIBE | f::EXECUTE | f::CLOSE => SMALL_LIMIT,
         _ => 0,
     };
     header.frame_len().min(HEADER_LEN + limit)

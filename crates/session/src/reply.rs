@@ -63,7 +63,7 @@ impl Session {
             return self.on_failing(frame, server, to_client, to_server);
         }
         match tag {
-            b::ERROR_RESPONSE => Ok(self.on_error(frame, front, server, to_client)),
+            b::ERROR_RESPONSE => Ok(self.on_error(frame, front, server, to_client, to_server)),
             b::READY_FOR_QUERY => self.on_ready(frame, front, server, to_client),
             b::COMMAND_COMPLETE => {
                 self.on_tag(frame, front, server);
@@ -157,9 +157,10 @@ impl Session {
         front: Expect,
         server: &mut ServerState,
         to_client: &mut Vec<u8>,
+        to_server: &mut Vec<u8>,
     ) -> ToClient {
         let fields = ErrorFields::parse(frame.body).unwrap_or_default();
-        if self.fail_batch(&fields, server) {
+        if self.fail_batch(&fields, server, to_server) {
             return ToClient::SWALLOW;
         }
         let client_name = self.failing_name(&fields, server);

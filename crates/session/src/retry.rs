@@ -16,7 +16,12 @@ impl Session {
     /// Whether this error is one that a fresh Parse mends. The statement is closed before it
     /// is used again, so that the client's own retry works; and if the batch may be sent
     /// again by us, its error is hidden from here on.
-    pub(crate) fn fail_batch(&self, fields: &ErrorFields<'_>, server: &mut ServerState) -> bool {
+    pub(crate) fn fail_batch(
+        &self,
+        fields: &ErrorFields<'_>,
+        server: &mut ServerState,
+        to_server: &mut Vec<u8>,
+    ) -> bool {
         // Only here has nothing run yet: an Execute may have committed inside a procedure.
         let Some(Expect::Bind { statement, .. } | Expect::Describe { statement, .. }) =
             server.expected.front()
@@ -31,11 +36,14 @@ impl Session {
             return false;
         }
         server.statements.mark_stale(statement);
-        let repeatable = server.batch.is_repeatable()
-            && server.expected.ready_outstanding() == 1
-            && server.status == TransactionStatus::Idle;
+        let repeatable = server.status == TransactionStatus::Idle
+            && server.batch.is_repeatable(server.expected.ready_outstanding());
         if repeatable {
-            server.skip_to_sync();
+            if !server.skip_to_sync() {
+                // The client's Sync is still to come, and ends the batch when sent again.
+                to_server.extend_from_slice(message::SYNC);
+                server.expected.push(Expect::Sync);
+            }
             server.batch.fail();
         }
         repeatable

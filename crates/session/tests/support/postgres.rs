@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::rc::Rc;
 
 use wire::message::Named;
@@ -61,6 +62,8 @@ pub(crate) struct Postgres {
     pub(crate) buffer: Vec<u8>,
     pub(crate) output: Vec<u8>,
     pub(crate) is_closed: bool,
+    /// The tags of all that it was sent.
+    pub(crate) received: String,
 }
 
 /// SQLSTATE, message, and the function that reports it.
@@ -90,6 +93,7 @@ impl Postgres {
             buffer: Vec::new(),
             output: Vec::new(),
             is_closed: false,
+            received: String::new(),
         }
     }
 
@@ -135,6 +139,7 @@ impl Postgres {
     }
 
     fn on_message(&mut self, tag: u8, body: &[u8]) {
+        self.received.push(char::from(tag));
         if self.copy.is_some() {
             return self.on_copy_message(tag, body);
         }
@@ -232,13 +237,21 @@ impl Postgres {
             None => return failure("42601", format!("syntax error in {text}")),
         };
         self.check_failed(&parsed)?;
+        if self.transaction == Transaction::Failed && self.statements.contains_key(&key(&name)) {
+            // Postgres says 42P05 if the text ends the transaction; see on_describe.
+            return failure("25P02", "current transaction is aborted");
+        }
         let prepared = Prepared { text, version: self.database.get() };
         if name.is_empty() {
             self.unnamed = Some(prepared);
-        } else if self.statements.contains_key(&key(&name)) {
-            return failure("42P05", format!("prepared statement \"{name}\" already exists"));
         } else {
-            self.statements.insert(key(&name), prepared);
+            match self.statements.entry(key(&name)) {
+                Entry::Vacant(vacant) => vacant.insert(prepared),
+                Entry::Occupied(_) => {
+                    let message = format!("prepared statement \"{name}\" already exists");
+                    return failure("42P05", message);
+                }
+            };
         }
         self.put(b::PARSE_COMPLETE, &[]);
         Ok(())

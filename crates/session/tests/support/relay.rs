@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use session::{
-    Catalog, Disposition, Frame, Mode, Pass, ServerState, Session, Then, ToServer, Unleased,
-    Violation, client_need, server_need,
+    Abandoned, Catalog, Disposition, Frame, Mode, Pass, ServerState, Session, Then, ToServer,
+    Unleased, Violation, client_need, server_need,
 };
 use wire::tag::backend as b;
 use wire::{HEADER_LEN, Header};
@@ -83,6 +83,7 @@ pub(crate) struct Client {
     pub(crate) violation: Option<Violation>,
     /// The server has closed its connection, and so the client's ends.
     pub(crate) is_lost: bool,
+    has_left: bool,
     pub(crate) leases: usize,
 }
 
@@ -141,6 +142,7 @@ impl Relay {
             waits: false,
             violation: None,
             is_lost: false,
+            has_left: false,
             leases: 0,
         });
         self.clients.len() - 1
@@ -165,8 +167,39 @@ impl Relay {
         self.clients[client].script.extend(steps);
     }
 
+    /// The client sends this, and an uncertain part of it and of the answers moves.
+    pub(crate) fn send_unread(&mut self, client: usize, bytes: &[u8]) {
+        self.send(client, vec![Step::Send(bytes.to_vec())]);
+        while !self.clients[client].script.is_empty() {
+            self.client_sends(client);
+        }
+        self.client_is_read(client);
+        for _ in 0..self.dice.below(20) {
+            self.turn(client);
+        }
+    }
+
+    pub(crate) fn is_leased(&self, client: usize) -> bool {
+        self.clients[client].server.is_some()
+    }
+
     pub(crate) fn server_of(&mut self, client: usize) -> Option<&mut Server> {
         self.clients[client].server.as_mut()
+    }
+
+    /// The client's connection breaks.
+    pub(crate) fn client_leaves(&mut self, at: usize) {
+        let client = &mut self.clients[at];
+        client.has_left = true;
+        let mid_frame = client.rest.len > 0 && client.rest.passes;
+        let Some(server) = &mut client.server else { return };
+        let mut last = Vec::new();
+        let abandoned = client.session.abandon(&mut server.state, mid_frame, &mut last);
+        server.unsent.append(&mut last);
+        if let Abandoned::Now(disposition) = abandoned {
+            self.release(at, disposition);
+        }
+        self.run();
     }
 
     /// Runs until nothing moves any more.
@@ -190,6 +223,9 @@ impl Relay {
         let client = &mut self.clients[at];
         if client.violation.is_some() || client.is_lost {
             return false;
+        }
+        if client.has_left {
+            return self.server_moves(at);
         }
         let moved = match self.dice.below(3) {
             0 => self.client_sends(at),

@@ -45,3 +45,11 @@ pub(crate) fn lines(bytes: &[u8], startup: &[(&str, &str)]) -> Vec<String> {
 pub(crate) fn tags(bytes: &[u8]) -> String {
     frames(bytes).iter().map(|(tag, _)| char::from(*tag)).collect()
 }
+
+/// Each frame as a line.
+pub(crate) fn plain_lines(bytes: &[u8]) -> Vec<String> {
+    let line = |(tag, body): (u8, Vec<u8>)| {
+        format!("{} {}", char::from(tag), String::from_utf8_lossy(&body).replace('\0', "|"))
+    };
+    frames(bytes).into_iter().map(line).collect()
+}

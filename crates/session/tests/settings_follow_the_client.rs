@@ -1,0 +1,172 @@
+//! What servers report follows the client from server to server, and only what is its own.
+
+mod support;
+
+use session::Mode;
+use support::client::*;
+use support::scene::Scene;
+
+#[test]
+fn a_reported_setting_is_there_on_every_server_and_for_nobody_else() {
+    for seed in 0..30 {
+        let mut scene = Scene::with(2, 2, 100, seed);
+        assert_eq!(scene.say(0, query("set TIMEZONE = cet")), "CSZ");
+        for _ in 0..6 {
+            assert_eq!(scene.value(0, "show timezone"), "cet");
+            assert_eq!(scene.value(1, "show timezone"), "UTC");
+        }
+    }
+}
+
+#[test]
+fn what_the_client_logged_in_with_is_set_once_and_not_told_again() {
+    let mut scene = Scene::new(1, 1);
+    let own = scene.add(Mode::Transaction, &[("timezone", "cet"), ("statement_timeout", "5s")]);
+    assert_eq!(scene.say(own, query("show timezone")), "TDCZ");
+    assert_eq!(scene.value(own, "show statement_timeout"), "5s");
+    let queries = |scene: &Scene| scene.relay.idle[0].postgres.received.len();
+    let before = queries(&scene);
+    assert_eq!(scene.value(own, "show timezone"), "cet");
+    assert_eq!(queries(&scene), before + 1, "the server is as this client wants it");
+    assert_eq!(scene.value(0, "show statement_timeout"), "default", "and as the next one does");
+}
+
+#[test]
+fn an_empty_value_is_a_value() {
+    let mut scene = Scene::new(1, 1);
+    let own = scene.add(Mode::Transaction, &[("application_name", "")]);
+    assert_eq!(scene.value(own, "show application_name"), "");
+    assert_eq!(scene.value(0, "show application_name"), "pgmesh");
+    assert_eq!(scene.value(own, "show application_name"), "");
+}
+
+#[test]
+fn a_setting_taken_back_by_a_rollback_is_taken_back_for_the_client() {
+    let mut scene = Scene::new(2, 1);
+    let transaction = [query("begin"), query("set timezone = cet"), query("rollback")].concat();
+    assert_eq!(scene.say(0, transaction), "CZCSZCSZ");
+    assert_eq!(scene.value(0, "show timezone"), "UTC");
+}
+
+#[test]
+fn a_setting_that_servers_do_not_report_is_not_left_to_others() {
+    for set in [
+        query("set lock_timeout = 9"),
+        unnamed("set lock_timeout = 9"),
+        query("select 1; set lock_timeout = 9; select 2"),
+        // One for the transaction only, before and behind it.
+        [query("set lock_timeout = 9"), query("set local lock_timeout = 8")].concat(),
+        [unnamed("set lock_timeout = 9"), unnamed("set local lock_timeout = 8")].concat(),
+        [unnamed("set local lock_timeout = 8"), query("set lock_timeout = 9")].concat(),
+        query("set local lock_timeout = 8; set lock_timeout = 9"),
+    ] {
+        for seed in 0..20 {
+            let mut scene = Scene::with(1, 2, 100, seed);
+            scene.say(0, set.clone());
+            assert!(!scene.is_leased(0));
+            assert_eq!(scene.value(1, "show lock_timeout"), "default");
+        }
+    }
+}
+
+#[test]
+fn a_set_that_hides_behind_an_earlier_local_one_is_not_missed() {
+    for seed in 0..20 {
+        let mut scene = Scene::with(1, 2, 100, seed);
+        assert_eq!(scene.say(0, [parse("s1", "set lock_timeout = 9"), sync()].concat()), "1Z");
+        let one = |portal: &str, name: &str| [bind(portal, name), execute(portal, 0)].concat();
+        let batch = [parse("", "set local lock_timeout = 8"), one("", ""), one("", "s1"), sync()];
+        assert_eq!(scene.say(0, batch.concat()), "12C2CZ");
+        assert_eq!(scene.value(1, "show lock_timeout"), "default");
+        let batch = [one("p", "s1"), parse("", "set local lock_timeout = 8"), bind("", "")];
+        let batch = [batch.concat(), execute("p", 0), sync()].concat();
+        assert_eq!(scene.say(0, batch).len(), 6);
+        assert_eq!(scene.value(1, "show lock_timeout"), "default");
+        // A Parse that was skipped is not what runs.
+        assert_eq!(scene.say(0, [parse("", "set lock_timeout = 9"), sync()].concat()), "1Z");
+        let skipped = [bind("", "none"), parse("", "set local lock_timeout = 8"), sync()];
+        assert_eq!(scene.say(0, [skipped.concat(), run("")].concat()), "EZ2CZ");
+        assert_eq!(scene.value(1, "show lock_timeout"), "default");
+    }
+}
+
+#[test]
+fn a_set_for_the_transaction_only_costs_no_reset() {
+    let mut scene = Scene::new(1, 1);
+    let transaction = [query("begin"), query("SET LOCAL lock_timeout = 8;"), query("commit")];
+    assert_eq!(scene.say(0, transaction.concat()), "CZCZCZ");
+    assert_eq!(scene.say(0, unnamed("set local lock_timeout = 8")), "12nCZ");
+    assert_eq!(scene.relay.resets, 0);
+}
+
+#[test]
+fn an_invalid_setting_fails_the_statement_and_not_the_connection() {
+    let mut scene = Scene::new(1, 1);
+    let bad = scene.add(Mode::Transaction, &[("TimeZone", "bad")]);
+    assert_eq!(scene.say(bad, query("select 1")), "EZ");
+    assert_eq!(scene.say(bad, unnamed("select 1")), "EZ");
+    assert_eq!(scene.say(bad, [query("select 1"), unnamed("select 1"), sync()].concat()), "EZEZZ");
+    assert_eq!(scene.say(0, query("select 1")), "TDCZ");
+}
+
+#[test]
+fn reset_goes_back_to_what_the_client_logged_in_with() {
+    for reset in [
+        query("reset timezone"),
+        query("RESET ALL"),
+        query("set TimeZone = DEFAULT"),
+        query("discard all"),
+        unnamed("reset all"),
+        [parse("s1", "reset all"), sync(), run("s1")].concat(),
+        [query("begin"), query("reset timezone"), query("commit")].concat(),
+    ] {
+        for seed in 0..20 {
+            for mode in [Mode::Transaction, Mode::Session] {
+                let mut scene = Scene::with(2, 1, 100, seed);
+                let own = scene.add(mode, &[("TimeZone", "cet"), ("statement_timeout", "5s")]);
+                assert_eq!(scene.say(own, query("set timezone = a")), "CSZ");
+                assert!(scene.say(own, reset.clone()).contains('S'), "the client is told");
+                assert_eq!(scene.value(own, "show timezone"), "cet");
+                assert_eq!(scene.value(own, "show statement_timeout"), "5s");
+                // Also for what is sent before the answer has come.
+                let pipeline = [query("set timezone = a"), reset.clone(), query("show timezone")];
+                let lines = scene.lines(own, pipeline.concat());
+                let row = lines.iter().rfind(|line| line.starts_with("D ")).expect("a row");
+                assert!(row.ends_with("cet"), "{lines:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reset_of_one_setting_leaves_the_others_as_they_were_set() {
+    let mut scene = Scene::new(2, 1);
+    let own = scene.add(Mode::Transaction, &[("TimeZone", "cet"), ("DateStyle", "german")]);
+    // Set to what is the server's own default, so only the text tells.
+    assert_eq!(scene.say(own, query("set timezone = utc; set timezone = UTC")), "CCSZ");
+    assert_eq!(scene.say(own, query("reset datestyle")), "CSSZ");
+    assert_eq!(scene.value(own, "show timezone"), "utc");
+    assert_eq!(scene.value(own, "show datestyle"), "german");
+}
+
+#[test]
+fn a_transaction_that_resets_a_setting_sees_the_clients_own_in_it() {
+    let mut scene = Scene::new(1, 1);
+    let own = scene.add(Mode::Transaction, &[("TimeZone", "cet")]);
+    assert_eq!(scene.say(own, [query("set timezone = a"), query("begin")].concat()), "CSZCZ");
+    assert!(scene.say(own, query("reset timezone")).starts_with('C'));
+    assert_eq!(scene.value(own, "show timezone"), "cet");
+    assert!(scene.say(own, query("rollback")).starts_with('C'));
+    assert_eq!(scene.value(own, "show timezone"), "a");
+}
+
+#[test]
+fn a_statement_parsed_under_other_settings_is_another() {
+    let mut scene = Scene::new(1, 1);
+    let own = scene.add(Mode::Transaction, &[("DateStyle", "german")]);
+    for client in [0, own] {
+        assert_eq!(scene.say(client, [parse("s1", "select 1"), sync()].concat()), "1Z");
+        assert_eq!(scene.say(client, run("s1")), "2DCZ");
+    }
+    assert_eq!(scene.relay.idle[0].state.statement_count(), 2);
+}

@@ -132,6 +132,12 @@ impl Slot {
         false
     }
 
+    /// Cancels as a request would, if the client waits. Whether it did.
+    #[cfg(test)]
+    pub(crate) fn cancel_wait(&self) -> bool {
+        matches!(self.find(), Found::Waiting)
+    }
+
     fn find(&self) -> Found {
         let mut state = self.state.lock();
         match &*state {

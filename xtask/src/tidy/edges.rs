@@ -44,7 +44,9 @@ const CRATES: &[Crate] = &[
     pure("session", &["wire"]),
     io("transport", &[]),
     io("backend", &["wire", "auth", "transport"]),
-    io("pool", &["backend", "topology"]),
+    // A server's protocol state travels with the server, and its Disposition is the session's
+    // word (docs/decisions/0002).
+    io("pool", &["wire", "transport", "session", "backend", "topology"]),
     io("frontend", &["wire", "auth", "transport"]),
     io("control", &["topology", "auth"]),
     io("discovery", &["topology", "auth"]),
@@ -183,7 +185,7 @@ mod tests {
     #[test]
     fn tests_may_name_what_their_crate_reaches() {
         assert!(offences("pool", "[dev-dependencies]\nwire.workspace = true\n").is_empty());
-        assert_eq!(offences("pool", "[dependencies]\nwire.workspace = true\n").len(), 1);
+        assert_eq!(offences("pool", "[dependencies]\nfrontend.workspace = true\n").len(), 1);
         assert_eq!(offences("pool", "[dev-dependencies]\nfrontend.workspace = true\n").len(), 1);
     }
 

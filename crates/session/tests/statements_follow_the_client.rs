@@ -5,12 +5,12 @@ mod support;
 use support::client::*;
 use support::scene::Scene;
 
-/// A scene with as many servers as clients, in which each client has had each server.
+/// SQLSTATE and message of the error among these lines.
 fn error_of(lines: &[String]) -> (String, String) {
-    let error = lines.iter().find(|line| line.starts_with("E ")).unwrap();
+    let error = lines.iter().find(|line| line.starts_with("E ")).expect("an error");
     let field = |code: char| {
         let mut fields = error.split('|');
-        fields.find_map(|field| field.strip_prefix(code)).unwrap().to_owned()
+        fields.find_map(|field| field.strip_prefix(code)).expect("a field").to_owned()
     };
     (field('C'), field('M'))
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod client;
 mod execution;
+mod lending;
 pub(crate) mod postgres;
 pub(crate) mod relay;
 pub(crate) mod scene;

@@ -6,10 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use session::{
-    Abandoned, Catalog, Disposition, Frame, Mode, Pass, ServerState, Session, Then, ToServer,
-    Unleased, Violation, client_need, server_need,
+    Abandoned, Catalog, Frame, Mode, Pass, ServerState, Session, Then, ToServer, Unleased,
+    Violation, client_need, server_need,
 };
-use wire::tag::backend as b;
 use wire::{HEADER_LEN, Header};
 
 use super::postgres::{Database, Postgres};
@@ -55,8 +54,8 @@ impl Dice {
 
 /// The unfinished part of a frame, and whether it goes on.
 #[derive(Debug, Clone, Copy, Default)]
-struct Rest {
-    len: usize,
+pub(crate) struct Rest {
+    pub(crate) len: usize,
     passes: bool,
 }
 
@@ -65,9 +64,9 @@ pub(crate) struct Server {
     pub(crate) state: ServerState,
     pub(crate) postgres: Postgres,
     /// On its way to the server, and from it.
-    unsent: Vec<u8>,
-    unread: Vec<u8>,
-    rest: Rest,
+    pub(crate) unsent: Vec<u8>,
+    pub(crate) unread: Vec<u8>,
+    pub(crate) rest: Rest,
 }
 
 #[derive(Debug)]
@@ -75,11 +74,11 @@ pub(crate) struct Client {
     pub(crate) session: Session,
     script: VecDeque<Step>,
     /// Sent by the client and not dealt with.
-    unread: Vec<u8>,
-    rest: Rest,
+    pub(crate) unread: Vec<u8>,
+    pub(crate) rest: Rest,
     pub(crate) transcript: Vec<u8>,
-    server: Option<Server>,
-    waits: bool,
+    pub(crate) server: Option<Server>,
+    pub(crate) waits: bool,
     pub(crate) violation: Option<Violation>,
     /// The server has closed its connection, and so the client's ends.
     pub(crate) is_lost: bool,
@@ -90,13 +89,13 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Relay {
     pub(crate) catalog: Arc<Catalog>,
-    database: Database,
-    login: Vec<(String, String)>,
-    statement_limit: usize,
+    pub(crate) database: Database,
+    pub(crate) login: Vec<(String, String)>,
+    pub(crate) statement_limit: usize,
     pub(crate) clients: Vec<Client>,
     pub(crate) idle: Vec<Server>,
-    queue: VecDeque<usize>,
-    dice: Dice,
+    pub(crate) queue: VecDeque<usize>,
+    pub(crate) dice: Dice,
     pub(crate) resets: usize,
     pub(crate) discards: usize,
     pub(crate) retries: u32,
@@ -148,7 +147,7 @@ impl Relay {
         self.clients.len() - 1
     }
 
-    fn new_server(&self) -> Server {
+    pub(crate) fn new_server(&self) -> Server {
         let login: Vec<_> = self.login.iter().map(|(name, value)| (&**name, &**value)).collect();
         Server {
             state: ServerState::new(
@@ -357,20 +356,6 @@ impl Relay {
         }
     }
 
-    /// Lends a server to the client, if it is its turn and one is there.
-    fn lend(&mut self, at: usize) -> bool {
-        if self.idle.is_empty() || self.queue.front() != Some(&at) {
-            return false;
-        }
-        self.queue.pop_front();
-        let chosen = self.dice.below(self.idle.len());
-        let client = &mut self.clients[at];
-        client.server = Some(self.idle.swap_remove(chosen));
-        client.waits = false;
-        client.leases += 1;
-        true
-    }
-
     /// Bytes move between the model and the session.
     fn server_moves(&mut self, at: usize) -> bool {
         let Some(server) = &mut self.clients[at].server else { return false };
@@ -452,55 +437,6 @@ impl Relay {
         client.rest = Rest { len: header.frame_len() - whole, passes: false };
         client.unread.drain(..whole);
         self.release(at, disposition);
-    }
-
-    /// What must hold when a lease ends, and what the pool does then.
-    fn release(&mut self, at: usize, disposition: Disposition) {
-        let mut server = self.clients[at].server.take().unwrap();
-        self.retries += server.state.take_counters().retries;
-        assert_eq!(server.rest.len, 0, "a frame was cut off by a release");
-        if disposition != Disposition::Discard {
-            // What may be on its way still is not answered: a Flush, or the rest of a COPY
-            // that has failed.
-            assert!(server.unread.is_empty());
-            server.postgres.receive(&std::mem::take(&mut server.unsent));
-        }
-        match disposition {
-            Disposition::Discard => {
-                self.discards += 1;
-                server = self.new_server();
-            }
-            Disposition::NeedsReset => {
-                self.resets += 1;
-                self.reset(&mut server);
-            }
-            Disposition::Clean => {
-                assert!(!server.state.in_transaction());
-            }
-        }
-        assert!(server.state.is_quiet() && !server.state.is_preparing());
-        assert!(server.postgres.is_idle(), "handed on while something is under way: {server:?}");
-        assert!(!server.postgres.has_foreign_names(), "handed on with a client's statement");
-        let known: Vec<&str> = server.state.parameters().iter().map(|(name, _)| name).collect();
-        let left = server.postgres.settings.left_behind();
-        let unknown: Vec<_> = left.into_iter().filter(|name| !known.contains(name)).collect();
-        assert!(unknown.is_empty(), "handed on with settings of a client: {unknown:?}");
-        assert_eq!(server.state.statement_count(), server.postgres.statement_count());
-        self.idle.push(server);
-    }
-
-    fn reset(&self, server: &mut Server) {
-        for sql in server.state.reset_sql() {
-            server.postgres.receive(&super::client::query(sql));
-            for (tag, body) in transcript::frames(&server.postgres.take_output(usize::MAX)) {
-                assert_ne!(tag, b::ERROR_RESPONSE, "a reset failed");
-                if tag == b::PARAMETER_STATUS {
-                    let (name, value) = wire::message::parameter_status(&body).unwrap();
-                    server.state.on_reset_parameter(&self.catalog, name, value);
-                }
-            }
-        }
-        server.state.after_reset();
     }
 }
 

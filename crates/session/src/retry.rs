@@ -36,8 +36,7 @@ impl Session {
             return false;
         }
         server.statements.mark_stale(statement);
-        let repeatable = server.status == TransactionStatus::Idle
-            && server.batch.is_repeatable(server.expected.ready_outstanding());
+        let repeatable = server.batch.is_repeatable(server.expected.ready_outstanding());
         if repeatable {
             if !server.skip_to_sync() {
                 // The client's Sync is still to come, and ends the batch when sent again.

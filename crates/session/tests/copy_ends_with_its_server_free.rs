@@ -146,5 +146,12 @@ fn a_client_that_goes_during_a_copy_leaves_a_server_that_can_be_used() {
             scene.relay.client_leaves(0);
             is_free(&mut scene);
         }
+        // Or before the server has asked for the data.
+        for seed in 0..40 {
+            let mut scene = Scene::with(1, 2, 100, seed);
+            scene.relay.send_unread(0, &begin);
+            scene.relay.client_leaves(0);
+            is_free(&mut scene);
+        }
     }
 }

@@ -78,9 +78,9 @@ fn a_set_that_hides_behind_an_earlier_local_one_is_not_missed() {
         let batch = [parse("", "set local lock_timeout = 8"), one("", ""), one("", "s1"), sync()];
         assert_eq!(scene.say(0, batch.concat()), "12C2CZ");
         assert_eq!(scene.value(1, "show lock_timeout"), "default");
-        let batch = [one("p", "s1"), parse("", "set local lock_timeout = 8"), bind("", "")];
+        let batch = [bind("p", "s1"), parse("", "set local lock_timeout = 8"), bind("", "")];
         let batch = [batch.concat(), execute("p", 0), sync()].concat();
-        assert_eq!(scene.say(0, batch).len(), 6);
+        assert_eq!(scene.say(0, batch), "212CZ");
         assert_eq!(scene.value(1, "show lock_timeout"), "default");
         // A Parse that was skipped is not what runs.
         assert_eq!(scene.say(0, [parse("", "set lock_timeout = 9"), sync()].concat()), "1Z");
@@ -141,12 +141,47 @@ fn reset_goes_back_to_what_the_client_logged_in_with() {
 #[test]
 fn a_reset_of_one_setting_leaves_the_others_as_they_were_set() {
     let mut scene = Scene::new(2, 1);
-    let own = scene.add(Mode::Transaction, &[("TimeZone", "cet"), ("DateStyle", "german")]);
+    let own = scene.add(Mode::Transaction, &[("application_name", "own"), ("DateStyle", "german")]);
     // Set to what is the server's own default, so only the text tells.
-    assert_eq!(scene.say(own, query("set timezone = utc; set timezone = UTC")), "CCSZ");
+    assert_eq!(scene.say(own, query("set application_name = pgmesh")), "CSZ");
     assert_eq!(scene.say(own, query("reset datestyle")), "CSSZ");
-    assert_eq!(scene.value(own, "show timezone"), "utc");
+    assert_eq!(scene.value(own, "show application_name"), "pgmesh");
     assert_eq!(scene.value(own, "show datestyle"), "german");
+}
+
+#[test]
+fn a_statement_that_sets_something_is_known_wherever_it_is_run_again() {
+    let set = "select pg_catalog.set_config(E'lock_timeout',E'9',false)";
+    for name in ["", "s1"] {
+        let mut scene = Scene::new(2, 2);
+        assert_eq!(scene.say(0, [parse(name, set), sync()].concat()), "1Z");
+        for _ in 0..4 {
+            assert_eq!(scene.say(0, run(name)), "2DCZ");
+            assert_eq!(scene.value(1, "show lock_timeout"), "default");
+        }
+    }
+}
+
+#[test]
+fn discard_all_by_the_client_is_not_done_again() {
+    let mut scene = Scene::new(1, 1);
+    assert_eq!(scene.say(0, [query("set timezone = a"), query("discard all")].concat()), "CSZCSZ");
+    assert_eq!(scene.value(0, "show timezone"), "UTC");
+    assert!(scene.relay.resets <= 1, "for the SET at most");
+    let resets = scene.relay.resets;
+    assert_eq!(scene.say(0, query("discard all")), "CZ");
+    assert_eq!(scene.relay.resets, resets);
+}
+
+#[test]
+fn a_query_of_ours_takes_no_unnamed_statement_from_the_client() {
+    let mut scene = Scene::new(1, 0);
+    let own = scene.add(Mode::Session, &[("TimeZone", "cet")]);
+    let begin = [parse("s1", "reset timezone"), parse("", "select 5"), sync()].concat();
+    assert_eq!(scene.say(own, begin), "11Z");
+    assert!(scene.say(own, run("s1")).starts_with("2C"));
+    assert!(scene.lines(own, run(""))[1].ends_with('5'));
+    assert_eq!(scene.value(own, "show timezone"), "cet");
 }
 
 #[test]

@@ -78,13 +78,16 @@ fn a_client_cannot_reach_a_statement_by_our_name_for_it() {
     let mut scene = Scene::new(1, 2);
     assert_eq!(scene.say(0, [parse("s1", "select 1"), sync()].concat()), "1Z");
     for at in 0..16 {
+        assert_eq!(scene.say(0, run("s1")), "2DCZ");
         let ours = format!("pgmesh:{at:x}");
         assert_eq!(scene.say(1, run(&ours)), "EZ");
         assert_eq!(scene.say(1, [describe_statement(&ours), sync()].concat()), "EZ");
-        let close = [query("begin"), query("prepare x as select 1"), close_statement(&ours)];
-        assert_eq!(scene.say(1, [close.concat(), sync(), query("rollback")].concat()), "CZCZ3ZCZ");
+        let close = [query("begin"), query("set lock_timeout = 1"), close_statement(&ours)];
+        assert_eq!(scene.say(1, [close.concat(), sync()].concat()), "CZCZ3Z");
+        let server = scene.relay.server_of(1).expect("in a transaction");
+        assert_eq!(server.state.statement_count(), server.postgres.statement_count());
+        assert_eq!(scene.say(1, query("rollback")), "CZ");
     }
-    assert_eq!(scene.say(0, run("s1")), "2DCZ");
 }
 
 #[test]
@@ -280,6 +283,34 @@ fn what_the_client_sends_behind_a_failed_batch_does_not_overtake_it() {
         let answers = scene.say(0, pipeline);
         // Either it is mended, or the client had sent more already and sees the error.
         assert!(["2DCZCSZTDCZ", "EZCSZTDCZ"].contains(&&*answers), "{answers}");
+    }
+}
+
+#[test]
+fn a_batch_whose_next_has_begun_is_not_sent_behind_it() {
+    for seed in 0..300 {
+        let mut scene = Scene::with(1, 2, 100, seed);
+        assert_eq!(scene.say(0, [parse("s1", "select * from t"), sync()].concat()), "1Z");
+        assert_eq!(scene.say(1, query("alter table t")), "CZ");
+        let next = [parse("", "insert"), bind("", ""), execute("", 0)].concat();
+        let answers = scene.say(0, [run("s1"), next, flush()].concat());
+        assert!(["2DCZ12C", "EZ12C"].contains(&&*answers), "{answers}");
+        assert_eq!(scene.say(0, sync()), "Z");
+    }
+}
+
+#[test]
+fn a_name_that_the_server_has_lost_gives_no_other_text_to_those_who_share_it() {
+    for seed in 0..20 {
+        let mut scene = Scene::with(1, 1, 100, seed);
+        let both = [parse("s1", "select 1"), parse("twin", "select 1"), sync()].concat();
+        assert_eq!(scene.say(0, both), "11Z");
+        // Behind our back, as a function can.
+        assert_eq!(scene.say(0, [query("begin"), run("s1"), query("forget")].concat()), "CZ2DCZCZ");
+        let lines = scene.lines(0, [parse("s1", "select 2"), sync(), run("s1")].concat());
+        assert!(lines[3].ends_with('2'), "{lines:?}");
+        let lines = scene.lines(0, run("twin"));
+        assert!(lines[1].ends_with('1'), "{lines:?}");
     }
 }
 

@@ -102,6 +102,10 @@ impl Postgres {
                 self.statements.clear();
                 self.put_complete("DEALLOCATE ALL");
             }
+            Sql::Forget => {
+                self.statements.clear();
+                self.put_complete("CALL");
+            }
             Sql::Prepare(name) => {
                 let prepared = Prepared { text: "select 1".to_owned(), version: 0 };
                 self.statements.insert(name.clone(), prepared);

@@ -33,6 +33,8 @@ pub(crate) enum Sql {
     Reset(Option<String>),
     DiscardAll,
     DeallocateAll,
+    /// Drops all statements, unseen in text and tag.
+    Forget,
     Prepare(String),
     CopyIn,
     CopyOut,
@@ -71,6 +73,7 @@ fn read_one(text: &str) -> Option<Sql> {
         ["reset", name] => Sql::Reset(Some(name.trim_matches('"').to_owned())),
         ["discard", "all"] => Sql::DiscardAll,
         ["deallocate", "all"] => Sql::DeallocateAll,
+        ["forget"] => Sql::Forget,
         ["prepare", name, "as", "select", _] => Sql::Prepare((*name).to_owned()),
         ["copy", "t", "from", "stdin"] => Sql::CopyIn,
         ["copy", "t", "to", "stdout"] => Sql::CopyOut,

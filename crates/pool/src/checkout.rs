@@ -34,6 +34,16 @@ enum State {
     Gone,
 }
 
+/// What a place had come to when its client left it.
+enum Left {
+    /// A server had just come.
+    Given(Box<Server>),
+    /// Nothing had come: the queue still has the place in it.
+    Waiting,
+    /// The wait was over before.
+    Over,
+}
+
 impl Checkout {
     pub(crate) fn new(pool: Arc<Pool>, place: Arc<Place>, timeout: Sleep) -> Self {
         Self { pool, place, timeout: Box::pin(timeout) }
@@ -60,16 +70,22 @@ impl Future for Checkout {
         }
         // The server may have come in this very moment.
         match this.place.leave() {
-            Some(server) => Poll::Ready(Ok(Lease::new(server, Arc::clone(&this.pool)))),
-            None => Poll::Ready(Err(this.pool.timeout_error())),
+            Left::Given(server) => Poll::Ready(Ok(Lease::new(server, Arc::clone(&this.pool)))),
+            Left::Waiting | Left::Over => {
+                this.pool.wake_keeper();
+                Poll::Ready(Err(this.pool.timeout_error()))
+            }
         }
     }
 }
 
 impl Drop for Checkout {
     fn drop(&mut self) {
-        if let Some(server) = self.place.leave() {
-            self.pool.give_back(server);
+        match self.place.leave() {
+            Left::Given(server) => self.pool.give_back(server),
+            // Who has gone must not be counted, and hides for how long the next one has waited.
+            Left::Waiting => self.pool.wake_keeper(),
+            Left::Over => {}
         }
     }
 }
@@ -92,10 +108,11 @@ impl Place {
         }
     }
 
-    fn leave(&self) -> Option<Box<Server>> {
+    fn leave(&self) -> Left {
         match std::mem::replace(&mut *self.state.lock(), State::Gone) {
-            State::Given(server) => Some(server),
-            State::Waiting(_) | State::Failed(_) | State::Gone => None,
+            State::Given(server) => Left::Given(server),
+            State::Waiting(_) => Left::Waiting,
+            State::Failed(_) | State::Gone => Left::Over,
         }
     }
 }

@@ -12,10 +12,14 @@ use topology::{Address, Epoch};
 use crate::cancel::Cancels;
 use crate::limit::DatabasePermit;
 use crate::pool::{Closed, serves};
-use crate::{CheckoutError, Pool, Pools, Server, Welcome};
+use crate::{CheckoutError, Config, Pool, Pools, Server, Welcome};
 
-/// How often an otherwise quiet pool is looked at.
+/// How often an otherwise quiet pool is looked at: servers that come back do not wake the
+/// keeper, so this is how late one may be closed for its age or idleness.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// How often at the most, however short the limits of age and idleness are.
+const LOOK_MIN: Duration = Duration::from_millis(100);
 
 /// Runs until the pool is removed from `pools`, or those have gone.
 pub(crate) async fn run(pool: Arc<Pool>, pools: Weak<Pools>) {
@@ -28,7 +32,7 @@ pub(crate) async fn run(pool: Arc<Pool>, pools: Weak<Pools>) {
         }
         look_at_woken(&pool);
         let wake_at = maintain(&pool);
-        let look_at = tokio::time::Instant::now() + LOOK_EVERY;
+        let look_at = tokio::time::Instant::now() + look_every(&pool.settings.config);
         let wake_at = wake_at.map_or(look_at, |at| look_at.min(at.into()));
         tokio::select! {
             () = pool.woken.notify.notified() => {}
@@ -44,6 +48,11 @@ pub(crate) async fn run(pool: Arc<Pool>, pools: Weak<Pools>) {
             }
         }
     }
+}
+
+fn look_every(config: &Config) -> Duration {
+    let shortest = config.server_idle_timeout.min(config.server_lifetime);
+    shortest.clamp(LOOK_MIN, LOOK_EVERY)
 }
 
 /// Closes the idle servers that the topology no longer allows. Lent ones are looked at when

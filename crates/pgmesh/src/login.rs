@@ -103,7 +103,8 @@ async fn admit(
             } else {
                 Refusal::Server
             };
-            return Err(Rejected { reason, detail: error.message.into_owned() });
+            // Not the message: a server quotes the client's settings in it.
+            return Err(Rejected { reason, detail: format!("SQLSTATE {}", error.state) });
         }
     };
     let slot = app.cancel_keys.issue(startup.version);
@@ -169,7 +170,8 @@ async fn open(
         return Ok((welcome, settings));
     }
     let mut lease = checkout(pool, deadline).await?;
-    let sql = wanted.sql_from(lease.state.parameters());
+    let before = Arc::clone(lease.state.parameters());
+    let sql = wanted.sql_from(&before);
     let mut reported = Vec::new();
     let server = &mut *lease;
     let applied = backend::run(&mut server.stream, &sql, SETTINGS_TIMEOUT, |name, value| {
@@ -177,12 +179,18 @@ async fn open(
     });
     if let Err(error) = applied.await {
         // Dropped, the lease closes the server.
-        return Err(backend::ConnectError::from(error).client_error());
+        return Err(match error {
+            backend::QueryError::Refused(refusal) => refusal.settings_error(),
+            error => backend::ConnectError::from(error).client_error(),
+        });
     }
     lease.release(Disposition::NeedsReset, std::time::Instant::now());
     let reported = reported.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let reported = reported.filter(|(name, _)| session::is_carried(name));
-    let settings = app.catalog.changed(&wanted, reported);
+    // What a server reports is written its way, be it that it changed or that it did not.
+    let unchanged = welcome.carried.iter();
+    let unchanged = unchanged.filter_map(|(name, _)| Some((name, before.get(name)?)));
+    let settings = app.catalog.changed(&wanted, unchanged.chain(reported));
     app.accepted_settings.insert(asked, Arc::clone(&settings));
     Ok((welcome, settings))
 }

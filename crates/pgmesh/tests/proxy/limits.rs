@@ -1,0 +1,54 @@
+//! How many clients.
+
+use testbed::{APP_USER, Credentials, Postgres, PostgresOptions, Role};
+use wire::Version;
+
+use crate::clients::Raw;
+use crate::metrics::wait_for;
+use crate::proxy::Setup;
+use crate::{postgres, wait_for_sleep};
+
+#[test]
+fn the_client_in_excess_is_told_so_and_nobody_else_suffers() {
+    let postgres = postgres();
+    let mesh = Setup::before(&postgres).with("proxy", "max_client_connections = 3").start();
+    let mut clients: Vec<Raw> = (0..3).map(|_| Raw::log_in(&mesh.app())).collect();
+    for _ in 0..3 {
+        let told = Raw::log_in_with(&mesh.app(), Version::V3_0, &[]).unwrap_err();
+        assert_eq!((told.severity.as_str(), told.code.as_str()), ("FATAL", "53300"));
+        assert_eq!(told.message, "sorry, too many clients already");
+    }
+    for client in &mut clients {
+        assert_eq!(client.value("SELECT 1"), "1");
+    }
+    wait_for(&mesh, "pgmesh_refusals_total", "reason=\"too_many_clients\"", 3.0);
+    // Those who are in can still be cancelled.
+    clients[0].ask("SELECT pg_sleep(60)");
+    wait_for_sleep(&postgres);
+    clients[0].cancel();
+    assert_eq!(clients[0].answer().errors[0].code, "57014");
+    // A place that is given up is a place.
+    drop(clients.pop());
+    wait_for(&mesh, "pgmesh_clients", "", 2.0);
+    assert_eq!(Raw::log_in(&mesh.app()).value("SELECT 1"), "1");
+}
+
+#[test]
+fn a_user_has_a_limit_of_its_own() {
+    let options = PostgresOptions {
+        roles: vec![Role::new(APP_USER.user, APP_USER.password), Role::new("other", "secret")],
+        ..PostgresOptions::default()
+    };
+    let postgres = Postgres::start(options).unwrap();
+    let mesh = Setup::before(&postgres).user("other", "secret", "max_connections = 1").start();
+    let other = mesh.login(Credentials { user: "other", password: "secret" }, "app");
+    let mut first = Raw::log_in(&other);
+    let told = Raw::log_in_with(&other, Version::V3_0, &[]).unwrap_err();
+    assert_eq!((told.severity.as_str(), told.code.as_str()), ("FATAL", "53300"));
+    assert_eq!(told.message, "too many connections for role \"other\"");
+    assert_eq!(Raw::log_in(&mesh.app()).value("SELECT 1"), "1");
+    assert_eq!(first.value("SELECT 1"), "1");
+    drop(first);
+    wait_for(&mesh, "pgmesh_clients", "", 0.0);
+    assert_eq!(Raw::log_in(&other).value("SELECT 1"), "1");
+}

@@ -1,0 +1,45 @@
+//! The whole proxy in front of a single Postgres, feature by feature.
+//!
+//! Every test has a Postgres and a pgmesh of its own, so that none sees what another has
+//! left. What is waited for is waited for by what can be seen of it: a metric, a message,
+//! a row of pg_stat_activity.
+
+#[path = "../support/clients.rs"]
+mod clients;
+#[path = "../support/metrics.rs"]
+mod metrics;
+#[path = "../support/proxy.rs"]
+mod proxy;
+
+mod backpressure;
+mod cancel;
+mod certificates;
+mod command_line;
+mod crowd;
+mod departures;
+mod hostile;
+mod leftovers;
+mod limits;
+mod modes;
+mod parameters;
+mod pool;
+mod prepared;
+mod secrets;
+mod server_login;
+mod servers;
+mod startup;
+mod tls;
+
+use testbed::{Postgres, PostgresOptions};
+
+/// A Postgres with nothing special.
+fn postgres() -> Postgres {
+    Postgres::start(PostgresOptions::default()).unwrap()
+}
+
+/// Waits until the server runs a `SELECT pg_sleep(…)`: a cancel before that is for nothing,
+/// as it is on a direct connection.
+fn wait_for_sleep(postgres: &Postgres) {
+    let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    metrics::eventually("a sleeping server", || postgres.psql(sleeps).unwrap() == "1");
+}

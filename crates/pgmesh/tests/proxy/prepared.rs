@@ -1,0 +1,169 @@
+//! Named prepared statements across servers.
+
+use wire::message;
+
+use crate::clients::{Answer, Raw, parse, run, sync};
+use crate::metrics::sample;
+use crate::postgres;
+use crate::proxy::Setup;
+
+fn prepare(client: &mut Raw, name: &str, sql: &str) -> Answer {
+    let mut batch = Vec::new();
+    parse(&mut batch, name, sql);
+    sync(&mut batch);
+    client.send(&batch);
+    client.answer()
+}
+
+fn execute(client: &mut Raw, name: &str, values: &[&str]) -> Answer {
+    let mut batch = Vec::new();
+    run(&mut batch, name, values);
+    sync(&mut batch);
+    client.send(&batch);
+    client.answer()
+}
+
+/// Describe or Close of a statement.
+fn about(client: &mut Raw, tag: u8, name: &str) -> Answer {
+    let mut batch = Vec::new();
+    message::put(&mut batch, tag, |out| {
+        out.push(b'S');
+        message::put_c_str(out, name);
+    });
+    sync(&mut batch);
+    client.send(&batch);
+    client.answer()
+}
+
+#[test]
+fn a_statement_is_there_on_every_server() {
+    let postgres = postgres();
+    let mesh = Setup::before(&postgres).with("pool", "size = 2").start();
+    let (mut client, mut holder) = (Raw::log_in(&mesh.app()), Raw::log_in(&mesh.app()));
+    assert_eq!(prepare(&mut client, "s", "SELECT pg_backend_pid(), $1::text").tags, "1Z");
+    let first = execute(&mut client, "s", &["a"]);
+    assert_eq!(first.tags, "2DCZ");
+    holder.query("BEGIN");
+    assert_eq!(holder.value("SELECT pg_backend_pid()"), first.rows[0][0]);
+    let second = execute(&mut client, "s", &["b"]);
+    assert_eq!((second.tags.as_str(), second.rows[0][1].as_str()), ("2DCZ", "b"));
+    assert_ne!(first.rows[0][0], second.rows[0][0], "another server");
+    // A lone Describe, back on the first one or not.
+    holder.query("COMMIT");
+    assert_eq!(about(&mut client, b'D', "s").tags, "tTZ");
+}
+
+#[test]
+fn names_belong_to_clients() {
+    let postgres = postgres();
+    let mesh = Setup::before(&postgres).with("pool", "size = 1\nreserve_size = 0").start();
+    let mut clients: Vec<Raw> = (0..3).map(|_| Raw::log_in(&mesh.app())).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(prepare(client, "s", &format!("SELECT {number} + $1")).tags, "1Z");
+        // Taken is taken.
+        let again = prepare(client, "s", "SELECT 0");
+        assert_eq!(again.errors[0].code, "42P05");
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(execute(client, "s", &["10"]).rows, [[(number + 10).to_string()]]);
+    }
+    // Closed for one is there for the others, and a name that is free can be taken.
+    assert_eq!(about(&mut clients[0], b'C', "s").tags, "3Z");
+    assert_eq!(execute(&mut clients[0], "s", &["1"]).errors[0].code, "26000");
+    assert_eq!(execute(&mut clients[1], "s", &["1"]).rows, [["2"]]);
+    assert_eq!(prepare(&mut clients[0], "s", "SELECT 'new'").tags, "1Z");
+    assert_eq!(execute(&mut clients[0], "s", &[]).rows, [["new"]]);
+    for all in ["DEALLOCATE ALL", "DISCARD ALL"] {
+        clients[1].value(all);
+        assert_eq!(execute(&mut clients[1], "s", &["1"]).errors[0].code, "26000", "{all}");
+        assert_eq!(prepare(&mut clients[1], "s", "SELECT 1 + $1").tags, "1Z", "{all}");
+        assert_eq!(execute(&mut clients[2], "s", &["1"]).rows, [["3"]], "{all}");
+    }
+}
+
+#[test]
+fn a_parse_that_failed_leaves_no_statement() {
+    let postgres = postgres();
+    let mesh = Setup::before(&postgres).with("pool", "size = 1\nreserve_size = 0").start();
+    let mut client = Raw::log_in(&mesh.app());
+    assert_eq!(prepare(&mut client, "s", "SELECT FROM nowhere").errors[0].code, "42P01");
+    assert_eq!(execute(&mut client, "s", &[]).errors[0].code, "26000");
+    assert_eq!(prepare(&mut client, "s", "SELECT 1").tags, "1Z");
+    assert_eq!(execute(&mut client, "s", &[]).rows, [["1"]]);
+}
+
+#[test]
+fn a_server_keeps_no_more_than_it_may_and_the_rest_comes_back_when_needed() {
+    let postgres = postgres();
+    let pool = "size = 1\nreserve_size = 0\nprepared_statements = 2";
+    let mesh = Setup::before(&postgres).with("pool", pool).start();
+    let mut client = Raw::log_in(&mesh.app());
+    let names: Vec<String> = (0..6).map(|number| format!("s{number}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        assert_eq!(prepare(&mut client, name, &format!("SELECT {number}")).tags, "1Z");
+    }
+    for _ in 0..3 {
+        for (number, name) in names.iter().enumerate() {
+            assert_eq!(execute(&mut client, name, &[]).rows, [[number.to_string()]]);
+        }
+    }
+    let kept = |client: &mut Raw| -> u32 {
+        client.value("SELECT count(*) FROM pg_prepared_statements").parse().unwrap()
+    };
+    assert_eq!(kept(&mut client), 2);
+    // All of them in one batch, twice: none may vanish while it is still to be run.
+    let mut batch = Vec::new();
+    for name in names.iter().chain(&names) {
+        run(&mut batch, name, &[]);
+    }
+    sync(&mut batch);
+    client.send(&batch);
+    let answer = client.answer();
+    let expected: Vec<Vec<String>> =
+        (0..6).chain(0..6).map(|number| vec![number.to_string()]).collect();
+    assert_eq!((answer.errors, answer.rows), (vec![], expected));
+    // The surplus of that batch goes as others are prepared.
+    for name in names {
+        prepare(&mut client, &format!("{name} again"), &format!("SELECT '{name} again'"));
+    }
+    assert_eq!(kept(&mut client), 2);
+    assert!(sample(&mesh, "pgmesh_prepared_misses_total", "") > 6.0);
+}
+
+#[test]
+fn a_changed_table_is_no_concern_of_the_client() {
+    let postgres = postgres();
+    let mesh = Setup::before(&postgres).with("pool", "size = 1\nreserve_size = 0").start();
+    let (mut client, mut other) = (Raw::log_in(&mesh.app()), Raw::log_in(&mesh.app()));
+    other.value("CREATE TABLE t (n int); INSERT INTO t VALUES (1)");
+    prepare(&mut client, "s", "SELECT * FROM t");
+    assert_eq!(execute(&mut client, "s", &[]).rows, [["1"]]);
+    other.value("ALTER TABLE t ADD COLUMN m int DEFAULT 2");
+    assert_eq!(execute(&mut client, "s", &[]).rows, [["1", "2"]]);
+    other.value("ALTER TABLE t ALTER COLUMN n TYPE text USING 'text'");
+    assert_eq!(execute(&mut client, "s", &[]).rows, [["text", "2"]]);
+    // In a transaction it cannot be hidden, and the transaction fails as it would directly.
+    client.query("BEGIN");
+    other.ask("ALTER TABLE t DROP COLUMN m");
+    client.query("ROLLBACK");
+    other.answer();
+    client.query("BEGIN");
+    client.query("SELECT 1");
+    let answer = execute(&mut client, "s", &[]);
+    assert_eq!((answer.errors[0].code.as_str(), answer.status), ("0A000", 'E'));
+    client.query("ROLLBACK");
+    assert_eq!(execute(&mut client, "s", &[]).rows, [["text"]]);
+}
+
+#[test]
+fn one_text_is_prepared_once_for_all_clients() {
+    let postgres = postgres();
+    let mesh = Setup::before(&postgres).with("pool", "size = 1\nreserve_size = 0").start();
+    let mut clients: Vec<Raw> = (0..4).map(|_| Raw::log_in(&mesh.app())).collect();
+    for client in &mut clients {
+        assert_eq!(prepare(client, "s", "SELECT 1").tags, "1Z");
+        assert_eq!(execute(client, "s", &[]).rows, [["1"]]);
+    }
+    let kept = clients[0].value("SELECT count(*) FROM pg_prepared_statements");
+    assert_eq!(kept, "1");
+}

@@ -18,8 +18,12 @@ use super::process::{self, Processor};
 /// pgbench's `SELECT :aid`.
 const AID: &str = "\\set aid random(1, 100000)\nSELECT :aid;\n";
 
-/// pgbench opens its connections one by one, each with SCRAM; ten thousand take a while.
-const CONNECT: Duration = Duration::from_secs(180);
+/// pgbench counts its `--time` from before it opens its connections, one by one, each with SCRAM on
+/// both sides: it is given this much more for each client.
+const CONNECT_MS_PER_CLIENT: u32 = 7;
+
+/// What it may take to connect on a machine that has other things to do.
+const CONNECT_MAX: Duration = Duration::from_secs(180);
 
 /// From the end of its time to its exit.
 const FINISH: Duration = Duration::from_secs(60);
@@ -28,7 +32,10 @@ const FINISH: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_millis(100);
 
 /// The window ends this long before pgbench does, so that all of it is under load.
-const MARGIN: Duration = Duration::from_millis(200);
+const MARGIN: Duration = Duration::from_millis(250);
+
+/// A window that is shorter because connecting took longer than this is not worth a figure.
+const WINDOW_MIN: Duration = Duration::from_millis(400);
 
 /// What one load came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,7 +98,11 @@ fn run(
     logs: &Path,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Window> {
-    let mut pgbench = command(cell, login, seconds + 1, logs)?;
+    // The first report comes a second after connecting.
+    let connect = (cell.clients * CONNECT_MS_PER_CLIENT + 500) / 1000;
+    let time = seconds + 1 + connect;
+    let mut pgbench = command(cell, login, time, logs)?;
+    let end = SystemTime::now() + Duration::from_secs(time.into()) - MARGIN;
     let mut child = pgbench
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -99,18 +110,21 @@ fn run(
         .spawn()
         .context("start pgbench")?;
     let lines = lines(child.stderr.take().context("pgbench's standard error")?);
-    let window = Duration::from_secs(seconds.into()).saturating_sub(MARGIN);
-    let measured = watch(&lines, processes, window, interrupt);
+    let measured = watch(&lines, processes, seconds, end, interrupt);
     if measured.is_err() {
         let _ = child.kill();
     }
     let status = wait(&mut child, interrupt);
     let said: Vec<String> = lines.iter().filter(|line| !is_progress(line)).take(5).collect();
-    let window = measured.with_context(|| said.join("\n"))?;
+    let said = said.join("\n");
+    let window = match measured {
+        Err(error) if !said.is_empty() => return Err(error.context(said)),
+        measured => measured?,
+    };
     let status = status?;
     // A client that failed is left out from then on, so the others were not measured as said.
     if !status.success() {
-        bail!("pgbench failed ({status})\n{}", said.join("\n"));
+        bail!("pgbench failed ({status})\n{said}");
     }
     Ok(window)
 }
@@ -169,14 +183,15 @@ fn is_progress(line: &str) -> bool {
 }
 
 /// Waits for the first report of progress, which comes a second after every client has connected,
-/// and looks at the processes there and `window` later.
+/// and looks at the processes there and `seconds` later, or at `end`.
 fn watch(
     lines: &Receiver<String>,
     processes: &[u32],
-    window: Duration,
+    seconds: u32,
+    end: SystemTime,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Window> {
-    let deadline = SystemTime::now() + CONNECT;
+    let deadline = SystemTime::now() + CONNECT_MAX;
     loop {
         match lines.recv_timeout(STEP) {
             Ok(line) if is_progress(&line) => break,
@@ -189,11 +204,14 @@ fn watch(
             return Err(testbed::Error::Interrupted.into());
         }
         if SystemTime::now() > deadline {
-            bail!("pgbench has not begun within {CONNECT:?}");
+            bail!("pgbench has not begun within {CONNECT_MAX:?}");
         }
     }
     let (start, before) = (now()?, Processor::of(processes)?);
-    let end = SystemTime::now() + window;
+    let end = end.min(SystemTime::now() + Duration::from_secs(seconds.into()));
+    if end.duration_since(SystemTime::now()).unwrap_or_default() < WINDOW_MIN {
+        bail!("connecting took so long that no time is left to measure");
+    }
     while let Ok(left) = end.duration_since(SystemTime::now()) {
         if interrupt.raised() {
             return Err(testbed::Error::Interrupted.into());
@@ -246,6 +264,11 @@ fn transaction(line: &str) -> Option<Transaction> {
 
 fn figures(transactions: &[Transaction], window: &Window, stay: Stay) -> anyhow::Result<Figures> {
     let mut of_clients: BTreeMap<u32, Vec<Transaction>> = BTreeMap::new();
+    // pgbench ended early if the last is not about as late as the window's end.
+    let last = transactions.iter().map(|transaction| transaction.end).max().unwrap_or_default();
+    if last + MARGIN.as_micros() as u64 / 2 < window.end {
+        bail!("the load ended before the measurement");
+    }
     for transaction in transactions {
         of_clients.entry(transaction.client).or_default().push(*transaction);
     }
@@ -330,7 +353,13 @@ mod tests {
     fn a_starved_client_shows() {
         let log = [ended(0, 1, 1), ended(0, 1, 2), ended(0, 1, 3), ended(1, 1, 3)];
         assert_eq!(figures(&log, &window(0, 9), Stay::Run).unwrap().fairness, 0.5);
+    }
+
+    #[test]
+    fn a_load_that_ended_early_is_no_measurement() {
+        let log = [ended(0, 1, 1), ended(0, 1, 2)];
         assert!(figures(&log, &window(5, 9), Stay::Run).is_err());
+        assert!(figures(&log, &window(0, 1_000_000), Stay::Run).is_err());
     }
 
     #[test]

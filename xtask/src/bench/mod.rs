@@ -17,8 +17,9 @@ mod report;
 mod results;
 
 use std::fs;
-use std::path::Path;
-use std::time::SystemTime;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use testbed::{Bed, Interrupt, Postgres, PostgresOptions, ServerTls, packages};
@@ -41,6 +42,9 @@ const POOLS: u32 = 6;
 /// For pgbench's own connections and ours.
 const SPARE_SERVERS: u32 = 30;
 
+/// For pgbench to fill its tables.
+const TABLES: Duration = Duration::from_secs(120);
+
 pub(crate) use self::options::usage;
 
 /// Installs, builds, starts, measures, prints and writes.
@@ -53,7 +57,7 @@ pub(crate) fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<(
     if descriptors < wanted {
         println!("warning: {descriptors} descriptors are allowed, {wanted} may be needed");
     }
-    let backstage = set_up(&options, release, interrupt)?;
+    let backstage = set_up(&options, release, descriptors, interrupt)?;
     let running = start(&options, &backstage, &mut machine)?;
     if let Some(warning) = machine.warning() {
         println!("warning: {warning}");
@@ -76,7 +80,7 @@ pub(crate) fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<(
     conclude(&options, &results, &machine)
 }
 
-fn prepare(options: &Options, interrupt: &Interrupt) -> anyhow::Result<std::path::PathBuf> {
+fn prepare(options: &Options, interrupt: &Interrupt) -> anyhow::Result<PathBuf> {
     let mut wanted = vec![packages::POSTGRESQL];
     let mut build = vec!["build", "--release", "--package", "benches"];
     for peer in &options.peers {
@@ -98,11 +102,12 @@ fn prepare(options: &Options, interrupt: &Interrupt) -> anyhow::Result<std::path
 
 fn set_up(
     options: &Options,
-    release: std::path::PathBuf,
+    release: PathBuf,
+    descriptors: u64,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Backstage> {
     let bed = Bed::new(interrupt.clone())?;
-    let mut certificate = std::process::Command::new(release.join("certificate"));
+    let mut certificate = Command::new(release.join("certificate"));
     step::run(certificate.arg(bed.path()), interrupt)?;
     let read = |file: &str| fs::read_to_string(bed.path().join(file)).context("read a certificate");
     let tls =
@@ -118,9 +123,9 @@ fn set_up(
     .context("start Postgres")?;
     let mut tables = postgres.app().command("pgbench")?;
     tables.args(["--initialize", "--quiet"]);
-    testbed::run(&mut tables, "", std::time::Duration::from_secs(120), &interrupt)?;
+    testbed::run(&mut tables, "", TABLES, &interrupt)?;
     let pgbouncer = options.pgbouncer.clone();
-    Ok(Backstage { postgres, release, other, pgbouncer, tls, bed, interrupt })
+    Ok(Backstage { postgres, release, other, pgbouncer, tls, bed, descriptors, interrupt })
 }
 
 fn start(
@@ -171,8 +176,7 @@ fn describe(round: usize, cell: &Cell, running: &Running, outcome: &Outcome) {
     match outcome {
         Outcome::Unfit(_) => {}
         Outcome::Failed(reason) => {
-            println!("{what}: failed: {reason}");
-            println!("{}", last_lines(&running.log()));
+            println!("{what}: failed: {reason}\n{}", last_lines(&running.log()));
         }
         Outcome::Measured { figures, .. } => println!(
             "{what}: {:.0} tps, p50 {:.3} ms, p99 {:.3} ms, {:.1} µs",

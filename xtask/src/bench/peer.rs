@@ -19,7 +19,10 @@ pub(crate) const POOL_SIZE: u32 = 40;
 pub(crate) const RELAY_CLIENTS_MAX: u32 = 250;
 
 /// Clients that every proxy is told to expect.
-const CLIENTS_MAX: u32 = 8000;
+const CLIENTS_MAX: u32 = 12_000;
+
+/// What a proxy has open besides its clients.
+const DESCRIPTORS_SPARE: u64 = 500;
 
 /// From start to the first answered connection.
 const READY: Duration = Duration::from_secs(20);
@@ -42,6 +45,7 @@ pub(crate) struct Running {
     pub(crate) peer: Peer,
     /// Whose processor time and memory count.
     pub(crate) processes: Vec<u32>,
+    clients_max: u32,
     login: Login,
     daemons: Daemons,
 }
@@ -64,6 +68,8 @@ pub(crate) struct Backstage {
     pub(crate) tls: ServerTls,
     /// For files of ours.
     pub(crate) bed: Bed,
+    /// That a process may have open.
+    pub(crate) descriptors: u64,
     pub(crate) interrupt: Interrupt,
 }
 
@@ -107,8 +113,8 @@ impl Backstage {
             Peer::Other => self.pgmesh(self.other.clone().context("no path of another pgmesh")?),
             Peer::PgBouncer => self.pgbouncer().map(Daemons::PgBouncer),
             Peer::HaProxy => self.pgbouncer().and_then(|pgbouncer| {
-                let haproxy =
-                    HaProxy::start(pgbouncer.port(), CLIENTS_MAX, self.interrupt.clone())?;
+                let clients = self.clients_max(2);
+                let haproxy = HaProxy::start(pgbouncer.port(), clients, self.interrupt.clone())?;
                 Ok(Daemons::HaProxy(haproxy, pgbouncer))
             }),
             Peer::Relay => self.relay(),
@@ -124,7 +130,19 @@ impl Backstage {
                 (vec![daemon.id()], Login::new(_port.number(), APP_USER, APP_DATABASE))
             }
         };
-        Ok(Running { peer, processes, login, daemons })
+        let clients_max = match peer {
+            Peer::Relay => RELAY_CLIENTS_MAX,
+            Peer::HaProxy => self.clients_max(2),
+            Peer::Pgmesh | Peer::Other | Peer::PgBouncer => self.clients_max(1),
+        };
+        Ok(Running { peer, processes, clients_max, login, daemons })
+    }
+
+    /// How many clients may be expected of a proxy with this many descriptors for each: HAProxy
+    /// refuses to start with more than it can have.
+    fn clients_max(&self, descriptors: u64) -> u32 {
+        let fit = self.descriptors.saturating_sub(DESCRIPTORS_SPARE) / descriptors;
+        u32::try_from(fit).unwrap_or(CLIENTS_MAX).min(CLIENTS_MAX)
     }
 
     fn pgmesh(&self, binary: PathBuf) -> anyhow::Result<Daemons> {
@@ -149,7 +167,7 @@ impl Backstage {
     fn pgbouncer(&self) -> anyhow::Result<PgBouncer> {
         let mut options = PgBouncerOptions {
             pool_size: POOL_SIZE,
-            max_clients: CLIENTS_MAX,
+            max_clients: self.clients_max(1),
             tls: Some(self.tls.clone()),
             interrupt: self.interrupt.clone(),
             ..PgBouncerOptions::installed()?
@@ -178,8 +196,8 @@ impl Running {
         if self.peer == Peer::Relay && cell.link == Link::Tls {
             return Err("ends no TLS");
         }
-        if self.peer == Peer::Relay && cell.clients > RELAY_CLIENTS_MAX {
-            return Err("would need a server for each client");
+        if cell.clients > self.clients_max {
+            return Err("would need more servers or descriptors than there are");
         }
         let mut login = self.login.clone();
         let bouncer = match &self.daemons {

@@ -28,12 +28,12 @@ where
     P: Lend,
 {
     /// Tells the client why, and gives the server back or closes it.
-    pub(super) async fn finish(mut self, end: &End) {
+    pub(super) async fn finish(mut self, end: End) -> End {
         let mut fatal_was_sent = false;
         if let Link::Leased(active) = std::mem::replace(&mut self.link, Link::None) {
             self.slot.idle();
             fatal_was_sent = active.fatal;
-            match end {
+            match &end {
                 End::Goodbye | End::ClientLost | End::Violation(Violation::Client(_)) => {
                     let mid_frame = self.client.rest.is_passing();
                     abandon(&mut self.session, active, mid_frame, &self.metrics).await;
@@ -42,7 +42,7 @@ where
                 End::Violation(Violation::Server(_)) => active.lease.close(Closed::Protocol),
             }
         }
-        let words = match end {
+        let words = match &end {
             End::Goodbye | End::ClientLost => None,
             End::ServerLost if fatal_was_sent => None,
             End::ServerLost => Some(ErrorMessage::fatal(
@@ -60,6 +60,7 @@ where
         };
         // The client may have gone: nobody is left to tell.
         let _ = timeout(FAREWELL, self.client.farewell(words)).await;
+        end
     }
 }
 

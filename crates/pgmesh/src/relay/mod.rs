@@ -6,7 +6,7 @@
 //! is kept per connection, bounded by one chunk.
 //!
 //! - [`frames`] cuts chunks, [`splice`] puts together what goes on, [`outbox`] writes it.
-//! - [`turn`] moves bytes one chunk at a time; [`Relay::poll`] repeats it until nothing moves.
+//! - [`turn`] moves bytes one chunk at a time; [`Run`] repeats it until nothing moves.
 //! - [`end`] closes: last words, and a server that a vanished client has left behind.
 
 mod end;
@@ -19,10 +19,11 @@ mod splice;
 mod tests;
 mod turn;
 
-use std::future::Future as _;
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use pool::CheckoutError;
@@ -102,6 +103,48 @@ pub(crate) enum End {
     Violation(Violation),
 }
 
+/// A relay as a future that resolves to why it ended. Dropped, it closes the client's
+/// connection and that of a leased server.
+///
+/// Written by hand: an `async` block keeps what it was made from beside what it works on,
+/// which would cost each idle client twice the size of a relay.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them relay; a box would add to each")]
+pub(crate) enum Run<C, P: Lend> {
+    /// Moves bytes.
+    Relaying(Relay<C, P>),
+    /// Closes; rare, and larger than a relay.
+    Ending(Pin<Box<dyn Future<Output = End> + Send>>),
+    /// Has resolved.
+    Ended,
+}
+
+impl<C, P> Future for Run<C, P>
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    P: Lend<Leased: Send + Unpin, Wait: Send> + Unpin + Send + 'static,
+{
+    type Output = End;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            match &mut *self {
+                Self::Relaying(relay) => {
+                    let end = ready!(relay.poll_turns(cx));
+                    if let Self::Relaying(relay) = std::mem::replace(&mut *self, Self::Ended) {
+                        *self = Self::Ending(Box::pin(relay.finish(end)));
+                    }
+                }
+                Self::Ending(ending) => {
+                    let end = ready!(ending.as_mut().poll(cx));
+                    *self = Self::Ended;
+                    return Poll::Ready(end);
+                }
+                Self::Ended => return Poll::Pending,
+            }
+        }
+    }
+}
+
 /// Whether a turn moved anything.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Moved {
@@ -137,18 +180,7 @@ where
         Self { client, session, lender, link: Link::None, slot, metrics }
     }
 
-    /// Relays until the client or a server ends it.
-    ///
-    /// # Cancel safety
-    /// Dropped, it closes the client's connection and that of a leased server.
-    pub(crate) async fn run(mut self) -> End {
-        let end = std::future::poll_fn(|cx| self.poll(cx)).await;
-        // Rare and larger than the relay itself: an idle client must not pay for it.
-        Box::pin(self.finish(&end)).await;
-        end
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             match self.turn(cx) {
                 Ok(Moved::Yes) => {}
@@ -210,7 +242,7 @@ where
             ));
             return Ok(Moved::Yes);
         }
-        match std::pin::Pin::new(wait).poll(cx) {
+        match Pin::new(wait).poll(cx) {
             Poll::Ready(Ok(lease)) => {
                 let since = *since;
                 self.lease(lease, since);

@@ -16,7 +16,7 @@ use wire::message::{self, TransactionStatus};
 use wire::{HEADER_LEN, Header, Version};
 
 use super::lend::Parts;
-use super::{End, Leased, Lend, Relay};
+use super::{End, Leased, Lend, Relay, Run};
 use crate::cancel::{CancelKeys, Slot};
 
 /// Servers to be lent, and what became of them.
@@ -117,7 +117,7 @@ impl Scene {
         let metrics = Arc::<PoolMetrics>::default();
         let relay =
             Relay::new(near, Vec::new(), session, servers.clone(), Arc::clone(&slot), metrics);
-        let relay = tokio::spawn(relay.run());
+        let relay = tokio::spawn(Run::Relaying(relay));
         Self { client, server, servers, slot, relay }
     }
 

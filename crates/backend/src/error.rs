@@ -305,31 +305,26 @@ impl Refusal {
         self.sqlstate.get(..2).is_some_and(|class| ["0A", "22", "28", "3D", "42"].contains(&class))
     }
 
-    /// The refusal for a client, as FATAL. An SQLSTATE that pgmesh has no name for becomes
-    /// 08001.
+    /// The refusal of a login of ours for a client, as FATAL. Without an SQLSTATE it has 08001.
     pub fn client_error(&self) -> ErrorMessage {
-        const KNOWN: [SqlState; 9] = [
-            SqlState::FEATURE_NOT_SUPPORTED,
-            SqlState::INVALID_PARAMETER_VALUE,
-            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-            SqlState::INVALID_PASSWORD,
-            SqlState::INVALID_CATALOG_NAME,
-            SqlState::TOO_MANY_CONNECTIONS,
-            SqlState::ADMIN_SHUTDOWN,
-            SqlState::CRASH_SHUTDOWN,
-            SqlState::CANNOT_CONNECT_NOW,
-        ];
-        let state = KNOWN
-            .into_iter()
-            .find(|state| state.as_str() == self.sqlstate)
-            .unwrap_or(SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION);
-        let message = if self.message.is_empty() {
-            "server refused the connection".to_owned()
-        } else {
-            self.message.clone()
-        };
-        ErrorMessage::fatal(state, message)
+        self.fatal("server refused the connection")
             .with_detail("The server reported this when pgmesh logged in to it.")
+    }
+
+    /// The refusal of a client's settings for that client, as FATAL: in the server's words, as
+    /// if the client had logged in to it.
+    pub fn settings_error(&self) -> ErrorMessage {
+        self.fatal("server refused the settings")
+    }
+
+    fn fatal(&self, default: &'static str) -> ErrorMessage {
+        let state = SqlState::parse(&self.sqlstate)
+            .unwrap_or(SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION);
+        if self.message.is_empty() {
+            ErrorMessage::fatal(state, default)
+        } else {
+            ErrorMessage::fatal(state, self.message.clone())
+        }
     }
 }
 

@@ -151,6 +151,11 @@ impl ExpectedReplies {
         self.queue.back().is_some_and(|expect| expect.ends_with_ready())
     }
 
+    /// Whether the last thing sent is a Sync.
+    pub(crate) fn back_is_sync(&self) -> bool {
+        self.queue.back() == Some(&Expect::Sync)
+    }
+
     /// After an error in the extended protocol the server skips to the next Sync: takes the
     /// entries in front of it, each shown to `dropped`. True if a Sync is there, false if it
     /// has not been sent yet.

@@ -222,6 +222,7 @@ impl Session {
     pub fn release_if_quiet(&self, server: &mut ServerState) -> Option<Disposition> {
         let is_kept = self.mode == Mode::Session
             || server.in_transaction()
+            || server.in_batch.is_open
             || server.is_awaited()
             || server.skip == Skip::ToSync;
         if !server.is_quiet() || (is_kept && !server.is_abandoned()) {

@@ -126,7 +126,8 @@ impl Session {
 
     /// The client has gone while a server was leased. What is appended to `to_server` ends
     /// what it began there; `mid_frame` says that a message of its was cut off, which
-    /// nothing can end.
+    /// nothing can end. If a message of the server's is cut off too and the answer is
+    /// [`Abandoned::Now`], the server must be closed whatever the disposition.
     pub fn abandon(
         &mut self,
         server: &mut ServerState,
@@ -140,8 +141,11 @@ impl Session {
         if server.copy == CopyState::In {
             end_copy(server, to_server);
         }
+        // Behind a Flush nothing may be owed and a transaction be open all the same; and a
+        // Query is skipped if what is before it fails. Only a Sync ends all that.
         if server.skip == Skip::ToSync
-            || !(server.is_quiet() || server.expected.back_ends_with_ready())
+            || server.in_batch.is_open
+            || !(server.is_quiet() || server.expected.back_is_sync())
         {
             to_server.extend_from_slice(message::SYNC);
             server.sync();

@@ -47,6 +47,7 @@ fn a_client_that_goes_in_the_middle_of_a_result_or_batch_leaves_no_rows_to_the_n
         parse("", "syntax error"),
         [parse("", "syntax error"), bind("", ""), sync(), parse("s1", "rows 3")].concat(),
         [query("begin"), parse("", "fail"), bind("", ""), execute("", 0)].concat(),
+        [bind("", "none"), query("select 1")].concat(),
         function_call(),
     ] {
         for seed in 0..60 {
@@ -57,6 +58,22 @@ fn a_client_that_goes_in_the_middle_of_a_result_or_batch_leaves_no_rows_to_the_n
             assert_eq!(scene.say(1, query("select 1")), "TDCZ");
             assert_eq!(scene.say(1, unnamed("select 1")), "12TDCZ");
         }
+    }
+}
+
+#[test]
+fn a_client_that_goes_between_a_flush_and_its_sync_leaves_no_transaction() {
+    for seed in 0..20 {
+        let mut scene = Scene::with(1, 2, 100, seed);
+        let batch = [parse("", "insert"), bind("p", ""), execute("p", 0), flush()].concat();
+        assert_eq!(scene.say(0, batch), "12C");
+        // Nothing is owed here, and what is answered with nothing ends no lease either.
+        assert_eq!(scene.say(0, [copy_data("stray"), flush()].concat()), "");
+        assert!(scene.is_leased(0));
+        assert_eq!(scene.postgres(0).transaction, Transaction::Implicit);
+        scene.relay.client_leaves(0);
+        assert_eq!(scene.relay.idle[0].postgres.transaction, Transaction::Idle);
+        assert_eq!(scene.say(1, [query("select 1"), run("")].concat()), "TDCZEZ");
     }
 }
 

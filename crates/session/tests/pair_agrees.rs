@@ -156,24 +156,22 @@ fn script(max: usize) -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-fn compare(scripts: Vec<Vec<Step>>, servers: usize, limit: usize, mode: Mode, seed: u64) {
+fn relay(scripts: &[Vec<Step>], servers: usize, limit: usize, mode: Mode, seed: u64) -> Relay {
     let mut relay = Relay::new(servers, &LOGIN, limit, seed);
     for (at, script) in scripts.iter().enumerate() {
         relay.client(mode, STARTUPS[at % STARTUPS.len()], script.clone());
     }
-    relay.run();
-    for (at, script) in scripts.iter().enumerate() {
-        let startup = startup(at);
-        let expected = direct(&Database::default(), &startup, script);
-        let client = &relay.clients[at];
-        assert_eq!(client.violation, None);
-        let seen = transcript::lines(&client.transcript, &startup);
-        let expected = transcript::lines(&expected, &startup);
-        assert_eq!(seen, expected, "client {at}");
-    }
-    if mode == Mode::Transaction {
-        assert_eq!(relay.idle.len(), servers, "a lease has not ended");
-    }
+    relay
+}
+
+fn compare(relay: &Relay, at: usize, script: &[Step]) {
+    let startup = startup(at);
+    let expected = direct(&Database::default(), &startup, script);
+    let client = &relay.clients[at];
+    assert_eq!(client.violation, None);
+    let seen = transcript::lines(&client.transcript, &startup);
+    let expected = transcript::lines(&expected, &startup);
+    assert_eq!(seen, expected, "client {at}");
 }
 
 proptest! {
@@ -181,18 +179,42 @@ proptest! {
 
     #[test]
     fn one_client_over_several_servers(script in script(14), seed: u64, limit in 1_usize..4) {
-        compare(vec![script], 3, limit, Mode::Transaction, seed);
+        let mut relay = relay(std::slice::from_ref(&script), 3, limit, Mode::Transaction, seed);
+        relay.run();
+        compare(&relay, 0, &script);
+        prop_assert_eq!(relay.idle.len(), 3, "a lease has not ended");
     }
 
     #[test]
     fn several_clients_over_fewer_servers(
         scripts in prop::collection::vec(script(8), 3..5), seed: u64, limit in 1_usize..4
     ) {
-        compare(scripts, 2, limit, Mode::Transaction, seed);
+        let mut relay = relay(&scripts, 2, limit, Mode::Transaction, seed);
+        relay.run();
+        for (at, script) in scripts.iter().enumerate() {
+            compare(&relay, at, script);
+        }
+        prop_assert_eq!(relay.idle.len(), 2, "a lease has not ended");
+    }
+
+    #[test]
+    fn a_client_that_goes_at_any_moment_is_not_noticed_by_the_others(
+        scripts in prop::collection::vec(script(8), 3..4), seed: u64, turns in 0_usize..200
+    ) {
+        let mut relay = relay(&scripts, 2, 3, Mode::Transaction, seed);
+        relay.some_turns(turns);
+        relay.client_leaves(0);
+        relay.run();
+        for (at, script) in scripts.iter().enumerate().skip(1) {
+            compare(&relay, at, script);
+        }
+        prop_assert_eq!(relay.idle.len(), 2, "a lease has not ended");
     }
 
     #[test]
     fn a_server_of_its_own_in_session_mode(script in script(14), seed: u64) {
-        compare(vec![script], 1, 100, Mode::Session, seed);
+        let mut relay = relay(std::slice::from_ref(&script), 1, 100, Mode::Session, seed);
+        relay.run();
+        compare(&relay, 0, &script);
     }
 }

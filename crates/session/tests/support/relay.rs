@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use session::{
-    Abandoned, Catalog, Frame, Mode, Pass, ServerState, Session, Then, ToServer, Unleased,
-    Violation, client_need, server_need,
+    Abandoned, Catalog, Disposition, Frame, Mode, Pass, ServerState, Session, Then, ToServer,
+    Unleased, Violation, client_need, server_need,
 };
 use wire::{HEADER_LEN, Header};
 
@@ -188,6 +188,7 @@ impl Relay {
 
     /// The client's connection breaks.
     pub(crate) fn client_leaves(&mut self, at: usize) {
+        self.queue.retain(|waiting| *waiting != at);
         let client = &mut self.clients[at];
         client.has_left = true;
         let mid_frame = client.rest.len > 0 && client.rest.passes;
@@ -196,9 +197,19 @@ impl Relay {
         let abandoned = client.session.abandon(&mut server.state, mid_frame, &mut last);
         server.unsent.append(&mut last);
         if let Abandoned::Now(disposition) = abandoned {
-            self.release(at, disposition);
+            let is_whole = server.rest.len == 0 && server.unread.is_empty();
+            server.rest = Rest::default();
+            self.release(at, if is_whole { disposition } else { Disposition::Discard });
         }
         self.run();
+    }
+
+    /// So many moves, of whoever it happens to be.
+    pub(crate) fn some_turns(&mut self, count: usize) {
+        for _ in 0..count {
+            let at = self.dice.below(self.clients.len());
+            self.turn(at);
+        }
     }
 
     /// Runs until nothing moves any more.

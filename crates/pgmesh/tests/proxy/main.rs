@@ -9,6 +9,7 @@ mod clients;
 #[path = "../support/metrics.rs"]
 mod metrics;
 #[path = "../support/proxy.rs"]
+#[allow(dead_code, reason = "clusters are tested elsewhere")]
 mod proxy;
 
 mod backpressure;

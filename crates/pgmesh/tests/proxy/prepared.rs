@@ -81,6 +81,30 @@ fn names_belong_to_clients() {
     }
 }
 
+/// As psycopg 3 does with those that it no longer needs.
+#[test]
+fn a_statement_of_the_protocol_can_be_deallocated_by_sql() {
+    let postgres = postgres();
+    let mesh = Setup::before(&postgres).with("pool", "size = 1\nreserve_size = 0").start();
+    let (mut client, mut other) = (Raw::log_in(&mesh.app()), Raw::log_in(&mesh.app()));
+    for (name, deallocate) in [
+        ("s", "DEALLOCATE s"),
+        ("_pg3_0", "deallocate prepare _pg3_0;"),
+        ("a b", "DEALLOCATE \"a b\""),
+    ] {
+        for client in [&mut client, &mut other] {
+            assert_eq!(prepare(client, name, "SELECT 1").tags, "1Z");
+        }
+        let answer = client.query(deallocate);
+        assert_eq!((answer.errors, answer.commands), (vec![], vec!["DEALLOCATE".to_owned()]));
+        assert_eq!(execute(&mut client, name, &[]).errors[0].code, "26000");
+        assert_eq!(client.query(deallocate).errors[0].code, "26000");
+        assert_eq!(execute(&mut other, name, &[]).rows, [["1"]]);
+        assert_eq!(prepare(&mut client, name, "SELECT 2").tags, "1Z");
+        assert_eq!(execute(&mut client, name, &[]).rows, [["2"]]);
+    }
+}
+
 #[test]
 fn a_parse_that_failed_leaves_no_statement() {
     let postgres = postgres();

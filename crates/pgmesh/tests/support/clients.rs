@@ -201,9 +201,14 @@ impl Raw {
 
     /// All up to the next ReadyForQuery.
     pub(crate) fn answer(&mut self) -> Answer {
+        self.whole_answer().expect("the connection has ended")
+    }
+
+    /// All up to the next ReadyForQuery, or `None` if the connection ends before.
+    pub(crate) fn whole_answer(&mut self) -> Option<Answer> {
         let mut answer = Answer::default();
         loop {
-            let Message { tag, body } = self.message();
+            let Message { tag, body } = self.next()?;
             match tag {
                 b'S' => {
                     self.report(&body);
@@ -218,7 +223,7 @@ impl Raw {
             }
             answer.tags.push(char::from(tag));
             if tag == b'Z' {
-                return answer;
+                return Some(answer);
             }
         }
     }

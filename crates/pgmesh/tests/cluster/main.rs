@@ -1,5 +1,6 @@
 //! The whole proxy in front of a Patroni cluster of three, with its keys laid out as Citus has
 //! them. One cluster serves all checks, since it takes longer to come up than they do.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../support/clients.rs"]
 #[allow(dead_code, reason = "these checks use a part of it")]

@@ -10,8 +10,11 @@ use crate::proxy::Setup;
 /// Threads that open clients, one after the other.
 const THREADS: usize = 8;
 
-/// Opens this many clients on a pool of 25, runs a query by each, then one by each again.
-fn all_are_served(count: usize) {
+/// As many as `max_client_connections` lets in unless told otherwise.
+const CLIENTS: usize = 10_000;
+
+#[test]
+fn ten_thousand_clients_share_twenty_five_servers() {
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let postgres = postgres();
     let mesh = Setup::before(&postgres).with("pool", "size = 25\nreserve_size = 0").start();
@@ -21,7 +24,7 @@ fn all_are_served(count: usize) {
         let threads: Vec<_> = (0..THREADS)
             .map(|thread| {
                 let (first, login) = (&first, &login);
-                let share = (0..count).skip(thread).step_by(THREADS);
+                let share = (1..CLIENTS).skip(thread).step_by(THREADS);
                 scope.spawn(move || {
                     share
                         .map(|number| {
@@ -36,7 +39,11 @@ fn all_are_served(count: usize) {
             .collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
-    wait_for(&mesh, "pgmesh_clients", "state=\"idle\"", count as f64 + 1.0);
+    wait_for(&mesh, "pgmesh_clients", "state=\"idle\"", 10_000.0);
+    // The one that was first has given the others what they log in with.
+    clients.push(first);
+    let told = Raw::log_in_like(&clients[0], &login).unwrap_err();
+    assert_eq!(told.code, "53300");
     // All at once.
     for (number, client) in clients.iter_mut().enumerate() {
         client.ask(&format!("SELECT {number}"));
@@ -47,15 +54,4 @@ fn all_are_served(count: usize) {
     assert!(sample(&mesh, "pgmesh_server_connects_total", "") <= 25.0);
     let servers = "SELECT count(*) <= 25 FROM pg_stat_activity WHERE usename = 'app_user'";
     assert_eq!(postgres.psql(servers).unwrap(), "t");
-}
-
-#[test]
-fn two_thousand_clients_share_twenty_five_servers() {
-    all_are_served(2_000);
-}
-
-#[test]
-#[ignore = "10,000 clients; run with `cargo test -p pgmesh --test proxy -- --ignored`"]
-fn ten_thousand_clients_share_twenty_five_servers() {
-    all_are_served(9_999);
 }

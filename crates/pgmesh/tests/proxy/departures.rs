@@ -87,7 +87,9 @@ const MIDSTS: [Midst; 11] = [
 ];
 
 /// What a client may do last.
-const GOODBYES: [(&str, fn(&TcpStream)); 3] = [
+type Goodbye = (&'static str, fn(&TcpStream));
+
+const GOODBYES: [Goodbye; 3] = [
     ("closes", |socket| socket.shutdown(Shutdown::Both).unwrap()),
     ("says goodbye", |mut socket| {
         // Half way through a message it is no goodbye, but a part of it.
@@ -148,22 +150,24 @@ fn a_batch_without_its_sync_is_rolled_back_as_on_a_direct_connection() {
     let mesh = Setup::before(&postgres).with("pool", ONE).start();
     let mut next = Raw::log_in(&mesh.app());
     next.value("CREATE TABLE t (n int)");
-    for (goodbye, leave) in GOODBYES {
-        for is_answered in [true, false] {
-            let mut client = Raw::log_in(&mesh.app());
-            let mut batch = Vec::new();
-            parse(&mut batch, "", "INSERT INTO t VALUES (1)");
-            run(&mut batch, "", &[]);
-            batch.extend(b"H\0\0\0\x04");
-            client.send(&batch);
-            if is_answered {
-                for tag in *b"12C" {
+    for (how, login) in [("direct", postgres.app()), ("through pgmesh", mesh.app())] {
+        for (goodbye, leave) in GOODBYES {
+            for is_answered in [true, false] {
+                let mut client = Raw::log_in(&login);
+                let mut batch = Vec::new();
+                parse(&mut batch, "", "INSERT INTO t VALUES (1)");
+                run(&mut batch, "", &[]);
+                batch.extend(b"H\0\0\0\x04");
+                client.send(&batch);
+                let tags: &[u8] = if is_answered { b"12C" } else { b"" };
+                for &tag in tags {
                     assert_eq!(client.message().tag, tag);
                 }
+                leave(client.socket());
+                drop(client);
+                let left = next.query(LEFT).rows;
+                assert_eq!(left, [NOTHING], "{goodbye} {how}, answered: {is_answered}");
             }
-            leave(client.socket());
-            drop(client);
-            assert_eq!(next.query(LEFT).rows, [NOTHING], "{goodbye}, {is_answered}");
         }
     }
 }

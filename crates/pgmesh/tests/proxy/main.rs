@@ -3,6 +3,7 @@
 //! Every test has a Postgres and a pgmesh of its own, so that none sees what another has
 //! left. What is waited for is waited for by what can be seen of it: a metric, a message,
 //! a row of pg_stat_activity.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../support/clients.rs"]
 mod clients;

@@ -1,4 +1,14 @@
 //! The same script directly and through us must be answered alike, frame by frame.
+//!
+//! What may differ, and is left out of the scripts or evened out by the model:
+//! - how often a setting is reported before its last value: servers differ in the first one;
+//! - what a text or batch sees of a setting that it has itself reset: that is the server's
+//!   login value until the ReadyForQuery, and the client's from then on;
+//! - which error refuses a named statement inside a failed transaction: where the server has
+//!   yet to be given the statement, it is 25P02 whatever else is wrong with the message;
+//! - a plan that DDL has made invalid, which is mended and not reported;
+//! - settings that servers do not report, and statements made by PREPARE: they end with the
+//!   lease.
 
 mod support;
 

@@ -231,16 +231,16 @@ impl Postgres {
         if name.is_empty() {
             self.unnamed = None;
         }
+        if self.transaction == Transaction::Failed && self.statements.contains_key(&key(&name)) {
+            // Postgres looks at the text first; see on_describe.
+            return failure("25P02", "current transaction is aborted");
+        }
         let parsed = match sql::read(&text).as_deref() {
             Some([one]) => one.clone(),
             Some(_) => return failure("42601", "cannot insert multiple commands"),
             None => return failure("42601", format!("syntax error in {text}")),
         };
         self.check_failed(&parsed)?;
-        if self.transaction == Transaction::Failed && self.statements.contains_key(&key(&name)) {
-            // Postgres says 42P05 if the text ends the transaction; see on_describe.
-            return failure("25P02", "current transaction is aborted");
-        }
         let prepared = Prepared { text, version: self.database.get() };
         if name.is_empty() {
             self.unnamed = Some(prepared);

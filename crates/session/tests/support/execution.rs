@@ -76,20 +76,7 @@ impl Postgres {
                 self.put(b::NOTICE_RESPONSE, b"SNOTICE\0VNOTICE\0C00000\0Mlook\0\0");
                 self.put_complete("DO");
             }
-            Sql::Set { name, value: Some(value), is_local } => {
-                self.set(name, value, *is_local)?;
-                self.put_complete("SET");
-            }
-            Sql::Set { name, value: None, .. } | Sql::Reset(Some(name)) => {
-                if !self.settings.reset(name) {
-                    return failure("42704", format!("unrecognized parameter \"{name}\""));
-                }
-                self.put_complete(if matches!(sql, Sql::Reset(_)) { "RESET" } else { "SET" });
-            }
-            Sql::Reset(None) => {
-                self.settings.reset_all();
-                self.put_complete("RESET");
-            }
+            Sql::Set { .. } | Sql::Reset(_) => return self.run_setting(sql),
             Sql::DiscardAll if self.transaction == Transaction::Open || !is_alone => {
                 return failure("25001", "DISCARD ALL cannot run inside a transaction block");
             }
@@ -123,6 +110,27 @@ impl Postgres {
                 self.put_complete("COPY 1");
             }
             _ => unreachable!("has rows"),
+        }
+        Ok(())
+    }
+
+    fn run_setting(&mut self, sql: &Sql) -> Done {
+        match sql {
+            Sql::Set { name, value: Some(value), is_local } => {
+                self.set(name, value, *is_local)?;
+                self.put_complete("SET");
+            }
+            Sql::Set { name, value: None, .. } | Sql::Reset(Some(name)) => {
+                if !self.settings.reset(name) {
+                    return failure("42704", format!("unrecognized parameter \"{name}\""));
+                }
+                self.put_complete(if matches!(sql, Sql::Reset(_)) { "RESET" } else { "SET" });
+            }
+            Sql::Reset(None) => {
+                self.settings.reset_all();
+                self.put_complete("RESET");
+            }
+            _ => unreachable!("sets nothing"),
         }
         Ok(())
     }

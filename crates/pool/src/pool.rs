@@ -271,8 +271,12 @@ async fn make_fit(pool: &Pool, server: &mut Server) -> bool {
         }
     }
     for sql in server.state.reset_sql() {
-        let ran = backend::run(&mut server.stream, sql, config.reset_timeout, |_, _| {}).await;
-        if let Err(error) = ran {
+        let Server { stream, state, .. } = server;
+        let catalog = &pool.shared.catalog;
+        let ran = backend::run(stream, sql, config.reset_timeout, |name, value| {
+            state.on_reset_parameter(catalog, name, value);
+        });
+        if let Err(error) = ran.await {
             tracing::info!(pool = %pool.key, %error, "server could not be reset, closing it");
             return false;
         }

@@ -83,8 +83,12 @@ async fn abandon<L: Leased>(
     mid_frame: bool,
     metrics: &telemetry::PoolMetrics,
 ) {
+    // An asynchronous message that is cut off: its rest would reach the next client.
+    let server_mid_frame = active.rest.is_unfinished();
     let parts = active.lease.parts();
+    let server_mid_frame = server_mid_frame || !parts.unread.is_empty();
     let disposition = match session.abandon(parts.state, mid_frame, parts.unsent) {
+        Abandoned::Now(_) if server_mid_frame => Disposition::Discard,
         Abandoned::Now(disposition) => disposition,
         Abandoned::Drain => {
             let mut budget = DRAIN_BYTES;
@@ -142,10 +146,10 @@ fn drain_frames<L: Leased>(
 ) -> Result<Then, Violation> {
     let bytes = std::mem::take(active.lease.parts().unread);
     let [mut along, mut back, mut inserted] = [const { Vec::new() }; 3];
-    let (consumed, _, then) =
-        turn::take_server(session, active, &bytes, &mut along, &mut back, &mut inserted)?;
+    let taken = turn::take_server(session, active, &bytes, &mut along, &mut back, &mut inserted);
+    let turn::Taken { consumed, then, fault, .. } = taken;
     let parts = active.lease.parts();
     parts.unread.extend_from_slice(bytes.get(consumed..).unwrap_or_default());
     parts.unsent.extend_from_slice(&back);
-    Ok(then)
+    fault.map_or(Ok(then), Err)
 }

@@ -31,6 +31,11 @@ impl Rest {
         Self { len: u32::try_from(missing).unwrap_or(u32::MAX), pass }
     }
 
+    /// Whether a frame is unfinished.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.len > 0
+    }
+
     /// Whether a frame that goes on is unfinished.
     #[inline]
     pub(super) fn is_passing(&self) -> bool {

@@ -318,8 +318,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Client<C> {
     }
 
     /// Takes note of a Terminate: what came before it in the same chunk goes out first.
-    fn goodbye(&mut self) {
+    fn goodbye(&mut self) -> Moved {
         self.leaving = true;
+        Moved::No
     }
 
     fn is_leaving(&self) -> bool {

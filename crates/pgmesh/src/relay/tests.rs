@@ -173,6 +173,13 @@ fn done(tag: &str, status: TransactionStatus) -> Vec<u8> {
     out
 }
 
+/// The answer to a Sync.
+fn ready() -> Vec<u8> {
+    let mut out = Vec::new();
+    message::put_ready_for_query(&mut out, TransactionStatus::Idle);
+    out
+}
+
 fn code(body: &[u8]) -> &str {
     wire::ErrorFields::parse(body).unwrap().code
 }
@@ -208,8 +215,9 @@ async fn what_is_sent_ahead_of_terminate_reaches_the_server() {
     let mut scene = Scene::start(4096, Mode::Transaction);
     let ask = query("INSERT");
     scene.client_sends(&[&ask[..], message::TERMINATE].concat()).await;
-    scene.server_gets(&ask).await;
+    scene.server_gets(&[&ask[..], message::SYNC].concat()).await;
     scene.server_sends(&done("INSERT 0 1", TransactionStatus::Idle)).await;
+    scene.server_sends(&ready()).await;
     let (end, ends) = scene.end().await;
     assert!(matches!(end, End::Goodbye));
     assert_eq!(ends, [How::Released(Disposition::Clean)]);
@@ -255,7 +263,9 @@ async fn a_client_that_is_gone_before_its_answer_has_it_read_to_the_end() {
     scene.client_sends(&query("SELECT 1")).await;
     scene.server_gets(&query("SELECT 1")).await;
     drop(std::mem::replace(&mut scene.client, duplex(1).0));
+    scene.server_gets(message::SYNC).await;
     scene.server_sends(&done("SELECT 1", TransactionStatus::Idle)).await;
+    scene.server_sends(&ready()).await;
     let (_, ends) = scene.end().await;
     assert_eq!(ends, [How::Released(Disposition::Clean)]);
 }
@@ -304,6 +314,19 @@ async fn an_invalid_length_ends_the_client_and_not_the_server() {
         assert_eq!((tag, code(&body)), (b'E', "08P01"));
         assert_eq!(scene.end().await.1, []);
     }
+}
+
+#[tokio::test]
+async fn a_fault_behind_good_messages_does_not_take_them_back() {
+    let mut scene = Scene::start(4096, Mode::Transaction);
+    let ask = query("INSERT");
+    scene.client_sends(&[&ask[..], b"Q\0\0\0\x03"].concat()).await;
+    scene.server_gets(&[&ask[..], message::SYNC].concat()).await;
+    scene.server_sends(&done("INSERT 0 1", TransactionStatus::Idle)).await;
+    scene.server_sends(&ready()).await;
+    let (tag, body) = read_message(&mut scene.client).await;
+    assert_eq!((tag, code(&body)), (b'E', "08P01"));
+    assert_eq!(scene.end().await.1, [How::Released(Disposition::Clean)]);
 }
 
 #[tokio::test]

@@ -23,6 +23,18 @@ enum Source {
     Kept(Vec<u8>),
 }
 
+/// What became of a chunk.
+pub(super) struct Taken<'a> {
+    /// Bytes of it that were dealt with.
+    pub(super) consumed: usize,
+    /// What goes on.
+    out: &'a [u8],
+    /// What follows the last frame.
+    pub(super) then: Then,
+    /// What was wrong with the frame that was not taken. Those before it count.
+    pub(super) fault: Option<Violation>,
+}
+
 /// How much a connection's own buffer grows at a time.
 const GROW_MAX: usize = 64 * 1024;
 
@@ -44,76 +56,86 @@ where
             let Scratch { input, along, back, inserted } = scratch;
             let chunk = source.bytes(input);
             let taken = self.take_client(chunk, along, back, inserted);
-            let (consumed, out) = taken.map_err(End::Violation)?;
-            self.client.unread = rest_of(chunk, consumed);
-            let done = self.send_to_server(cx, out);
+            self.client.unread = rest_of(chunk, taken.consumed);
+            let done = self.send_to_server(cx, taken.out);
             self.send_to_client(cx, back)?;
             done?;
+            taken.fault.map_or(Ok(()), |fault| Err(End::Violation(fault)))?;
             self.end_frame()?;
             Ok(Moved::Yes)
         })
     }
 
-    /// Shows the frames of a chunk to the session. How much was taken, and what goes on.
+    /// Shows the frames of a chunk to the session.
     fn take_client<'a>(
         &mut self,
         chunk: &'a [u8],
         along: &'a mut Vec<u8>,
         back: &mut Vec<u8>,
         inserted: &mut Vec<u8>,
-    ) -> Result<(usize, &'a [u8]), Violation> {
+    ) -> Taken<'a> {
         let mut splice = Splice::new(chunk, along);
-        let mut at = 0;
+        let mut consumed = 0;
         self.client.needed = 0;
-        loop {
-            let (taken, passes) = self.client.rest.take(chunk.len() - at);
-            if passes {
-                splice.pass(at, at + taken);
+        let fault = loop {
+            match self.take_client_frame(chunk, &mut consumed, &mut splice, back, inserted) {
+                Ok(Moved::Yes) => {}
+                Ok(Moved::No) => break None,
+                Err(fault) => break Some(fault),
             }
-            at += taken;
-            let Some(front) = chunk.get(at..).filter(|front| !front.is_empty()) else { break };
-            let frame = match frames::next(front, session::client_need).map_err(bad_length)? {
-                Next::Frame(frame) => frame,
-                Next::Short(needed) => {
-                    self.client.needed = needed;
-                    break;
-                }
-            };
-            let shown = HEADER_LEN + frame.body.len();
-            let pass = match &mut self.link {
-                Link::Waiting { .. } => break,
-                Link::None => match self.session.on_client_unleased(&frame, back)? {
-                    Unleased::Swallow => Pass::Swallow,
-                    Unleased::NeedServer => {
-                        self.need_server();
-                        continue;
-                    }
-                    Unleased::Goodbye => {
-                        self.client.goodbye();
-                        break;
-                    }
-                },
-                Link::Leased(active) => {
-                    let state = active.lease.parts().state;
-                    let verdict = self.session.on_client(&frame, state, inserted, back)?;
-                    splice.insert(inserted);
-                    match verdict {
-                        ToServer::Pass(pass) => pass,
-                        ToServer::Prepare => break,
-                        ToServer::Goodbye => {
-                            self.client.goodbye();
-                            break;
-                        }
-                    }
-                }
-            };
-            if pass == Pass::Forward {
-                splice.pass(at, at + shown);
+        };
+        Taken { consumed, out: splice.finish(), then: Then::Continue, fault }
+    }
+
+    /// The frame of `chunk` that begins at `at`. Whether to go on with the next one.
+    #[inline]
+    fn take_client_frame(
+        &mut self,
+        chunk: &[u8],
+        at: &mut usize,
+        splice: &mut Splice<'_>,
+        back: &mut Vec<u8>,
+        inserted: &mut Vec<u8>,
+    ) -> Result<Moved, Violation> {
+        *at = pass_rest(&mut self.client.rest, chunk, *at, splice);
+        let Some(front) = chunk.get(*at..).filter(|front| !front.is_empty()) else {
+            return Ok(Moved::No);
+        };
+        let frame = match frames::next(front, session::client_need).map_err(bad_length)? {
+            Next::Frame(frame) => frame,
+            Next::Short(needed) => {
+                self.client.needed = needed;
+                return Ok(Moved::No);
             }
-            self.client.rest = Rest::of(&frame, pass);
-            at += shown;
+        };
+        let pass = match &mut self.link {
+            Link::Waiting { .. } => return Ok(Moved::No),
+            Link::None => match self.session.on_client_unleased(&frame, back)? {
+                Unleased::Swallow => Pass::Swallow,
+                Unleased::NeedServer => {
+                    self.need_server();
+                    return Ok(Moved::Yes);
+                }
+                Unleased::Goodbye => return Ok(self.client.goodbye()),
+            },
+            Link::Leased(active) => {
+                let state = active.lease.parts().state;
+                let verdict = self.session.on_client(&frame, state, inserted, back)?;
+                splice.insert(inserted);
+                match verdict {
+                    ToServer::Pass(pass) => pass,
+                    ToServer::Prepare => return Ok(Moved::No),
+                    ToServer::Goodbye => return Ok(self.client.goodbye()),
+                }
+            }
+        };
+        let shown = HEADER_LEN + frame.body.len();
+        if pass == Pass::Forward {
+            splice.pass(*at, *at + shown);
         }
-        Ok((at, splice.finish()))
+        self.client.rest = Rest::of(&frame, pass);
+        *at += shown;
+        Ok(Moved::Yes)
     }
 
     /// A server at once, or a place in the queue.
@@ -184,19 +206,18 @@ where
             let Scratch { input, along, back, inserted } = scratch;
             let chunk = source.bytes(input);
             active.traffic.server_received += chunk.len() as u64;
-            let (consumed, out, then) =
-                take_server(&mut self.session, active, chunk, along, back, inserted)
-                    .map_err(End::Violation)?;
-            active.traffic.client_sent += out.len() as u64;
-            *active.lease.parts().unread = rest_of(chunk, consumed);
-            if then == Then::Quiet {
+            let taken = take_server(&mut self.session, active, chunk, along, back, inserted);
+            active.traffic.client_sent += taken.out.len() as u64;
+            *active.lease.parts().unread = rest_of(chunk, taken.consumed);
+            if taken.then == Then::Quiet {
                 active.end_query(&self.metrics, Instant::now());
             }
             self.send_to_server(cx, back)?;
-            if let Then::Release(disposition) = then {
+            if let Then::Release(disposition) = taken.then {
                 self.release(disposition);
             }
-            self.send_to_client(cx, out)?;
+            self.send_to_client(cx, taken.out)?;
+            taken.fault.map_or(Ok(()), |fault| Err(End::Violation(fault)))?;
             self.check_preparation();
             Ok(Moved::Yes)
         })
@@ -216,8 +237,7 @@ where
     }
 }
 
-/// Shows the frames of a chunk to the session. How much was taken, what goes on, and what
-/// follows the last frame that was taken.
+/// Shows the frames of a chunk to the session, up to the one that ends the lease.
 pub(super) fn take_server<'a, L: Leased>(
     session: &mut session::Session,
     active: &mut Active<L>,
@@ -225,41 +245,54 @@ pub(super) fn take_server<'a, L: Leased>(
     along: &'a mut Vec<u8>,
     back: &mut Vec<u8>,
     inserted: &mut Vec<u8>,
-) -> Result<(usize, &'a [u8], Then), Violation> {
+) -> Taken<'a> {
     let mut splice = Splice::new(chunk, along);
-    let mut then = Then::Continue;
-    let mut at = 0;
+    let (mut consumed, mut then) = (0, Then::Continue);
     active.needed = 0;
-    let state = active.lease.parts().state;
-    while !matches!(then, Then::Release(_)) {
-        let (taken, passes) = active.rest.take(chunk.len() - at);
-        if passes {
-            splice.pass(at, at + taken);
-        }
-        at += taken;
-        let Some(front) = chunk.get(at..).filter(|front| !front.is_empty()) else { break };
-        let next = frames::next(front, session::server_need);
-        let frame = match next.map_err(|_| Violation::Server("an invalid message length"))? {
-            Next::Frame(frame) => frame,
-            Next::Short(needed) => {
-                active.needed = needed;
-                break;
-            }
+    let fault = loop {
+        consumed = pass_rest(&mut active.rest, chunk, consumed, &mut splice);
+        let Some(front) = chunk.get(consumed..).filter(|front| !front.is_empty()) else {
+            break None;
         };
-        let shown = HEADER_LEN + frame.body.len();
-        let verdict = session.on_server(&frame, state, inserted, back)?;
+        let frame = match frames::next(front, session::server_need) {
+            Ok(Next::Frame(frame)) => frame,
+            Ok(Next::Short(needed)) => {
+                active.needed = needed;
+                break None;
+            }
+            Err(_) => break Some(Violation::Server("an invalid message length")),
+        };
+        let state = active.lease.parts().state;
+        let verdict = match session.on_server(&frame, state, inserted, back) {
+            Ok(verdict) => verdict,
+            Err(fault) => break Some(fault),
+        };
         splice.insert(inserted);
+        let shown = HEADER_LEN + frame.body.len();
         if verdict.pass == Pass::Forward {
-            splice.pass(at, at + shown);
+            splice.pass(consumed, consumed + shown);
         }
         if frame.header.tag == backend::ERROR_RESPONSE {
             active.fatal |= ErrorFields::parse(frame.body).is_ok_and(|fields| fields.is_fatal());
         }
         active.rest = Rest::of(&frame, verdict.pass);
-        at += shown;
+        consumed += shown;
         then = verdict.then;
+        if matches!(then, Then::Release(_)) {
+            break None;
+        }
+    };
+    Taken { consumed, out: splice.finish(), then, fault }
+}
+
+/// Takes what `chunk` has, from `at` on, of a frame that was shown before. Where it ends.
+#[inline]
+fn pass_rest(rest: &mut Rest, chunk: &[u8], at: usize, splice: &mut Splice<'_>) -> usize {
+    let (taken, passes) = rest.take(chunk.len() - at);
+    if passes {
+        splice.pass(at, at + taken);
     }
-    Ok((at, splice.finish(), then))
+    at + taken
 }
 
 impl Source {

@@ -1,5 +1,6 @@
-//! The whole proxy in front of a Patroni cluster of three, with its keys laid out as Citus has
-//! them. One cluster serves all checks, since it takes longer to come up than they do.
+//! The whole proxy behind etcd: in front of a Patroni cluster of three, with its keys laid out as
+//! Citus has them, and in front of servers that only seem to be one. One cluster serves all
+//! checks that need it, since it takes longer to come up than they do.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../support/clients.rs"]
@@ -13,6 +14,7 @@ mod metrics;
 mod proxy;
 
 mod drivers;
+mod epochs;
 mod ports;
 mod rust_driver;
 mod switchover;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use testbed::{APP_USER, Cluster, Pgmesh, PgmeshOptions, Postgres};
+use testbed::{APP_USER, Cluster, Etcd, Pgmesh, PgmeshOptions, Postgres};
 
 /// The binary: the one that was built with these tests, or the one that `PGMESH_BIN` names.
 pub(crate) fn binary() -> PathBuf {
@@ -37,15 +37,19 @@ impl Setup {
     /// In front of a cluster that is followed in etcd.
     pub(crate) fn before_etcd(cluster: &Cluster) -> Self {
         let options = cluster.options();
-        let mut keys = format!(
-            "discovery = \"etcd\"\nendpoints = [\"{}\"]\nscope = \"{}\"\nnamespace = \"{}\"",
-            cluster.etcd().endpoint(),
-            options.scope,
-            options.namespace,
-        );
-        if let Some(group) = options.group {
-            let _ = write!(keys, "\ngroup = {group}");
+        let setup = Self::before_keys(cluster.etcd(), &options.namespace, &options.scope);
+        match options.group {
+            Some(group) => setup.with("cluster", &format!("group = {group}")),
+            None => setup,
         }
+    }
+
+    /// In front of whatever is under this namespace and scope in etcd.
+    pub(crate) fn before_keys(etcd: &Etcd, namespace: &str, scope: &str) -> Self {
+        let endpoint = etcd.endpoint();
+        let keys = format!(
+            "discovery = \"etcd\"\nendpoints = [\"{endpoint}\"]\nscope = \"{scope}\"\nnamespace = \"{namespace}\""
+        );
         Self::default().with("cluster", &keys).user(APP_USER.user, APP_USER.password, "")
     }
 

@@ -105,9 +105,19 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
         Some(idle.server)
     }
 
-    /// A client that has to wait.
+    /// A client for which [`Core::take`] had nothing. What has come back since is its; so
+    /// nobody ever waits while a server is idle.
     pub(crate) fn wait(&mut self, waiter: W, now: Instant) {
         self.used = true;
+        if self.waiters.is_empty()
+            && let Some(Idle { server, until }) = self.idle.pop()
+        {
+            match waiter.give(server) {
+                Ok(()) => self.lent += 1,
+                Err(server) => self.idle.push(Idle { server, until }),
+            }
+            return;
+        }
         self.waiters.push_back(Waiting { waiter, since: now });
     }
 

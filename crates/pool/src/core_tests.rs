@@ -77,6 +77,22 @@ fn waiting_clients_are_served_in_order_and_nobody_overtakes_them() {
 }
 
 #[test]
+fn a_server_that_came_back_before_the_client_queued_is_the_clients() {
+    let now = Instant::now();
+    let mut core = core(1, 0, 0);
+    core.wait(Client::new(), now);
+    assert_eq!(core.plan(now, true).connect, 1);
+    core.connected(fake(1, now), now, IDLE);
+    let late = Client::new();
+    assert!(core.take().is_none());
+    core.put(fake(1, now), now, IDLE);
+    core.wait(late.clone(), now);
+    assert_eq!(late.got.get(), Some(1));
+    let counts = core.counts(now);
+    assert_eq!((counts.idle, counts.active, counts.waiting), (0, 1, 0));
+}
+
+#[test]
 fn the_reserve_opens_only_after_its_timeout() {
     let now = Instant::now();
     let mut core = core(1, 1, 0);
@@ -111,10 +127,14 @@ fn the_first_retry_comes_at_once_and_the_next_ones_later_one_at_a_time() {
 fn old_idle_servers_are_closed_down_to_min_size_and_expired_ones_below_it() {
     let now = Instant::now();
     let mut core = core(10, 0, 1);
-    for id in 0..3 {
+    for _ in 0..3 {
         core.wait(Client::new(), now);
-        assert_eq!(core.plan(now, true).connect, 1);
+    }
+    assert_eq!(core.plan(now, true).connect, 3);
+    for id in 0..3 {
         core.connected(fake(id, now), now, IDLE);
+    }
+    for id in 0..3 {
         core.put(fake(id, now), now, IDLE);
     }
     let later = now + IDLE;
@@ -126,7 +146,7 @@ fn old_idle_servers_are_closed_down_to_min_size_and_expired_ones_below_it() {
 proptest! {
     /// Any sequence of events: limits hold, nothing leaks, nobody waits beside an idle server.
     #[test]
-    fn no_sequence_breaks_the_arithmetic(events in prop::collection::vec(0..6_u8, 0..200)) {
+    fn no_sequence_breaks_the_arithmetic(events in prop::collection::vec(0..7_u8, 0..200)) {
         let mut now = Instant::now();
         let mut core = core(3, 2, 1);
         let mut lent: Vec<Fake> = Vec::new();
@@ -166,10 +186,16 @@ proptest! {
                         core.connect_failed(now, 0.5);
                     }
                 }
-                _ => {
+                5 => {
                     if let Some(client) = waiting.pop() {
                         client.gone.set(true);
                     }
+                }
+                // The client that found nothing, and queues after something has come back.
+                _ => {
+                    let client = Client::new();
+                    core.wait(client.clone(), now);
+                    waiting.push(client);
                 }
             }
             connecting += core.plan(now, true).connect;

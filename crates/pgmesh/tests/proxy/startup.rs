@@ -44,10 +44,11 @@ fn who_may_not_come_in_is_told_what_postgres_tells() {
         assert_eq!(refusal(&app, &[("replication", value)]).code, "0A000");
     }
     assert_eq!(refusal(&app, &[("work_mem", "much")]).code, "22023");
+    assert_eq!(refusal(&app, &[("no_such_setting", "1")]).code, "42704");
     assert_eq!(refusal(&app, &[("options", "--single")]).code, "42601");
 
     for (reason, count) in
-        [("authentication", 4.0), ("database", 1.0), ("unsupported", 3.0), ("server", 1.0)]
+        [("authentication", 4.0), ("database", 1.0), ("unsupported", 3.0), ("server", 2.0)]
     {
         let labels = format!("reason=\"{reason}\"");
         wait_for(&mesh, "pgmesh_refusals_total", &labels, count);

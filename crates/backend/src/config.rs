@@ -126,6 +126,20 @@ impl Credentials {
     }
 }
 
+// === impl Login ===
+
+impl Login {
+    /// Keeps what a login with SCRAM derived from the password, so that the next one, as long
+    /// as salt and iterations are the same, need not derive it again.
+    pub fn remember(&mut self, keys: Option<auth::ScramKeys>) {
+        if let Some(auth::Login::Password { cached, .. }) = &mut self.credentials.login
+            && keys.is_some()
+        {
+            *cached = keys;
+        }
+    }
+}
+
 // === impl Startup ===
 
 impl Startup {

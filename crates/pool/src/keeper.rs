@@ -140,8 +140,10 @@ struct PendingLogin {
 async fn connect(mut login: PendingLogin, address: Address, epoch: Epoch, permit: DatabasePermit) {
     let pool = Arc::clone(&login.pool);
     let target = Target::new(address.host(), address.port());
-    match pool.shared.dialer.connect(&target, &pool.settings.login).await {
-        Ok(ready) => {
+    let with = pool.login.lock().clone();
+    match pool.shared.dialer.connect(&target, &with).await {
+        Ok(mut ready) => {
+            pool.login.lock().remember(ready.scram_keys.take());
             let server = new_server(&pool, ready, address, epoch, permit);
             login.over = true;
             connected(&pool, server);

@@ -31,6 +31,8 @@ pub struct Pool {
     pub(crate) next_id: AtomicU64,
     pub(crate) last_failure: Mutex<Option<Arc<ErrorMessage>>>,
     welcome: Mutex<Option<Arc<Welcome>>>,
+    /// The login of its servers, with what the last one has made cheaper.
+    pub(crate) login: Mutex<backend::Login>,
 }
 
 /// What a server of this pool said at its login, for the logins of clients.
@@ -83,6 +85,7 @@ impl Pool {
         shared: Arc<Shared>,
         limit: Arc<DatabaseLimit>,
     ) -> Self {
+        let login = settings.login.clone();
         Self {
             key,
             core: Mutex::new(Core::new(settings.config.clone())),
@@ -94,6 +97,7 @@ impl Pool {
             next_id: AtomicU64::new(0),
             last_failure: Mutex::new(None),
             welcome: Mutex::new(None),
+            login: Mutex::new(login),
         }
     }
 

@@ -44,6 +44,8 @@ impl Session {
                 server.expected.push(Expect::Sync);
             }
             server.batch.fail();
+            server.counters.plan_retries += u32::from(plan_changed);
+            server.counters.lost_retries += u32::from(lost);
         }
         repeatable
     }
@@ -62,7 +64,6 @@ impl Session {
             return Err(Violation::Server("an error that ReadyForQuery does not follow"));
         }
         server.expected.pop();
-        server.counters.retries += 1;
         let bytes = server.batch.repeat();
         let mut rest = &bytes[..];
         while let Ok(Some(header)) = Header::peek(rest) {

@@ -113,8 +113,10 @@ pub struct Counters {
     pub statement_misses: u32,
     /// A statement was closed to make room.
     pub statement_evictions: u32,
-    /// A batch was sent again after its statement had become invalid.
-    pub retries: u32,
+    /// A batch was sent again because the plan of its statement had become invalid.
+    pub plan_retries: u32,
+    /// A batch was sent again because the server had lost its statement.
+    pub lost_retries: u32,
     /// Settings were brought to a client's.
     pub preparations: u32,
 }

@@ -362,8 +362,11 @@ impl<L> Active<L> {
         if counters != session::Counters::default() {
             metrics.prepared_hits.add(counters.statement_hits.into());
             metrics.prepared_misses.add(counters.statement_misses.into());
-            for _ in 0..counters.retries {
+            for _ in 0..counters.plan_retries {
                 metrics.retries.inc(telemetry::Retry::PlanChanged);
+            }
+            for _ in 0..counters.lost_retries {
+                metrics.retries.inc(telemetry::Retry::StatementMissing);
             }
         }
     }

@@ -24,7 +24,8 @@ impl Relay {
     /// What must hold when a lease ends, and what the pool does then.
     pub(crate) fn release(&mut self, at: usize, disposition: Disposition) {
         let mut server = self.clients[at].server.take().unwrap();
-        self.retries += server.state.take_counters().retries;
+        let counters = server.state.take_counters();
+        self.retries += counters.plan_retries + counters.lost_retries;
         assert_eq!(server.rest.len, 0, "a frame was cut off by a release");
         if disposition != Disposition::Discard {
             // What may be on its way still is not answered: a Flush, or the rest of a COPY

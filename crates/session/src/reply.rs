@@ -369,6 +369,8 @@ fn on_copy_in(
 ) -> Result<ToClient, Violation> {
     let start = server.expected.start_copy_in();
     server.copy_syncs = start.syncs;
+    // Its Sync counts for nothing: the transaction is open until another comes.
+    server.in_batch.is_open |= server.expected.ready_outstanding() == 0;
     if !start.ended {
         server.copy = CopyState::In;
         if server.is_abandoned() {

@@ -137,12 +137,19 @@ impl Session {
         if mid_frame || server.is_exchanging() {
             return Abandoned::Now(Disposition::Discard);
         }
+        let has_failed = server.copy == CopyState::In || server.skip == Skip::ToSync;
+        // A Sync would commit what the client has not ended itself, unless it fails anyway;
+        // that the connection is closed rolls it back. An end of COPY data may be that of an
+        // Execute whose Sync the COPY has swallowed.
+        let is_ended = server.is_quiet() || server.expected.back_ends_with_ready();
+        if !has_failed && (server.in_batch.is_open || !is_ended) {
+            return Abandoned::Now(Disposition::Discard);
+        }
         server.client_has_gone();
         if server.copy == CopyState::In {
             end_copy(server, to_server);
         }
-        // Behind a Flush nothing may be owed and a transaction be open all the same; and a
-        // Query is skipped if what is before it fails. Only a Sync ends all that.
+        // A Query is skipped if what is before it fails: only a Sync ends that.
         if server.skip == Skip::ToSync
             || server.in_batch.is_open
             || !(server.is_quiet() || server.expected.back_is_sync())

@@ -72,8 +72,45 @@ fn a_client_that_goes_between_a_flush_and_its_sync_leaves_no_transaction() {
         assert!(scene.is_leased(0));
         assert_eq!(scene.postgres(0).transaction, Transaction::Implicit);
         scene.relay.client_leaves(0);
-        assert_eq!(scene.relay.idle[0].postgres.transaction, Transaction::Idle);
+        assert_eq!(scene.relay.discards, 1, "a Sync would have committed it");
         assert_eq!(scene.say(1, [query("select 1"), run("")].concat()), "TDCZEZ");
+    }
+}
+
+#[test]
+fn what_a_client_has_not_ended_itself_is_never_committed_for_it() {
+    let insert = || [parse("", "insert"), bind("", ""), execute("", 0)].concat();
+    let copy = || [parse("", "copy t from stdin"), bind("", ""), execute("", 0), sync()].concat();
+    for (begin, commit) in [
+        (insert(), "ES"),
+        ([insert(), flush()].concat(), "HS"),
+        ([query("begin"), insert()].concat(), "ES"),
+        ([query("select 1"), insert(), flush()].concat(), "HS"),
+        // The COPY swallows the Sync.
+        ([copy(), copy_data("1\n"), copy_done()].concat(), "cS"),
+    ] {
+        for seed in 0..20 {
+            for is_answered in [false, true] {
+                let mut scene = Scene::with(1, 2, 100, seed);
+                if is_answered {
+                    scene.say(0, &begin);
+                } else {
+                    scene.relay.send_unread(0, &begin);
+                }
+                scene.relay.client_leaves(0);
+                assert!(!is_answered || scene.relay.discards == 1);
+                // Not all may have been sent yet; but never the Sync that was not the client's.
+                assert!(!scene.relay.idle[0].postgres.received.contains(commit));
+                assert_eq!(scene.say(1, query("select 1")), "TDCZ");
+            }
+        }
+    }
+    // What has ended itself, or has failed, costs no server.
+    for begin in [[insert(), sync()].concat(), query("insert"), parse("", "syntax error")] {
+        let mut scene = Scene::new(1, 2);
+        scene.say(0, &begin);
+        scene.relay.client_leaves(0);
+        assert_eq!(scene.relay.discards, 0);
     }
 }
 

@@ -228,7 +228,7 @@ CHECKS = [
     autocommit,
     isolation_and_read_only,
     prepared_statements,
-    # more_prepared_statements_than_psycopg_keeps,
+    more_prepared_statements_than_psycopg_keeps,
     binary_and_rows,
     many_rows,
     copy,

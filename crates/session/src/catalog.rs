@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use crate::classify::{self, Hints};
+use crate::deallocate::deallocated;
 use crate::parameters::{self, ParameterSet, Values};
 
 /// In front of the names that we give to statements on a server. The colon keeps them out
@@ -25,6 +26,8 @@ pub struct Statement {
     pub(crate) hints: Hints,
     /// Whether it sets something for its transaction only.
     pub(crate) local_set: bool,
+    /// The name of the statement that it drops.
+    pub(crate) drops: Option<Box<[u8]>>,
 }
 
 /// The intern tables. One per process, shared by all sessions.
@@ -48,10 +51,15 @@ struct Table<K, V> {
     sweep_at: usize,
 }
 
+/// The text in a definition, without its terminator.
+pub(crate) fn text(definition: &[u8]) -> &[u8] {
+    definition.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
 impl Statement {
     /// Its text, without the terminator.
     pub(crate) fn text(&self) -> &[u8] {
-        self.definition.split(|&byte| byte == 0).next().unwrap_or_default()
+        text(&self.definition)
     }
 }
 
@@ -87,13 +95,14 @@ impl Catalog {
         }
         inner.next_id += 1;
         let id = inner.next_id;
-        let text = definition.split(|&byte| byte == 0).next().unwrap_or_default();
+        let text = text(definition);
         let statement = Arc::new(Statement {
             id,
             name: [NAME_PREFIX, format!("{id:x}").as_bytes()].concat().into(),
             definition: definition.into(),
             hints: classify::text(text),
             local_set: classify::is_local_set(text),
+            drops: deallocated(text),
         });
         inner.statements.insert(key, &statement);
         statement

@@ -25,6 +25,8 @@ pub(crate) enum Tag {
     Leaves(Leaves),
     /// `SET`: harmless if the text says that it is for the transaction only.
     Set,
+    /// A prepared statement is gone.
+    Deallocate,
     /// All prepared statements are gone.
     DeallocateAll,
     /// One setting or all are back at the defaults of the server's login: both have the
@@ -127,6 +129,7 @@ pub(crate) fn tag(tag: &[u8]) -> Tag {
         b"SET" if tag == b"SET CONSTRAINTS" => Tag::Leaves(Leaves::Nothing),
         b"SET" => Tag::Set,
         b"DEALLOCATE" if tag == b"DEALLOCATE ALL" => Tag::DeallocateAll,
+        b"DEALLOCATE" => Tag::Deallocate,
         b"DISCARD" if tag == b"DISCARD ALL" => Tag::DiscardAll,
         b"DISCARD" => Tag::Leaves(Leaves::Nothing),
         b"RESET" => Tag::Reset,

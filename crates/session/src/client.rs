@@ -4,7 +4,9 @@ use wire::SqlState;
 use wire::message::{self, Named, Parse, TransactionStatus};
 use wire::tag::frontend as f;
 
+use crate::catalog::text;
 use crate::classify::{self, Hints, Leaves};
+use crate::deallocate::deallocated;
 use crate::expect::Expect;
 use crate::frame::{Frame, STATEMENT_LIMIT, TEXT_LIMIT};
 use crate::server::{CopyState, InBatch, ServerState, Skip};
@@ -73,16 +75,12 @@ impl Session {
                 _ => return Ok(ToServer::SWALLOW),
             }
         }
-        match tag {
-            // Both end the implicit transaction of what is before them.
-            f::QUERY | f::FUNCTION_CALL => server.in_batch.is_open = false,
-            _ => server.in_batch.is_open |= is_extended(tag),
-        }
+        server.in_batch.is_open |= is_extended(tag);
         match tag {
             f::BIND => self.on_bind(frame, server, to_server),
             f::EXECUTE => Ok(on_execute(frame, server)),
             f::SYNC => Ok(on_sync(frame, server)),
-            f::QUERY => Ok(self.on_query(frame, server)),
+            f::QUERY => Ok(self.on_query(frame, server, to_server)),
             f::PARSE => self.on_parse(frame, server, to_server),
             f::DESCRIBE => match Named::parse(frame.body)? {
                 Named::Portal(_) => Ok(extended(frame, server, Expect::DESCRIBE)),
@@ -109,6 +107,7 @@ impl Session {
             }
             f::FUNCTION_CALL => {
                 server.batch.give_up();
+                server.in_batch.is_open = false;
                 server.leaves = Leaves::State;
                 server.expected.push(Expect::Function);
                 Ok(ToServer::FORWARD)
@@ -117,12 +116,25 @@ impl Session {
         }
     }
 
-    fn on_query(&self, frame: &Frame<'_>, server: &mut ServerState) -> ToServer {
+    fn on_query(
+        &self,
+        frame: &Frame<'_>,
+        server: &mut ServerState,
+        to_server: &mut Vec<u8>,
+    ) -> ToServer {
         server.batch.give_up();
         let text = frame.body.strip_suffix(b"\0").unwrap_or(frame.body);
+        let drops = if frame.is_whole() { deallocated(text) } else { None };
+        if let Some(name) = &drops
+            && self.stand_in(name, server, to_server).is_err()
+        {
+            return server.hold(to_server);
+        }
+        // It ends the implicit transaction of what is before it, as a FunctionCall does.
+        server.in_batch.is_open = false;
         self.note_text(frame, text, server);
         let local_set = frame.is_whole() && classify::is_local_set(text);
-        server.expected.push(Expect::Query { local_set });
+        server.expected.push(Expect::Query { local_set, drops: drops.is_some() });
         ToServer::FORWARD
     }
 
@@ -142,6 +154,7 @@ impl Session {
             }
             // Too large to be kept for another lease.
             self.note_text(frame, b"", server);
+            server.in_batch.unnamed_drops = None;
             return Ok(parse_unnamed(frame, b"", server));
         }
         let parse = Parse::read(frame.body)?;
@@ -151,6 +164,7 @@ impl Session {
         let text = parse.text();
         self.note_text(frame, text, server);
         server.in_batch.unnamed_is_local = classify::is_local_set(text);
+        server.in_batch.unnamed_drops = deallocated(text);
         Ok(parse_unnamed(frame, parse.definition, server))
     }
 
@@ -167,7 +181,7 @@ impl Session {
 
     /// As [`Session::note_text`] for a definition that a Parse has brought before.
     pub(crate) fn note_definition(&self, definition: &[u8], server: &mut ServerState) {
-        let text = definition.split(|&byte| byte == 0).next().unwrap_or_default();
+        let text = text(definition);
         self.note_hints(classify::text(text), text, server);
     }
 
@@ -179,7 +193,11 @@ impl Session {
         if hints.leaves_state {
             server.leaves = Leaves::State;
         }
-        server.deallocates |= hints.deallocates;
+        if hints.deallocates {
+            server.deallocates = true;
+            // Were the batch sent again, what comes behind could not wait for this one's answer.
+            server.batch.give_up();
+        }
         if hints.resets {
             self.note_reset(text, server);
         }

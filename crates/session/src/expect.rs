@@ -11,7 +11,8 @@ use std::collections::VecDeque;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expect {
     /// A Query: anything up to ReadyForQuery. Destroys the unnamed statement.
-    Query { local_set: bool },
+    /// `drops` if it is a DEALLOCATE of one name.
+    Query { local_set: bool, drops: bool },
     /// A FunctionCall: FunctionCallResponse, ReadyForQuery.
     Function,
     /// A Query of our own, hidden from the client, up to ReadyForQuery.
@@ -44,6 +45,9 @@ pub(crate) enum Expect {
     OwnClose,
     /// A Close of ours of the unnamed statement of an earlier client, hidden.
     Clear,
+    /// A Close or Parse of ours, hidden, that puts an empty statement under a name of the
+    /// client's; nothing can be wrong with it.
+    StandIn,
     /// A Sync: ReadyForQuery.
     Sync,
     /// No answer: marks where the client ended a COPY before the server asked for its data.

@@ -13,6 +13,7 @@ mod batch;
 mod catalog;
 mod classify;
 mod client;
+mod deallocate;
 mod expect;
 mod frame;
 mod parameters;

@@ -25,7 +25,7 @@ const NO_PORTAL: &[u8] = b"pgmesh:none";
 
 impl Session {
     /// The client's statement of this name, as it will be when all answers have come.
-    fn statement(
+    pub(crate) fn statement(
         &self,
         name: &[u8],
         server: &ServerState,
@@ -107,6 +107,11 @@ impl Session {
             let Ok(()) = self.ensure_unnamed(server, to_server) else {
                 return Ok(server.hold(to_server));
             };
+            if let Some(dropped) = self.unnamed_drops(server)
+                && self.stand_in(&dropped, server, to_server).is_err()
+            {
+                return Ok(server.hold(to_server));
+            }
             if head.portal.is_empty() {
                 server.in_batch.portal_is_local = server.in_batch.unnamed_is_local;
             }
@@ -115,6 +120,11 @@ impl Session {
         let Ok(statement) = self.ensure_named(head.statement, server, to_server) else {
             return Ok(server.hold(to_server));
         };
+        if let Some(dropped) = statement.as_ref().and_then(|it| it.drops.as_deref())
+            && self.stand_in(dropped, server, to_server).is_err()
+        {
+            return Ok(server.hold(to_server));
+        }
         server.batch.keep(frame);
         let (id, name) = match &statement {
             Some(statement) => {
@@ -176,10 +186,13 @@ impl Session {
         if name.is_empty() {
             server.in_batch.unnamed_set = true;
             server.in_batch.unnamed_is_local = false;
+            server.in_batch.unnamed_drops = None;
             return extended(frame, server, Expect::CloseUnnamed);
         }
         // One made by PREPARE in this lease is on the server under the client's own name.
-        if server.leaves == Leaves::State && !name.starts_with(NAME_PREFIX) {
+        let may_be_there = (server.leaves == Leaves::State || server.stand_in.is_some())
+            && !name.starts_with(NAME_PREFIX);
+        if may_be_there {
             match self.statement(name, server) {
                 Ok(None) => return extended(frame, server, Expect::Close),
                 Ok(Some(_)) => {}
@@ -187,13 +200,17 @@ impl Session {
             }
         }
         // The server keeps its own: the next client of the same text finds it.
-        if server.is_quiet() {
+        if server.is_quiet() && !may_be_there {
             self.drop_statement(name);
             to_client.extend_from_slice(message::CLOSE_COMPLETE);
             return ToServer::SWALLOW;
         }
         server.batch.keep(frame);
-        message::put_close_portal(to_server, NO_PORTAL);
+        if may_be_there {
+            message::put_close_statement(to_server, name);
+        } else {
+            message::put_close_portal(to_server, NO_PORTAL);
+        }
         server.expected.push(Expect::Forget);
         server.change(Change::Dropped { client_name: key(name).into() });
         ToServer::REPLACE

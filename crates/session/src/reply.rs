@@ -63,6 +63,10 @@ impl Session {
             return self.on_failing(frame, server, to_client, to_server);
         }
         match tag {
+            // Behind it may be a Query, which would be skipped and never answered.
+            b::ERROR_RESPONSE if front == Expect::StandIn => {
+                Err(Violation::Server("an empty statement is refused"))
+            }
             b::ERROR_RESPONSE => Ok(self.on_error(frame, front, server, to_client, to_server)),
             b::READY_FOR_QUERY => self.on_ready(frame, front, server, to_client),
             b::COMMAND_COMPLETE => {
@@ -114,8 +118,10 @@ impl Session {
                 to_client.extend_from_slice(message::PARSE_COMPLETE);
                 ToClient::SWALLOW
             }
-            (b::PARSE_COMPLETE, Expect::OwnParse)
-            | (b::CLOSE_COMPLETE, Expect::OwnClose | Expect::Clear) => ToClient::SWALLOW,
+            (b::PARSE_COMPLETE, Expect::OwnParse | Expect::StandIn)
+            | (b::CLOSE_COMPLETE, Expect::OwnClose | Expect::Clear | Expect::StandIn) => {
+                ToClient::SWALLOW
+            }
             (b::PARSE_COMPLETE, Expect::ParseNamed)
             | (b::BIND_COMPLETE, Expect::Bind { .. })
             | (b::CLOSE_COMPLETE, Expect::Close | Expect::Forget)
@@ -240,18 +246,30 @@ impl Session {
             Tag::Leaves(Leaves::Nothing) => return,
             Tag::Leaves(Leaves::State) => {}
             Tag::Set => match front {
-                Expect::Query { local_set: true } | Expect::Execute { local_set: true } => return,
+                Expect::Query { local_set: true, .. } | Expect::Execute { local_set: true } => {
+                    return;
+                }
                 // SET … TO DEFAULT is a RESET.
                 _ => server.settings_reset |= server.reset.is_some(),
             },
             Tag::Reset => server.settings_reset = true,
+            // Without a name that is a statement's of PREPARE.
+            Tag::Deallocate => {
+                if matches!(front, Expect::Query { drops: true, .. } | Expect::Execute { .. })
+                    && let Some(name) = server.stand_in.take()
+                {
+                    return self.drop_statement(&name);
+                }
+            }
             Tag::DeallocateAll => {
                 server.statements.clear();
+                server.stand_in = None;
                 self.statements = None;
                 return;
             }
             Tag::DiscardAll => {
                 server.statements.clear();
+                server.stand_in = None;
                 self.statements = None;
                 server.reset = Reset::All;
                 server.settings_reset = true;

@@ -37,6 +37,8 @@ pub struct ServerState {
     /// What texts of this lease may have reset, and whether a tag has said that one did.
     pub(crate) reset: Reset,
     pub(crate) settings_reset: bool,
+    /// A name of the client's under which there is an empty statement, to be dropped by SQL.
+    pub(crate) stand_in: Option<Box<[u8]>>,
     pub(crate) unnamed: Unnamed,
     pub(crate) unnamed_texts: SentTexts,
     pub(crate) batch: Batch,
@@ -73,7 +75,7 @@ pub(crate) enum Skip {
 }
 
 /// What the messages since the last Sync have set; if they fail, so do those behind them.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct InBatch {
     /// There are any.
     pub(crate) is_open: bool,
@@ -81,6 +83,8 @@ pub(crate) struct InBatch {
     pub(crate) unnamed_set: bool,
     /// It sets something for its transaction only.
     pub(crate) unnamed_is_local: bool,
+    /// It drops the statement of this name.
+    pub(crate) unnamed_drops: Option<Box<[u8]>>,
     /// The unnamed portal does.
     pub(crate) portal_is_local: bool,
 }
@@ -138,6 +142,7 @@ impl ServerState {
             deallocates: false,
             reset: Reset::Nothing,
             settings_reset: false,
+            stand_in: None,
             unnamed: Unnamed::Absent,
             unnamed_texts: SentTexts::default(),
             batch: Batch::default(),
@@ -278,7 +283,7 @@ impl ServerState {
     pub(crate) fn disposition(&self) -> Disposition {
         if !self.is_quiet() || self.reads_copy() || self.is_doubtful {
             Disposition::Discard
-        } else if self.leaves == Leaves::State || self.in_transaction() {
+        } else if self.leaves == Leaves::State || self.stand_in.is_some() || self.in_transaction() {
             Disposition::NeedsReset
         } else {
             Disposition::Clean
@@ -292,6 +297,7 @@ impl ServerState {
         }
         self.unnamed_texts.clear();
         self.pending.clear();
+        self.stand_in = None;
         self.batch.clear();
         self.in_batch = InBatch::default();
         self.deallocates = false;

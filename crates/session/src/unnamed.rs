@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 use wire::message;
 use wire::tag::frontend as f;
 
+use crate::catalog::text;
+use crate::deallocate::deallocated;
 use crate::expect::Expect;
 use crate::frame::Frame;
 use crate::server::ServerState;
@@ -131,8 +133,18 @@ impl Session {
             message::put_parse(to_server, b"", &self.unnamed);
             server.expected.push(Expect::Restore);
             server.in_batch.unnamed_set = true;
+            server.in_batch.unnamed_drops = deallocated(text(&self.unnamed));
         }
         Ok(())
+    }
+
+    /// The name of the statement that the unnamed one drops, which was ensured before.
+    pub(crate) fn unnamed_drops(&self, server: &ServerState) -> Option<Box<[u8]>> {
+        if server.in_batch.unnamed_set {
+            server.in_batch.unnamed_drops.clone()
+        } else {
+            deallocated(text(&self.unnamed))
+        }
     }
 
     /// The server has parsed the client's unnamed statement.

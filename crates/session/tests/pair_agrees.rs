@@ -85,6 +85,11 @@ fn reset() -> impl Strategy<Value = &'static str> {
     ])
 }
 
+/// On their own: of several statements in a text none is looked for.
+fn deallocate() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["deallocate s1", "Deallocate PREPARE \"s1\";"])
+}
+
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => statement().prop_map(str::to_owned),
@@ -96,6 +101,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => text().prop_map(|sql| query(&sql)),
         1 => reset().prop_map(query),
+        1 => deallocate().prop_map(query),
         4 => (name(), statement()).prop_map(|(name, sql)| parse(name, sql)),
         6 => (portal(), name()).prop_map(|(portal, name)| bind(portal, name)),
         1 => name().prop_map(|name| bind_with("", name, "x")),
@@ -120,6 +126,7 @@ fn phrase() -> impl Strategy<Value = Vec<Vec<u8>>> {
             run(name),
         ]),
         (name(), statement()).prop_map(|(name, sql)| vec![[parse(name, sql), sync()].concat()]),
+        deallocate().prop_map(|sql| vec![[unnamed(sql), parse("", "select 1")].concat(), sync()]),
         name().prop_map(|name| vec![run(name)]),
         name().prop_map(|name| vec![run(name), run(name)]),
         copy(),

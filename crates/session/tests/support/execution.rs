@@ -89,6 +89,13 @@ impl Postgres {
                 self.statements.clear();
                 self.put_complete("DEALLOCATE ALL");
             }
+            Sql::Deallocate(name) => {
+                if self.statements.remove(name).is_none() {
+                    let message = format!("prepared statement \"{name}\" does not exist");
+                    return failure("26000", message);
+                }
+                self.put_complete("DEALLOCATE");
+            }
             Sql::Forget => {
                 self.statements.clear();
                 self.put_complete("CALL");

@@ -33,6 +33,7 @@ pub(crate) enum Sql {
     Reset(Option<String>),
     DiscardAll,
     DeallocateAll,
+    Deallocate(String),
     /// Drops all statements, unseen in text and tag.
     Forget,
     Prepare(String),
@@ -73,12 +74,25 @@ fn read_one(text: &str) -> Option<Sql> {
         ["reset", name] => Sql::Reset(Some(name.trim_matches('"').to_owned())),
         ["discard", "all"] => Sql::DiscardAll,
         ["deallocate", "all"] => Sql::DeallocateAll,
+        ["deallocate", ..] => deallocate(text),
         ["forget"] => Sql::Forget,
         ["prepare", name, "as", "select", _] => Sql::Prepare((*name).to_owned()),
         ["copy", "t", "from", "stdin"] => Sql::CopyIn,
         ["copy", "t", "to", "stdout"] => Sql::CopyOut,
         _ => return None,
     })
+}
+
+fn deallocate(text: &str) -> Sql {
+    let name = text["deallocate".len()..].trim();
+    let name = match name.split_at_checked("prepare ".len()) {
+        Some((word, rest)) if word.eq_ignore_ascii_case("prepare ") => rest.trim(),
+        _ => name,
+    };
+    match name.strip_prefix('"') {
+        Some(quoted) => Sql::Deallocate(quoted.trim_end_matches('"').to_owned()),
+        None => Sql::Deallocate(name.to_lowercase()),
+    }
 }
 
 fn set(name: &str, value: &str, is_local: bool) -> Sql {

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
@@ -125,7 +126,9 @@ fn hunt<S: Strategy>(strategy: &S, faults_of: impl Fn(&mut Stage, S::Value) -> V
             return Ok(());
         }
         state.set((count + 1, shrinks));
-        let faults = faults_of(&mut stage.borrow_mut(), value);
+        // Where the stage itself breaks, the server or pgmesh has.
+        let run = AssertUnwindSafe(|| faults_of(&mut stage.borrow_mut(), value));
+        let faults = catch_unwind(run).unwrap_or_else(|_| vec!["the stage broke".to_owned()]);
         if faults.is_empty() {
             return Ok(());
         }
@@ -188,6 +191,10 @@ fn simple() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// A message of the extended protocol, or some that belong together.
+///
+/// The unnamed portal is used right behind its Bind only: Postgres 15 crashes on an Execute of the
+/// one that a failed simple query left behind in a transaction.
 fn extended() -> impl Strategy<Value = Vec<u8>> {
     let statement = || select(vec!["", "", "s", "t"]);
     let portal = || select(vec!["", "", "", "p"]);
@@ -196,10 +203,14 @@ fn extended() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         5 => (statement(), select(&TEXTS[..])).prop_map(|(name, text)| parse(name, text)),
         6 => bound.clone().prop_map(|(p, s, values, rows)| [bind(p, s, &values), execute(p, rows)].concat()),
+        3 => bound.clone().prop_map(|(p, s, values, rows)| {
+            let page = execute(p, rows);
+            [bind(p, s, &values), describe_portal(p), page.clone(), flush(), page].concat()
+        }),
         2 => bound.prop_map(|(p, s, values, _)| bind(p, s, &values)),
         2 => statement().prop_map(describe),
-        1 => portal().prop_map(describe_portal),
-        2 => (portal(), 0..4_u32).prop_map(|(name, rows)| execute(name, rows)),
+        1 => Just(describe_portal("p")),
+        2 => (0..4_u32).prop_map(|rows| execute("p", rows)),
         3 => statement().prop_map(close),
         1 => portal().prop_map(close_portal),
         1 => Just(flush()),

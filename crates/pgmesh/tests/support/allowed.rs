@@ -92,7 +92,8 @@ pub(crate) const RULES: [Rule; 6] = [
 /// - An error that pgmesh itself gives in Postgres' stead names no file, line and routine of
 ///   Postgres' source: these three are compared where both have them.
 /// - In a failed transaction a Parse of ours, on a server that has not seen the statement, is
-///   refused where the client's Bind, the number of its values or its own Parse would have been.
+///   refused in front of whatever the server would have refused: the client's Bind, the number of
+///   its values, its own Parse.
 /// - A refusal of settings at login comes from a server that pgmesh asked: the code and the
 ///   message are the server's, its DETAIL and HINT are not passed on.
 pub(crate) fn equal(direct: &Answer, through: &Answer) -> bool {
@@ -113,8 +114,7 @@ pub(crate) fn equal(direct: &Answer, through: &Answer) -> bool {
     let compared = |fields: &[(u8, String)]| -> Vec<_> {
         fields.iter().filter(|(code, _)| is_compared(*code)).cloned().collect()
     };
-    let is_failed = through.field(b'C') == Some("25P02");
-    if is_failed && matches!(direct.field(b'C'), Some("25P02" | "08P01" | "42P05")) {
+    if through.field(b'C') == Some("25P02") && direct.field(b'V') == Some("ERROR") {
         return true;
     }
     direct_tag == through_tag && compared(direct_fields) == compared(through_fields)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use auth::{ClientFirst, Login, Nonce, Secret};
 
 /// Nothing that a script does takes the server this long: who waits longer waits for ever.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A message that the server sent.
 #[derive(Clone, Debug, PartialEq, Eq)]

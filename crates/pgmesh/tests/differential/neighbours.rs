@@ -1,6 +1,8 @@
 //! Several clients on fewer servers: each sees what it would see alone.
 
-use crate::raw::{bind, close, copy_data, execute, flush, parse, query, run, run_unnamed, sync};
+use crate::raw::{
+    bind, close, copy_data, execute, flush, parse, query, run, run_unnamed, sync, terminate,
+};
 use crate::script::{Script, Way};
 use crate::stage::Stage;
 use crate::{cases, run as run_cases};
@@ -23,6 +25,8 @@ fn clients_that_share_a_server_do_not_see_each_other() {
         a_client_that_left_in_the_middle_of_copy_in,
         a_client_that_left_in_the_middle_of_copy_out,
         a_client_that_left_in_the_middle_of_a_batch,
+        a_client_that_left_before_its_sync_has_committed_nothing,
+        a_client_that_said_goodbye_before_its_sync_has_committed_nothing,
         a_client_that_left_behind_an_error,
         a_client_that_left_in_the_middle_of_a_message,
         a_client_that_left_with_a_pipeline_unanswered,
@@ -65,6 +69,8 @@ fn statement_mode_answers_as_the_server() {
         an_error_stays_with_its_client,
         settings_stay_with_their_client,
         a_client_that_left_in_the_middle_of_a_batch,
+        a_client_that_left_before_its_sync_has_committed_nothing,
+        a_client_that_said_goodbye_before_its_sync_has_committed_nothing,
     ];
     run_cases(cases, |_, script| {
         let route = stage.statement_mode();
@@ -207,6 +213,18 @@ fn a_client_that_left_in_the_middle_of_a_batch(s: &mut Script) {
     s.on(1).query("SELECT 2");
 }
 
+fn a_client_that_left_before_its_sync_has_committed_nothing(s: &mut Script) {
+    let insert = run_unnamed("INSERT INTO left_over VALUES (1)", &[]);
+    s.before(TABLE).on(1).on(0).send(&[insert, flush()]).until(b'C', 1).hang_up();
+    s.on(1).query("LOCK TABLE left_over; TABLE left_over");
+}
+
+fn a_client_that_said_goodbye_before_its_sync_has_committed_nothing(s: &mut Script) {
+    let insert = run_unnamed("INSERT INTO left_over VALUES (1)", &[]);
+    s.before(TABLE).on(1).on(0).send(&[insert, terminate()]).closed();
+    s.on(1).query("LOCK TABLE left_over; TABLE left_over");
+}
+
 fn a_client_that_left_behind_an_error(s: &mut Script) {
     s.on(1)
         .on(0)
@@ -243,7 +261,7 @@ fn a_client_that_left_with_a_pipeline_unanswered(s: &mut Script) {
 
 fn a_client_that_said_goodbye_in_a_transaction(s: &mut Script) {
     s.before(TABLE).on(1).on(0).query("BEGIN").query("INSERT INTO left_over VALUES (1)");
-    s.send(&[crate::raw::terminate()]).closed().on(1).query("TABLE left_over");
+    s.send(&[terminate()]).closed().on(1).query("TABLE left_over");
 }
 
 fn session_state_ends_with_its_transaction(s: &mut Script) {

@@ -20,6 +20,7 @@ fn prepared_statements_are_where_their_client_is() {
         the_unnamed_statement_is_dropped_by_close,
         the_unnamed_statement_of_a_failed_transaction,
         deallocate_all_drops_every_name,
+        deallocate_drops_a_statement_of_the_protocol,
         discard_all_drops_every_name,
         discard_all_in_the_extended_protocol,
         deallocate_in_the_middle_of_a_transaction,
@@ -133,6 +134,13 @@ fn deallocate_all_drops_every_name(s: &mut Script) {
     s.say(&[run_unnamed("DEALLOCATE ALL", &[]), sync()]).say(&[run("s", &[]), sync()]);
     s.send(&[parse("s", "SELECT 4"), sync(), query("DEALLOCATE ALL"), run("s", &[]), sync()])
         .ready(3);
+}
+
+fn deallocate_drops_a_statement_of_the_protocol(s: &mut Script) {
+    s.say(&[parse("s", "SELECT 1"), parse("t", "SELECT 2"), sync()]).query("DEALLOCATE s");
+    s.say(&[run("s", &[]), sync()]).say(&[parse("s", "SELECT 3"), run("s", &[]), sync()]);
+    s.query("BEGIN").query("DEALLOCATE PREPARE t").say(&[run("t", &[]), sync()]).query("ROLLBACK");
+    s.query("DEALLOCATE nowhere").say(&[run("s", &[]), sync()]);
 }
 
 fn discard_all_drops_every_name(s: &mut Script) {

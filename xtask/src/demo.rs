@@ -64,7 +64,7 @@ fn benchmark(app: &Login, interrupt: &Interrupt) -> anyhow::Result<()> {
 }
 
 fn describe(cluster: &Cluster, pgmesh: &Pgmesh) -> anyhow::Result<()> {
-    let Login { port, user, password, database } = pgmesh.app();
+    let Login { port, user, password, database, .. } = pgmesh.app();
     let leader = cluster.leader()?;
     let patroni = cluster.bed().path().join(leader.name()).join("patroni.yml");
     println!("\nleader    {} on port {}", leader.name(), leader.port());

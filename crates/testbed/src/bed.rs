@@ -127,10 +127,14 @@ impl Bed {
             .spawn()
             .map_err(Error::io(format!("run {program}")))?;
         let daemon = Daemon::new(name, child, log, goodbye);
-        if let Some(mut janitor) = self.janitor.stdin.as_ref() {
-            writeln!(janitor, "{}", daemon.id()).map_err(Error::io("write to the janitor"))?;
-        }
+        self.tell_janitor(&daemon.id().to_string())?;
         Ok(daemon)
+    }
+
+    /// Adds a line to what the janitor cleans up; see the script for what lines there are.
+    pub(crate) fn tell_janitor(&self, line: &str) -> Result<(), Error> {
+        let Some(mut janitor) = self.janitor.stdin.as_ref() else { return Ok(()) };
+        writeln!(janitor, "{line}").map_err(Error::io("write to the janitor"))
     }
 
     /// The ends of all logs.

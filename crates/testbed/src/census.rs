@@ -43,6 +43,46 @@ pub(crate) fn kill_postgres(data: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Stops every Postgres process of `data` where it stands, and those that they start meanwhile.
+pub(crate) fn stop_postgres(data: &Path) {
+    let mut stopped = Vec::new();
+    loop {
+        let running: Vec<Pid> =
+            postgres_processes(data).into_iter().filter(|pid| !stopped.contains(pid)).collect();
+        if running.is_empty() {
+            return;
+        }
+        for pid in running {
+            let _ = kill_process(pid, Signal::STOP);
+            stopped.push(pid);
+        }
+    }
+}
+
+/// Lets stopped Postgres processes of `data` go on.
+pub(crate) fn continue_postgres(data: &Path) {
+    for pid in postgres_processes(data) {
+        let _ = kill_process(pid, Signal::CONT);
+    }
+}
+
+/// Kills the postmaster of `data` alone; its children notice by themselves.
+pub(crate) fn kill_postmaster(data: &Path) -> Result<(), Error> {
+    let postmaster = postmaster(data)?;
+    kill_process(postmaster, Signal::KILL)
+        .map_err(|errno| Error::io("kill a postmaster")(errno.into()))
+}
+
+/// The process whose id is in postmaster.pid, if it runs.
+pub(crate) fn postmaster(data: &Path) -> Result<Pid, Error> {
+    let file = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    let number = file.lines().next().and_then(|line| line.trim().parse().ok());
+    let pid = number.and_then(Pid::from_raw);
+    // The file of a server that was killed stays, and its number may be anybody's.
+    pid.filter(|pid| postgres_processes(data).contains(pid))
+        .ok_or_else(|| Error::Missing(format!("postmaster in {}", data.display())))
+}
+
 /// The processes whose program is `postgres` and whose working directory is `data`.
 pub(crate) fn postgres_processes(data: &Path) -> Vec<Pid> {
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };

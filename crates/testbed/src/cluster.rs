@@ -1,13 +1,17 @@
 //! A Patroni cluster: one etcd and several nodes.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::login::{identifier, literal};
+use crate::network::Bridge;
+use crate::patroni::Surroundings;
 use crate::{
-    APP_DATABASE, APP_USER, Bed, Error, Etcd, Interrupt, Login, Node, ServerTls, http, until,
+    APP_DATABASE, APP_USER, Bed, Error, Etcd, Interrupt, Login, Network, Node, ServerTls, http,
+    until,
 };
 
 /// Three nodes take about 11 s on two idle cores; tests share theirs with compilers.
@@ -28,6 +32,12 @@ pub struct ClusterOptions {
     pub namespace: String,
     /// Lays out the keys as Patroni does for this Citus group. The extension itself is not needed.
     pub group: Option<u32>,
+    /// Patroni's failsafe_mode: a leader that loses etcd stays while all members answer it.
+    pub failsafe: bool,
+    /// Patroni's synchronous_mode: what was acknowledged is on the next leader, too.
+    pub synchronous: bool,
+    /// What connects the nodes. Etcd is always reached by all.
+    pub network: Network,
     /// TLS is offered by every node when given.
     pub tls: Option<ServerTls>,
     /// Lines put before all others in pg_hba.conf.
@@ -47,6 +57,9 @@ impl Default for ClusterOptions {
             scope: "testbed".to_owned(),
             namespace: "/service/".to_owned(),
             group: None,
+            failsafe: false,
+            synchronous: false,
+            network: Network::default(),
             tls: None,
             hba: Vec::new(),
             settings: Vec::new(),
@@ -89,11 +102,21 @@ impl Cluster {
     /// [`Error::Missing`] when a program is not installed; otherwise what failed, with the logs.
     pub fn start(options: ClusterOptions) -> Result<Self, Error> {
         let bed = Arc::new(Bed::new(options.interrupt.clone())?);
-        let etcd = Etcd::start_in(Arc::clone(&bed))?;
+        let bridge = match options.network {
+            Network::Loopback => None,
+            Network::Namespaces => Some(Bridge::new(&bed)?),
+        };
+        let host = bridge.as_ref().map_or(Ipv4Addr::LOCALHOST, Bridge::gateway);
+        let etcd = Etcd::start_in(Arc::clone(&bed), host)?;
+        let surroundings = Surroundings {
+            etcd: etcd.endpoint(),
+            subnet: bridge.as_ref().map_or_else(|| "127.0.0.1/32".to_owned(), Bridge::subnet),
+        };
         let mut cluster = Self { nodes: Vec::new(), etcd, options, bed };
-        for number in 1..=cluster.options.nodes {
-            let (name, endpoint) = (format!("n{number}"), cluster.etcd.endpoint());
-            let node = Node::start(&cluster.bed, &name, &endpoint, &cluster.options)?;
+        for number in (1..=u8::MAX).take(cluster.options.nodes) {
+            let cable = bridge.as_ref().map(|bridge| bridge.attach(number)).transpose()?;
+            let name = format!("n{number}");
+            let node = Node::start(&cluster.bed, &name, cable, &surroundings, &cluster.options)?;
             if number == 1 {
                 // Whoever takes the initialize key first is leader: let it be this one, always.
                 cluster
@@ -111,7 +134,8 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Waits until one node is primary and every other node that was not killed streams from it.
+    /// Waits until one node is primary and every other node that was not killed streams from it, of
+    /// a synchronous cluster one as its synchronous standby.
     ///
     /// # Errors
     /// [`Error::Timeout`] with the ends of all logs.
@@ -126,6 +150,7 @@ impl Cluster {
             // A base backup streams under the same name before the standby is one.
             let all = standbys
                 .all(|node| streaming.iter().any(|name| name == node.name()) && node.is_standby());
+            let all = all && (!self.options.synchronous || !primary.synchronous().is_empty());
             Ok(all.then_some(()))
         })
         .map_err(|error| error.with_log(|| self.bed.tails()))
@@ -153,6 +178,17 @@ impl Cluster {
         found.ok_or_else(|| Error::Missing(format!("node {name}")))
     }
 
+    /// The synchronous standby: the only node that Patroni hands leadership to in a synchronous
+    /// cluster.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there is none at the moment.
+    pub fn synchronous(&self) -> Result<&Node, Error> {
+        let names = self.leader()?.synchronous();
+        let first = names.first();
+        self.node(first.ok_or_else(|| Error::Missing("synchronous standby".to_owned()))?)
+    }
+
     /// Hands leadership to the node called `to`, gracefully, and waits until it is primary.
     ///
     /// # Errors
@@ -160,7 +196,7 @@ impl Cluster {
     pub fn switchover(&self, to: &str) -> Result<(), Error> {
         let leader = self.leader()?;
         let request = json!({"leader": leader.name(), "candidate": to});
-        let answer = http::post(leader.api_port(), "/switchover", &request)?;
+        let answer = http::post_at(leader.api_address().into(), "/switchover", &request)?;
         if answer.status != 200 {
             let reason = format!("{}: {}", answer.status, answer.body);
             return Err(Error::Http { request: format!("switchover to {to}"), reason });
@@ -175,6 +211,49 @@ impl Cluster {
     /// [`Error::Missing`] for an unknown name.
     pub fn kill(&mut self, name: &str) -> Result<(), Error> {
         self.node_mut(name)?.kill()
+    }
+
+    /// Kills the postmaster of a node with SIGKILL and nothing else: Patroni starts Postgres again.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] for an unknown name or when no postmaster runs.
+    pub fn kill_postmaster(&self, name: &str) -> Result<(), Error> {
+        self.node(name)?.kill_postmaster()
+    }
+
+    /// Stops every process of a node where it stands, as a machine that hangs, until
+    /// [`Cluster::thaw`].
+    ///
+    /// # Errors
+    /// [`Error::Missing`] for an unknown name.
+    pub fn freeze(&mut self, name: &str) -> Result<(), Error> {
+        self.node_mut(name)?.freeze();
+        Ok(())
+    }
+
+    /// Lets a frozen node go on as if nothing had been.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] for an unknown name.
+    pub fn thaw(&mut self, name: &str) -> Result<(), Error> {
+        self.node_mut(name)?.thaw();
+        Ok(())
+    }
+
+    /// Cuts a node off from everybody, silently, until [`Cluster::mend`].
+    ///
+    /// # Errors
+    /// [`Error::Missing`] for an unknown name or in a cluster without [`Network::Namespaces`].
+    pub fn cut(&self, name: &str) -> Result<(), Error> {
+        self.node(name)?.cable()?.cut()
+    }
+
+    /// Connects a node again.
+    ///
+    /// # Errors
+    /// As [`Cluster::cut`].
+    pub fn mend(&self, name: &str) -> Result<(), Error> {
+        self.node(name)?.cable()?.mend()
     }
 
     /// Starts a killed node again and returns at once; [`Cluster::wait_ready`] waits for it.
@@ -213,7 +292,7 @@ impl Cluster {
     /// # Errors
     /// [`Error::Missing`] when there is no leader.
     pub fn app(&self) -> Result<Login, Error> {
-        Ok(Login::new(self.leader()?.port(), APP_USER, APP_DATABASE))
+        Ok(Login::at(self.leader()?.address(), APP_USER, APP_DATABASE))
     }
 
     /// The ends of all logs.

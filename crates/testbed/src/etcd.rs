@@ -1,5 +1,7 @@
 //! One etcd.
 
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -14,11 +16,13 @@ const READY: Duration = Duration::from_secs(30);
 /// Saves a synchronous write per change; newer versions only.
 const NO_FSYNC: &str = "--unsafe-no-fsync";
 
-/// A running, or killed, etcd of one member. It speaks plain HTTP on 127.0.0.1.
+/// A running, or killed, etcd of one member. It speaks plain HTTP on 127.0.0.1, and at the address
+/// where nodes with networks of their own reach it.
 #[derive(Debug)]
 pub struct Etcd {
     // Before the bed: fields are dropped in order.
     daemon: Option<Daemon>,
+    host: Ipv4Addr,
     client: Port,
     peer: Port,
     bed: Arc<Bed>,
@@ -30,14 +34,14 @@ impl Etcd {
     /// # Errors
     /// [`Error::Missing`] when it is not installed; otherwise what failed, with the log.
     pub fn start() -> Result<Self, Error> {
-        Self::start_in(Arc::new(Bed::new(Interrupt::default())?))
+        Self::start_in(Arc::new(Bed::new(Interrupt::default())?), Ipv4Addr::LOCALHOST)
     }
 
-    /// Starts an etcd in the bed of a cluster.
-    pub(crate) fn start_in(bed: Arc<Bed>) -> Result<Self, Error> {
+    /// Starts an etcd in the bed of a cluster, whose nodes reach it at `host`.
+    pub(crate) fn start_in(bed: Arc<Bed>, host: Ipv4Addr) -> Result<Self, Error> {
         bed.private_directory("etcd")?;
         let (client, peer) = (Port::reserve()?, Port::reserve()?);
-        let mut etcd = Self { daemon: None, client, peer, bed };
+        let mut etcd = Self { daemon: None, host, client, peer, bed };
         etcd.restart()?;
         Ok(etcd)
     }
@@ -50,10 +54,14 @@ impl Etcd {
         self.kill();
         let program = programs::find("etcd")?;
         let (client, peer) = (self.endpoint(), format!("http://127.0.0.1:{}", self.peer));
+        let mut listen = client.clone();
+        if self.host != Ipv4Addr::LOCALHOST {
+            let _ = write!(listen, ",http://127.0.0.1:{}", self.client);
+        }
         let mut etcd = Command::new(&program);
         etcd.args(["--name", "etcd", "--data-dir"])
             .arg(self.bed.path().join("etcd"))
-            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-client-urls", &listen, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &format!("etcd={peer}")])
             .args(["--heartbeat-interval", "50", "--election-timeout", "250"]);
@@ -80,9 +88,9 @@ impl Etcd {
         self.daemon = None;
     }
 
-    /// The URL for clients.
+    /// The URL for clients, nodes included.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.client)
+        format!("http://{}:{}", self.host, self.client)
     }
 
     /// The client port on 127.0.0.1.

@@ -1,4 +1,4 @@
-//! One plain HTTP exchange with something on loopback.
+//! One plain HTTP exchange with something on this machine.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ const GET: Duration = Duration::from_secs(5);
 /// Longer than any Patroni answer: a switchover request is answered when the switchover is over.
 const POST: Duration = Duration::from_secs(60);
 
-/// Loopback either connects at once or not at all.
+/// This machine either connects at once or not at all.
 const CONNECT: Duration = Duration::from_secs(2);
 
 /// More than any answer read here; a bound so that a broken peer cannot fill the memory.
@@ -32,7 +32,15 @@ pub struct Response {
 /// # Errors
 /// [`Error::Http`] when no HTTP answer comes; any status is an answer.
 pub fn get(port: u16, path: &str) -> Result<Response, Error> {
-    exchange(port, "GET", path, "", GET)
+    get_at((Ipv4Addr::LOCALHOST, port).into(), path)
+}
+
+/// Asks for `path` at any address.
+///
+/// # Errors
+/// [`Error::Http`] when no HTTP answer comes; any status is an answer.
+pub fn get_at(address: SocketAddr, path: &str) -> Result<Response, Error> {
+    exchange(address, "GET", path, "", GET)
 }
 
 /// Posts JSON to `path` on a port of 127.0.0.1.
@@ -40,27 +48,38 @@ pub fn get(port: u16, path: &str) -> Result<Response, Error> {
 /// # Errors
 /// [`Error::Http`] when no HTTP answer comes; any status is an answer.
 pub fn post(port: u16, path: &str, json: &serde_json::Value) -> Result<Response, Error> {
-    exchange(port, "POST", path, &json.to_string(), POST)
+    post_at((Ipv4Addr::LOCALHOST, port).into(), path, json)
+}
+
+/// Posts JSON to `path` at any address.
+///
+/// # Errors
+/// [`Error::Http`] when no HTTP answer comes; any status is an answer.
+pub fn post_at(
+    address: SocketAddr,
+    path: &str,
+    json: &serde_json::Value,
+) -> Result<Response, Error> {
+    exchange(address, "POST", path, &json.to_string(), POST)
 }
 
 /// HTTP/1.0, so that the body is neither chunked nor followed by anything.
 fn exchange(
-    port: u16,
+    address: SocketAddr,
     method: &str,
     path: &str,
     body: &str,
     within: Duration,
 ) -> Result<Response, Error> {
     let failure =
-        |reason: String| Error::Http { request: format!("{method} :{port}{path}"), reason };
+        |reason: String| Error::Http { request: format!("{method} {address}{path}"), reason };
     let answer = || -> std::io::Result<Vec<u8>> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut stream = TcpStream::connect_timeout(&address, CONNECT)?;
         stream.set_read_timeout(Some(within))?;
         stream.set_write_timeout(Some(within))?;
         write!(
             stream,
-            "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\
+            "{method} {path} HTTP/1.0\r\nHost: {address}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )?;

@@ -7,6 +7,7 @@
 //! every process living in that directory and removes it once the bed's owner is gone, be it through
 //! `Drop`, a panic, Ctrl-C or SIGKILL. Nothing is ended by name: only processes that were started
 //! here, and Postgres processes whose working directory is inside the bed.
+//! Network namespaces and interfaces, where nodes have them, are the janitor's work too.
 //!
 //! Run as root, the database daemons run as the `postgres` user, as Postgres demands; otherwise
 //! everything runs as the caller.
@@ -23,6 +24,7 @@ mod etcd;
 mod haproxy;
 pub mod http;
 mod login;
+mod network;
 pub mod packages;
 mod patroni;
 mod pgbouncer;
@@ -40,8 +42,9 @@ pub use daemon::{Daemon, Signal};
 pub use descriptors::raise_descriptor_limit;
 pub use error::Error;
 pub use etcd::Etcd;
-pub use haproxy::HaProxy;
+pub use haproxy::{Backend, HaProxy};
 pub use login::{APP_DATABASE, APP_USER, Credentials, Login, REPLICATOR, SUPERUSER};
+pub use network::Network;
 pub use patroni::Node;
 pub use pgbouncer::{PgBouncer, PgBouncerOptions};
 pub use pgmesh::{Pgmesh, PgmeshOptions, ProxyPorts};

@@ -1,5 +1,6 @@
 //! Who logs in where, and running psql and its like as that user.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::Command;
 use std::time::Duration;
 
@@ -30,9 +31,11 @@ pub struct Credentials {
     pub password: &'static str,
 }
 
-/// Everything needed to log in on 127.0.0.1.
+/// Everything needed to log in to something on this machine.
 #[derive(Clone, Debug)]
 pub struct Login {
+    /// The address of a Postgres or of a proxy: 127.0.0.1, but for nodes with a network of their own.
+    pub host: Ipv4Addr,
     /// The port of a Postgres or of a proxy.
     pub port: u16,
     /// The role.
@@ -44,10 +47,16 @@ pub struct Login {
 }
 
 impl Login {
-    /// A login as one of the roles of the testbed.
+    /// A login on 127.0.0.1 as one of the roles of the testbed.
     pub fn new(port: u16, credentials: Credentials, database: &str) -> Self {
+        Self::at(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), credentials, database)
+    }
+
+    /// A login at any address as one of the roles of the testbed.
+    pub fn at(address: SocketAddrV4, credentials: Credentials, database: &str) -> Self {
         Self {
-            port,
+            host: *address.ip(),
+            port: address.port(),
             user: credentials.user.to_owned(),
             password: credentials.password.to_owned(),
             database: database.to_owned(),
@@ -56,8 +65,8 @@ impl Login {
 
     /// A URI for drivers. The testbed's own names and passwords need no escaping.
     pub fn uri(&self) -> String {
-        let Self { port, user, password, database } = self;
-        format!("postgresql://{user}:{password}@127.0.0.1:{port}/{database}")
+        let Self { host, port, user, password, database } = self;
+        format!("postgresql://{user}:{password}@{host}:{port}/{database}")
     }
 
     /// A command of the newest Postgres installed (`psql`, `pgbench`, `pg_dump`, …) whose environment
@@ -72,7 +81,7 @@ impl Login {
             .env("PATH", programs::daemon_path(None))
             .env("LC_ALL", "C.UTF-8")
             .env("PGCONNECT_TIMEOUT", "10")
-            .env("PGHOST", "127.0.0.1")
+            .env("PGHOST", self.host.to_string())
             .env("PGPORT", self.port.to_string())
             .env("PGUSER", &self.user)
             .env("PGPASSWORD", &self.password)

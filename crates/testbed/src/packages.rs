@@ -43,6 +43,8 @@ pub const PSYCOPG: Package =
 pub const PGBOUNCER: Package = Package { name: "pgbouncer", sign: Sign::Program("pgbouncer") };
 /// HAProxy, to measure against.
 pub const HAPROXY: Package = Package { name: "haproxy", sign: Sign::Program("haproxy") };
+/// What gives nodes networks of their own.
+pub const IPROUTE: Package = Package { name: "iproute2", sign: Sign::Program("bridge") };
 
 /// What a [`Cluster`](crate::Cluster) needs.
 pub const CLUSTER: [Package; 3] = [POSTGRESQL, ETCD, PATRONI];

@@ -1,5 +1,6 @@
 //! One Patroni with its Postgres.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::daemon::{Daemon, Signal};
+use crate::network::Cable;
 use crate::{
     Bed, ClusterOptions, Error, Login, Port, REPLICATOR, SUPERUSER, census, http, postgres,
     programs,
@@ -21,7 +23,17 @@ pub struct Node {
     api: Port,
     sql: Port,
     directory: PathBuf,
+    cable: Option<Cable>,
     bed: Arc<Bed>,
+}
+
+/// Where a node finds the others.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    /// The URL of etcd.
+    pub(crate) etcd: String,
+    /// The addresses that clients and other nodes come from, as in pg_hba.conf.
+    pub(crate) subnet: String,
 }
 
 impl Node {
@@ -29,15 +41,19 @@ impl Node {
     pub(crate) fn start(
         bed: &Arc<Bed>,
         name: &str,
-        etcd: &str,
+        cable: Option<Cable>,
+        surroundings: &Surroundings,
         options: &ClusterOptions,
     ) -> Result<Self, Error> {
         let directory = bed.private_directory(name)?;
         let (api, sql) = (Port::reserve()?, Port::reserve()?);
         let bed = Arc::clone(bed);
-        let mut node = Self { name: name.to_owned(), patroni: None, api, sql, directory, bed };
+        let mut node =
+            Self { name: name.to_owned(), patroni: None, api, sql, directory, cable, bed };
         let mut parameters = Map::new();
-        for (name, value) in postgres::SETTINGS {
+        // What a node says of itself wins over what the cluster shares.
+        let shared = |name: &str| options.settings.iter().any(|(shared, _)| shared == name);
+        for (name, value) in postgres::SETTINGS.into_iter().filter(|(name, _)| !shared(name)) {
             parameters.insert(name.to_owned(), value.into());
         }
         parameters.insert("unix_socket_directories".to_owned(), json!(node.directory));
@@ -48,7 +64,7 @@ impl Node {
             }
         }
         // JSON is YAML, which is what Patroni reads.
-        let configuration = node.configuration(etcd, options, parameters)?.to_string();
+        let configuration = node.configuration(surroundings, options, parameters)?.to_string();
         node.bed.private_file(&node.directory.join("patroni.yml"), &configuration)?;
         node.run()?;
         Ok(node)
@@ -59,14 +75,29 @@ impl Node {
         &self.name
     }
 
-    /// The port of its Postgres on 127.0.0.1.
+    /// The port of its Postgres.
     pub fn port(&self) -> u16 {
         self.sql.number()
     }
 
-    /// The port of Patroni's REST API on 127.0.0.1.
+    /// The port of Patroni's REST API.
     pub fn api_port(&self) -> u16 {
         self.api.number()
+    }
+
+    /// Its address: 127.0.0.1 unless it has a network of its own.
+    pub fn host(&self) -> Ipv4Addr {
+        self.cable.as_ref().map_or(Ipv4Addr::LOCALHOST, Cable::address)
+    }
+
+    /// The address of its Postgres.
+    pub fn address(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.host(), self.port())
+    }
+
+    /// The address of Patroni's REST API.
+    pub fn api_address(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.host(), self.api_port())
     }
 
     /// The process id of its Patroni, while it runs.
@@ -81,7 +112,7 @@ impl Node {
 
     /// A login as the superuser, in the database `postgres`.
     pub fn superuser(&self) -> Login {
-        Login::new(self.port(), SUPERUSER, "postgres")
+        Login::at(self.address(), SUPERUSER, "postgres")
     }
 
     /// Asks its Patroni; see Patroni's REST API for the paths.
@@ -89,7 +120,7 @@ impl Node {
     /// # Errors
     /// [`Error::Http`] when it does not answer.
     pub fn api(&self, path: &str) -> Result<http::Response, Error> {
-        http::get(self.api_port(), path)
+        http::get_at(self.api_address().into(), path)
     }
 
     /// Whether the node's Patroni says that it holds the leader key and runs as primary.
@@ -104,16 +135,28 @@ impl Node {
 
     /// The standbys that stream from it, if it is a primary.
     pub(crate) fn streaming(&self) -> Vec<String> {
-        let status: Value =
-            match self.api("/patroni").map(|answer| serde_json::from_str(&answer.body)) {
-                Ok(Ok(status)) => status,
-                _ => return Vec::new(),
-            };
+        let status = self.ask("/patroni");
         let standbys = status["replication"].as_array().into_iter().flatten();
         standbys
             .filter(|standby| standby["state"] == "streaming")
             .filter_map(|standby| standby["application_name"].as_str().map(str::to_owned))
             .collect()
+    }
+
+    /// The members that its Patroni calls synchronous standbys.
+    pub(crate) fn synchronous(&self) -> Vec<String> {
+        let status = self.ask("/cluster");
+        let members = status["members"].as_array().into_iter().flatten();
+        members
+            .filter(|member| member["role"] == "sync_standby")
+            .filter_map(|member| member["name"].as_str().map(str::to_owned))
+            .collect()
+    }
+
+    /// What its Patroni answers, null if it does not.
+    fn ask(&self, path: &str) -> Value {
+        let answer = self.api(path).ok();
+        answer.and_then(|answer| serde_json::from_str(&answer.body).ok()).unwrap_or_default()
     }
 
     /// Whether the data directory has been begun, so that this node is the one to initialise the
@@ -127,10 +170,17 @@ impl Node {
         if self.patroni.is_some() {
             return Ok(());
         }
-        let mut patroni = Command::new(programs::find("patroni")?);
+        let program = programs::find("patroni")?;
+        let mut patroni = match &self.cable {
+            Some(cable) => cable.command(&program)?,
+            None => {
+                let mut patroni = Command::new(program);
+                self.bed.account.run(&mut patroni);
+                patroni
+            }
+        };
         patroni.arg(self.directory.join("patroni.yml")).current_dir(&self.directory);
         postgres::environment(&mut patroni);
-        self.bed.account.run(&mut patroni);
         self.patroni = Some(self.bed.spawn(&self.name, &mut patroni, Signal::KILL)?);
         Ok(())
     }
@@ -142,13 +192,39 @@ impl Node {
         census::kill_postgres(&self.data())
     }
 
+    /// Kills the postmaster; Patroni finds out and starts Postgres again.
+    pub(crate) fn kill_postmaster(&self) -> Result<(), Error> {
+        census::kill_postmaster(&self.data())
+    }
+
+    /// Stops every process where it stands, as a machine that hangs.
+    pub(crate) fn freeze(&mut self) {
+        if let Some(patroni) = &mut self.patroni {
+            patroni.signal(Signal::STOP);
+        }
+        census::stop_postgres(&self.data());
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&mut self) {
+        census::continue_postgres(&self.data());
+        if let Some(patroni) = &mut self.patroni {
+            patroni.signal(Signal::CONT);
+        }
+    }
+
+    /// What connects it to the others.
+    pub(crate) fn cable(&self) -> Result<&Cable, Error> {
+        self.cable.as_ref().ok_or_else(|| Error::Missing(format!("network of {}", self.name)))
+    }
+
     fn data(&self) -> PathBuf {
         self.directory.join("data")
     }
 
     fn configuration(
         &self,
-        etcd: &str,
+        surroundings: &Surroundings,
         options: &ClusterOptions,
         parameters: Map<String, Value>,
     ) -> Result<Value, Error> {
@@ -157,11 +233,11 @@ impl Node {
         for (name, value) in &options.settings {
             shared.insert(name.clone(), value.as_str().into());
         }
-        let api = format!("127.0.0.1:{}", self.api);
-        let sql = format!("127.0.0.1:{}", self.sql);
+        let (api, sql) = (self.api_address().to_string(), self.address().to_string());
+        let Surroundings { etcd, subnet } = surroundings;
         let mut hba = options.hba.clone();
-        hba.push("host replication all 127.0.0.1/32 scram-sha-256".to_owned());
-        hba.push("host all all 127.0.0.1/32 scram-sha-256".to_owned());
+        hba.push(format!("host replication all {subnet} scram-sha-256"));
+        hba.push(format!("host all all {subnet} scram-sha-256"));
         let account =
             |who: crate::Credentials| json!({"username": who.user, "password": who.password});
         Ok(json!({
@@ -176,6 +252,8 @@ impl Node {
                     "loop_wait": options.loop_wait.as_secs(),
                     "retry_timeout": options.retry_timeout().as_secs(),
                     "maximum_lag_on_failover": 1 << 20,
+                    "failsafe_mode": options.failsafe,
+                    "synchronous_mode": options.synchronous,
                     "postgresql": {"use_pg_rewind": true, "parameters": shared},
                 },
                 "initdb": ["no-sync", {"encoding": "UTF8"}, {"locale": "C.UTF-8"}],
@@ -191,6 +269,9 @@ impl Node {
                     "replication": account(REPLICATOR),
                 },
                 "basebackup": ["no-sync", {"checkpoint": "fast"}],
+                // A node that lost its leadership comes back whatever became of its data.
+                "remove_data_directory_on_rewind_failure": true,
+                "remove_data_directory_on_diverged_timelines": true,
                 "parameters": parameters,
                 "pg_hba": hba,
             },

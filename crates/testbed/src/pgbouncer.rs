@@ -1,6 +1,7 @@
 //! A PgBouncer, to compare with.
 
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -57,7 +58,7 @@ pub struct PgBouncer {
     port: Port,
     version: String,
     keeps_prepared: bool,
-    _bed: Bed,
+    bed: Bed,
 }
 
 impl PgBouncer {
@@ -69,17 +70,31 @@ impl PgBouncer {
     /// # Errors
     /// [`Error::Ended`] or [`Error::Timeout`] with the log.
     pub fn start(postgres: &Postgres, options: &PgBouncerOptions) -> Result<Self, Error> {
+        let server = SocketAddrV4::new(Ipv4Addr::LOCALHOST, postgres.port());
+        let mut pgbouncer = Self::start_before(server, options)?;
+        let port = pgbouncer.port();
+        let bed = &pgbouncer.bed;
+        pgbouncer.daemon.wait_ready(READY, &bed.interrupt, || probe::answers(port))?;
+        Ok(pgbouncer)
+    }
+
+    /// Runs it in front of whatever is, or will be, at an address, and does not wait.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] and [`Error::Io`].
+    pub fn start_before(server: SocketAddrV4, options: &PgBouncerOptions) -> Result<Self, Error> {
         let bed = Bed::new(options.interrupt.clone())?;
         let port = Port::reserve()?;
         let version = version(&options.binary, &options.interrupt)?;
         let keeps_prepared = number(&version) >= PREPARED;
         let mut ini = String::new();
-        let server = postgres.port();
         for (database, mode) in [(APP_DATABASE, "transaction"), (Self::SESSION_DATABASE, "session")]
         {
             let _ = writeln!(
                 ini,
-                "{database} = host=127.0.0.1 port={server} dbname={APP_DATABASE} pool_mode={mode}"
+                "{database} = host={} port={} dbname={APP_DATABASE} pool_mode={mode}",
+                server.ip(),
+                server.port()
             );
         }
         let ini = format!("[databases]\n{ini}\n[pgbouncer]\n")
@@ -91,9 +106,8 @@ impl PgBouncer {
         environment(&mut pgbouncer);
         // It refuses to run as root.
         bed.account.run(&mut pgbouncer);
-        let mut daemon = bed.spawn("pgbouncer", &mut pgbouncer, Signal::KILL)?;
-        daemon.wait_ready(READY, &bed.interrupt, || probe::answers(port.number()))?;
-        Ok(Self { daemon, port, version, keeps_prepared, _bed: bed })
+        let daemon = bed.spawn("pgbouncer", &mut pgbouncer, Signal::KILL)?;
+        Ok(Self { daemon, port, version, keeps_prepared, bed })
     }
 
     /// Its port on 127.0.0.1.

@@ -1,10 +1,11 @@
-//! A three-node cluster: start, switchover, loss and return of a node, and a clean end.
+//! A three-node cluster: start, switchover, loss and return of a node, faults, and a clean end.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use testbed::{Cluster, ClusterOptions, Error, Interrupt, Signal, http, until};
+use testbed::{Cluster, ClusterOptions, Error, Interrupt, Network, Node, Signal, http, run, until};
 
 const LONG: Duration = Duration::from_secs(120);
 
@@ -64,6 +65,68 @@ fn a_cluster_switches_over_loses_a_node_and_leaves_nothing_behind() {
     let left: Vec<_> = all.into_iter().filter(|&id| is_alive(id)).collect();
     assert!(left.is_empty(), "{left:?}");
     assert!(!directory.exists());
+}
+
+/// Whether a node's Postgres answers within a second.
+fn answers(node: &Node) -> bool {
+    let mut psql = node.superuser().command("psql").unwrap();
+    psql.args(["-X", "-c", "SELECT 1"]);
+    run(&mut psql, "", Duration::from_secs(1), &Interrupt::default()).is_ok()
+}
+
+fn answers_again(cluster: &Cluster, name: &str) {
+    let node = cluster.node(name).unwrap();
+    until("an answer", LONG, &Interrupt::default(), || Ok(answers(node).then_some(()))).unwrap();
+}
+
+#[test]
+fn the_nodes_of_a_cluster_hang_crash_and_are_cut_off() {
+    let network = match Network::can_be_cut() {
+        Ok(()) => Network::Namespaces,
+        Err(reason) => {
+            println!("without networks that can be cut: {reason}");
+            Network::Loopback
+        }
+    };
+    let options = ClusterOptions {
+        failsafe: true,
+        synchronous: true,
+        network,
+        settings: vec![("full_page_writes".to_owned(), "on".to_owned())],
+        ..ClusterOptions::default()
+    };
+    let mut cluster = Cluster::start(options).unwrap();
+    assert_eq!(cluster.psql("SHOW full_page_writes").unwrap(), "on");
+    assert_eq!(cluster.psql("SHOW synchronous_commit").unwrap(), "on");
+    let standby = cluster.synchronous().unwrap().name().to_owned();
+
+    cluster.freeze(&standby).unwrap();
+    assert!(!answers(cluster.node(&standby).unwrap()));
+    cluster.thaw(&standby).unwrap();
+    answers_again(&cluster, &standby);
+
+    if network == Network::Namespaces {
+        assert!(!cluster.node("n1").unwrap().host().is_loopback());
+        cluster.cut(&standby).unwrap();
+        assert!(!answers(cluster.node(&standby).unwrap()));
+        cluster.mend(&standby).unwrap();
+        answers_again(&cluster, &standby);
+    } else {
+        assert!(matches!(cluster.cut(&standby), Err(Error::Missing(_))));
+    }
+    cluster.wait_ready(LONG).unwrap();
+
+    let started = "SELECT pg_postmaster_start_time()";
+    let before = cluster.psql(started).unwrap();
+    cluster.kill_postmaster("n1").unwrap();
+    until("the restart", LONG, &Interrupt::default(), || {
+        Ok(cluster.psql(started).is_ok_and(|after| after != before).then_some(()))
+    })
+    .unwrap();
+    assert_eq!(cluster.leader().unwrap().name(), "n1");
+    cluster.wait_ready(LONG).unwrap();
+    let to = cluster.synchronous().unwrap().name().to_owned();
+    cluster.switchover(&to).unwrap();
 }
 
 #[test]

@@ -81,8 +81,13 @@ async fn supervise(
         for node in snapshot.nodes() {
             let key = (node.name.clone(), node.address.clone());
             tasks.entry(key).or_insert_with_key(|(name, address)| {
-                let task =
-                    follow(Arc::clone(&config), name.clone(), address.clone(), probes.clone());
+                let task = follow(
+                    Arc::clone(&config),
+                    name.clone(),
+                    address.clone(),
+                    snapshots.clone(),
+                    probes.clone(),
+                );
                 AbortOnDropHandle::new(tokio::spawn(task))
             });
         }
@@ -98,6 +103,7 @@ async fn follow(
     config: Arc<Config>,
     name: NodeName,
     address: Address,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
     probes: mpsc::Sender<Probe>,
 ) {
     let node = match Node::new(&config, &address) {
@@ -112,6 +118,7 @@ async fn follow(
     let mut reachable = None;
     loop {
         ticks.tick().await;
+        let round = snapshots.borrow().round();
         let outcome = match node.ask().await {
             Ok(outcome) => {
                 if reachable.replace(true) == Some(false) {
@@ -126,7 +133,7 @@ async fn follow(
                 Outcome::Unreachable
             }
         };
-        let probe = Probe { node: name.clone(), address: address.clone(), outcome };
+        let probe = Probe { node: name.clone(), address: address.clone(), round, outcome };
         if probes.send(probe).await.is_err() {
             return;
         }

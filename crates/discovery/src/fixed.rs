@@ -35,6 +35,7 @@ fn state(config: &FixedConfig) -> SourceState {
             timeline: None,
             replay: Replay::Unknown,
             noloadbalance: false,
+            nofailover: false,
         };
         state.members.insert(name, member);
     }

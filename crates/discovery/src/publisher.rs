@@ -3,9 +3,10 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::{mpsc, watch};
-use topology::{Authority, Event, Machine, Node, Probe, Snapshot};
+use topology::{Authority, Config, Event, Machine, Node, Now, Probe, Snapshot};
 use tracing::{info, warn};
 
 /// Applies events, publishes snapshots and logs what changed.
@@ -21,7 +22,7 @@ impl Publisher {
         authority: Authority,
         probes: Option<mpsc::Receiver<Probe>>,
     ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
-        let machine = Machine::new(authority);
+        let machine = Machine::new(Config::new(authority));
         let (snapshots, receiver) = watch::channel(Arc::clone(machine.snapshot()));
         (Self { machine, snapshots, probes }, receiver)
     }
@@ -29,7 +30,7 @@ impl Publisher {
     /// Takes an event; whether it changed anything.
     pub(crate) fn apply(&mut self, event: Event) -> bool {
         let before = Arc::clone(self.machine.snapshot());
-        let Some(after) = self.machine.apply(event) else { return false };
+        let Some(after) = self.machine.apply(event, now()) else { return false };
         log(&before, &after);
         self.snapshots.send_replace(after);
         true
@@ -67,6 +68,10 @@ impl Publisher {
     pub(crate) fn snapshot(&self) -> &Snapshot {
         self.machine.snapshot()
     }
+}
+
+fn now() -> Now {
+    Now { monotonic: Instant::now(), wall: SystemTime::now() }
 }
 
 fn log(before: &Snapshot, after: &Snapshot) {

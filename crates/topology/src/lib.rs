@@ -13,18 +13,25 @@
 
 mod access;
 mod address;
+mod drain;
 mod machine;
 mod name;
+mod routes;
 mod snapshot;
 mod source;
 mod tenure;
+mod time;
+mod view;
 
 pub use access::{Access, PoolKey};
 pub use address::{Address, AddressError};
-pub use machine::Machine;
-pub use name::{Epoch, Lsn, NameError, NodeName, Revision, Timeline};
-pub use snapshot::{Node, Refusal, Route, Snapshot};
+pub use machine::{Config, Machine};
+pub use name::{Epoch, Lsn, NameError, NodeName, Revision, Round, Timeline};
+pub use routes::{Fallback, Fence, Refusal, Route, RoutePolicy};
+pub use snapshot::{Group, Node, Snapshot};
 pub use source::{
     Change, Event, Member, NodeState, Outcome, Probe, Replay, Role, SourceState, Switchover,
+    Synchronous,
 };
-pub use tenure::{Authority, Standing};
+pub use tenure::{Authority, Proof, Standing};
+pub use time::Now;

@@ -80,6 +80,19 @@ impl fmt::Display for Epoch {
     }
 }
 
+/// Counts how often proof of the primary was asked for. A probe belongs to the round of the
+/// snapshot under which it was begun, and proves nothing in a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Round(u64);
+
+impl Round {
+    pub(crate) const FIRST: Self = Self(0);
+
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
 /// A Postgres timeline id: grows by one at every promotion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timeline(pub u32);

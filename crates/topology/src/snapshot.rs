@@ -1,9 +1,11 @@
-//! An immutable view of the cluster, and routing in it.
+//! An immutable view of the cluster.
 
 use std::sync::Arc;
 
+use crate::routes::Routes;
 use crate::{
-    Access, Address, Epoch, NodeName, NodeState, Revision, Role, Standing, Switchover, Timeline,
+    Address, Epoch, NodeName, NodeState, Revision, Role, Round, RoutePolicy, Standing, Switchover,
+    Timeline,
 };
 
 /// One node as a snapshot shows it.
@@ -19,135 +21,101 @@ pub struct Node {
     pub state: NodeState,
     /// Its timeline, if known.
     pub timeline: Option<Timeline>,
-    /// Bytes of log that it has yet to replay; `None` if unknown, 0 for the primary.
+    /// Bytes of log that it has yet to replay; `None` if unknown, 0 for the primary. Up to a
+    /// second old.
     pub lag: Option<u64>,
     /// Gets no balanced reads.
     pub noloadbalance: bool,
+    /// Never becomes the primary.
+    pub nofailover: bool,
+    /// The primary acknowledges no commit without it.
+    pub sync: bool,
 }
 
-/// Where a request may go. `nodes` is never empty.
-#[derive(Clone, Copy, Debug)]
-pub struct Route<'a> {
-    /// The epoch that a server for this request must belong to.
-    pub epoch: Epoch,
-    /// The candidates, by name; for [`Access::ReadWrite`] exactly one.
-    pub nodes: &'a [Arc<Node>],
-}
-
-/// Why a request can go nowhere now. The `Display` text is fit for clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Refusal {
-    /// No node is known to run.
-    #[error("no node of the cluster is available")]
-    NoNode,
-    /// The source names a primary but no address of it.
-    #[error("the address of the primary is not known")]
-    PrimaryAddressUnknown,
-    /// The named primary is on an older timeline than its predecessor.
-    #[error("the primary has not reached the current timeline")]
-    PrimaryOldTimeline,
-    /// The named primary is in recovery: a promotion or a restart is under way.
-    #[error("the primary is in recovery")]
-    PrimaryRecovering,
-    /// No primary was named yet.
-    #[error("the primary is not known")]
-    PrimaryUnknown,
-    /// The cluster follows another one and takes no writes.
-    #[error("the cluster is a standby and takes no writes")]
-    StandbyCluster,
-}
-
-impl Refusal {
-    /// A short text for metric labels.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NoNode => "no_node",
-            Self::PrimaryAddressUnknown => "primary_address_unknown",
-            Self::PrimaryOldTimeline => "primary_old_timeline",
-            Self::PrimaryRecovering => "primary_recovering",
-            Self::PrimaryUnknown => "primary_unknown",
-            Self::StandbyCluster => "standby_cluster",
-        }
-    }
+/// Another Citus group of the cluster, for to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its number.
+    pub id: u32,
+    /// Who holds its leader key.
+    pub leader: Option<NodeName>,
+    /// Its nodes, by name.
+    pub nodes: Box<[Arc<Node>]>,
 }
 
 /// The cluster at one moment. Shared as `Arc<Snapshot>`, never changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     pub(crate) epoch: Epoch,
+    pub(crate) round: Round,
     pub(crate) timeline: Option<Timeline>,
     pub(crate) standing: Standing,
     pub(crate) leader: Option<NodeName>,
     pub(crate) primary: Option<Arc<Node>>,
     pub(crate) nodes: Box<[Arc<Node>]>,
+    pub(crate) groups: Box<[Group]>,
     pub(crate) paused: bool,
     pub(crate) switchover: Option<Switchover>,
     pub(crate) revision: Revision,
-    pub(crate) candidates: Candidates,
+    pub(crate) routes: Routes,
 }
 
-/// Routes worked out once per snapshot, so that routing a transaction allocates nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Candidates {
-    read_write: Option<Arc<Node>>,
-    read_only: Box<[Arc<Node>]>,
-    any: Box<[Arc<Node>]>,
+impl Group {
+    /// Most other groups that are kept; this bounds what a broken store can make us hold.
+    pub const MAX: usize = 256;
 }
 
 impl Snapshot {
-    /// Before anything is known.
     pub(crate) fn empty() -> Self {
         Self {
             epoch: Epoch::NONE,
+            round: Round::FIRST,
             timeline: None,
             standing: Standing::Unknown,
             leader: None,
             primary: None,
             nodes: Box::default(),
+            groups: Box::default(),
             paused: false,
             switchover: None,
             revision: Revision::default(),
-            candidates: Candidates::default(),
+            routes: Routes::default(),
         }
     }
 
     /// Works the routes out from the other fields.
-    pub(crate) fn with_routes(mut self) -> Self {
-        let primary = self.primary.as_ref();
-        let is_primary = |node: &Node| primary.is_some_and(|p| p.name == node.name);
-        let read_write = primary.filter(|_| self.standing.refusal().is_none()).cloned();
-
-        let streams = |n: &&Arc<Node>| {
-            n.role == Role::Replica
-                && n.state == NodeState::Running
-                && !n.noloadbalance
-                && !is_primary(n)
-        };
-        let mut read_only: Box<[_]> = self.nodes.iter().filter(streams).cloned().collect();
-        if read_only.is_empty() && self.standing != Standing::OldTimeline {
-            read_only = primary.cloned().into_iter().collect();
-        }
-
-        // A node whose record says it is the primary while another holds the key is the old one:
-        // it may still answer, with rows that are going to be rewound.
-        let healthy = |n: &&Arc<Node>| {
-            let runs = matches!(n.state, NodeState::Running | NodeState::ArchiveRecovery);
-            let rival = n.role == Role::Primary || n.role == Role::Demoted;
-            let allowed = if is_primary(n) {
-                self.standing != Standing::OldTimeline
-            } else {
-                !rival && n.role != Role::Other
-            };
-            runs && allowed
-        };
-        let any = self.nodes.iter().filter(healthy).cloned().collect();
-        self.candidates = Candidates { read_write, read_only, any };
+    pub(crate) fn with_routes(mut self, policy: &RoutePolicy) -> Self {
+        self.routes = Routes::new(&self, policy);
         self
+    }
+
+    /// Whether nothing but numbers of lag is different; the revision does not count.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Arc<Node>, &Arc<Node>)| Node { lag: b.lag, ..Node::clone(a) } == **b;
+        let masked = |it: &Self| Self {
+            primary: None,
+            nodes: Box::default(),
+            routes: Routes::default(),
+            revision: Revision::default(),
+            ..it.clone()
+        };
+        self.nodes.len() == other.nodes.len()
+            && self.nodes.iter().zip(&other.nodes).all(same)
+            && self.primary.is_some() == other.primary.is_some()
+            && self.primary.iter().zip(&other.primary).all(same)
+            && self.routes.is_like(&other.routes)
+            && masked(self) == masked(other)
     }
 
     /// The epoch; [`Epoch::NONE`] until a primary was named.
     pub const fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// The round in which proof of the primary was last asked for. A probe that is begun under
+    /// this snapshot carries it.
+    pub const fn round(&self) -> Round {
+        self.round
     }
 
     /// The highest timeline that a primary was seen on; never goes back from one snapshot to the
@@ -159,6 +127,12 @@ impl Snapshot {
     /// How the epoch's primary stands.
     pub const fn standing(&self) -> Standing {
         self.standing
+    }
+
+    /// Whether a probe of this epoch has found the primary out of recovery, and nothing has
+    /// spoken against it since.
+    pub fn is_proven(&self) -> bool {
+        self.standing == Standing::Proven
     }
 
     /// What the leader key holds now: `None` between two leaders, when [`Self::primary`] is still
@@ -177,6 +151,11 @@ impl Snapshot {
         &self.nodes
     }
 
+    /// The other Citus groups, by number; none without Citus.
+    pub const fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
     /// Whether Patroni is in maintenance mode.
     pub const fn paused(&self) -> bool {
         self.paused
@@ -190,26 +169,5 @@ impl Snapshot {
     /// The source's revision that made this snapshot different from the one before.
     pub const fn revision(&self) -> Revision {
         self.revision
-    }
-
-    /// The nodes that may serve `access`.
-    ///
-    /// Read-write: the primary. Read-only: running replicas without `noloadbalance`, or else the
-    /// primary. Any: whatever runs.
-    ///
-    /// # Errors
-    /// No node may serve it now.
-    pub fn route(&self, access: Access) -> Result<Route<'_>, Refusal> {
-        let nodes = match access {
-            Access::Any => &*self.candidates.any,
-            Access::ReadOnly => &*self.candidates.read_only,
-            Access::ReadWrite => self.candidates.read_write.as_slice(),
-        };
-        if nodes.is_empty() {
-            let writes = access == Access::ReadWrite;
-            let refusal = self.standing.refusal().filter(|_| writes);
-            return Err(refusal.unwrap_or(Refusal::NoNode));
-        }
-        Ok(Route { epoch: self.epoch, nodes })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{Address, Lsn, NodeName, Revision, Timeline};
+use crate::{Address, Epoch, Lsn, NodeName, Revision, Round, Timeline};
 
 /// What a node says it is. A record is refreshed on Patroni's schedule, so it is late by up to
 /// one `loop_wait`: the leader key, not this, says who the primary is.
@@ -68,6 +68,8 @@ pub struct Member {
     pub replay: Replay,
     /// Tagged to get no balanced reads.
     pub noloadbalance: bool,
+    /// Tagged never to become the primary.
+    pub nofailover: bool,
 }
 
 /// A switchover or failover that was asked for.
@@ -79,6 +81,16 @@ pub struct Switchover {
     pub to: Option<NodeName>,
     /// When, in the source's own words (ISO 8601); absent for "now".
     pub scheduled_at: Option<Arc<str>>,
+}
+
+/// The synchronous standbys, as the leader has written them down. They mean something only while
+/// that leader leads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Synchronous {
+    /// Who wrote it.
+    pub leader: Option<NodeName>,
+    /// The standbys without which it acknowledges no commit.
+    pub standbys: Box<[NodeName]>,
 }
 
 /// One key's new value.
@@ -97,6 +109,8 @@ pub enum Change {
     Member(NodeName, Option<Member>),
     /// The leader's log position.
     Status(Option<Lsn>),
+    /// The synchronous standbys.
+    Sync(Synchronous),
 }
 
 /// Everything a source holds at one revision.
@@ -112,6 +126,8 @@ pub struct SourceState {
     pub switchover: Option<Switchover>,
     /// Maintenance mode.
     pub paused: bool,
+    /// The synchronous standbys.
+    pub synchronous: Synchronous,
 }
 
 impl SourceState {
@@ -134,6 +150,7 @@ impl SourceState {
                 self.members.remove(&name);
             }
             Change::Status(position) => self.position = position,
+            Change::Sync(synchronous) => self.synchronous = synchronous,
         }
     }
 }
@@ -145,6 +162,8 @@ pub struct Probe {
     pub node: NodeName,
     /// The address asked; a result for an address that the node has left is dropped.
     pub address: Address,
+    /// [`crate::Snapshot::round`] of the snapshot under which it was begun.
+    pub round: Round,
     /// What came back.
     pub outcome: Outcome,
 }
@@ -161,7 +180,9 @@ pub enum Outcome {
         /// Written (primary) or replayed (replica) up to here.
         position: Option<Lsn>,
     },
-    /// No connection, no login or no answer in time.
+    /// The node is there, but the probe may not log in or not ask.
+    Refused,
+    /// No connection, no server that takes logins, or no answer in time.
     Unreachable,
 }
 
@@ -175,6 +196,22 @@ pub enum Event {
         /// The new value.
         change: Change,
     },
+    /// One key of another Citus group changed.
+    GroupChange {
+        /// The group.
+        group: u32,
+        /// The revision that changed it.
+        revision: Revision,
+        /// The new value.
+        change: Change,
+    },
+    /// Every other Citus group was read whole; those that are not among them are gone.
+    Groups {
+        /// The store's revision at the read.
+        revision: Revision,
+        /// What each held. Those beyond [`crate::Group::MAX`] are left out.
+        states: BTreeMap<u32, SourceState>,
+    },
     /// A node was probed.
     Probe(Probe),
     /// The whole state was read. Resyncs are given in the order they were read; a revision lower
@@ -185,4 +222,15 @@ pub enum Event {
         /// What it held.
         state: SourceState,
     },
+    /// What others say while the source itself is away. It may name a leader and bring records
+    /// up to date, takes nothing away, and is not believed if its leader's timeline is over. The
+    /// source's next word, a resync, is the last.
+    SecondHand(SourceState),
+    /// A server of this epoch said that it is read-only (SQLSTATE 25006).
+    Suspect {
+        /// The epoch that the server belongs to.
+        epoch: Epoch,
+    },
+    /// Time has passed: [`crate::Machine::wake_at`] asks for it.
+    Tick,
 }

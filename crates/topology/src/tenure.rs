@@ -1,6 +1,12 @@
 //! Who is the primary, since which epoch, and whether it may be written to.
 
-use crate::{Address, Epoch, NodeName, Refusal, Timeline};
+use std::time::{Duration, Instant};
+
+use crate::{Address, Epoch, Fence, NodeName, Outcome, Refusal, Round, Timeline};
+
+/// From one suspicion that is honoured to the next of the same epoch: a client in a read-only
+/// transaction makes 25006 as often as it likes, and must not stop everybody.
+const SUSPICION_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Who says which node is the primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,36 +20,45 @@ pub enum Authority {
     Probes,
 }
 
+/// What a named primary has to show before it is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Nothing in advance: each login's `in_hot_standby` has the last word. For when nobody
+    /// probes.
+    ByLogin,
+    /// A probe that was begun in its tenure and found it out of recovery.
+    Required,
+}
+
 /// How the primary of the current epoch stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
-    /// Named by the authority and nothing speaks against it. The login's `in_hot_standby` has
-    /// the last word.
+    /// The leader key is gone, and not for maintenance. Nothing starts until it is back or
+    /// another node has it; what runs goes on.
+    LeaderGone,
+    /// Named by the authority and nothing speaks against it; there is no prober, or it may not
+    /// log in. The login's `in_hot_standby` has the last word.
     Named,
     /// Named, but no address of it is known.
     NoAddress,
     /// Named, but its timeline is older than one a primary was already seen on.
     OldTimeline,
-    /// Named, but the last probe found it in recovery.
+    /// Named, and still in recovery: its promotion is under way.
+    Promoting,
+    /// A probe of this tenure found it out of recovery.
+    Proven,
+    /// It took writes in this tenure, and the last probe found it in recovery.
     Recovering,
     /// Leads a standby cluster, which takes no writes.
     StandbyLeader,
+    /// One of its servers said that it is read-only; the next probe tells.
+    Suspect,
+    /// A switchover was asked for: what runs may end, nothing starts.
+    SwitchingOver,
     /// No primary was ever named.
     Unknown,
-}
-
-impl Standing {
-    /// Why writes are refused; `None` if they are not.
-    pub const fn refusal(self) -> Option<Refusal> {
-        match self {
-            Self::Named => None,
-            Self::NoAddress => Some(Refusal::PrimaryAddressUnknown),
-            Self::OldTimeline => Some(Refusal::PrimaryOldTimeline),
-            Self::Recovering => Some(Refusal::PrimaryRecovering),
-            Self::StandbyLeader => Some(Refusal::StandbyCluster),
-            Self::Unknown => Some(Refusal::PrimaryUnknown),
-        }
-    }
+    /// Named, and no probe of this tenure has proven it yet.
+    Unproven,
 }
 
 /// What is known of the node that the authority names.
@@ -52,8 +67,16 @@ pub(crate) struct Evidence<'a> {
     pub(crate) address: Option<&'a Address>,
     /// The highest timeline on which it was seen to be a primary.
     pub(crate) timeline: Option<Timeline>,
-    pub(crate) in_recovery: bool,
     pub(crate) standby_leader: bool,
+}
+
+/// What stops new transactions without saying anything about the primary itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The leader key is gone.
+    LeaderGone,
+    /// A switchover is under way.
+    SwitchingOver,
 }
 
 /// One tenure: lasts until another node, address or timeline takes over.
@@ -67,26 +90,123 @@ pub(crate) struct Tenure {
     /// The floor when the tenure began. Every promotion makes a higher timeline, so a record
     /// that still has this one was written before it.
     above: Option<Timeline>,
+    /// The last evidence has a timeline below the floor.
+    old: bool,
+    standby_leader: bool,
+}
+
+/// What the probes of an epoch have made of its primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// The login has the last word.
+    Named,
+    /// A primary, on a timeline that is over.
+    Outdated,
+    /// In recovery, and never trusted before.
+    Promoting,
+    /// Out of recovery.
+    Proven,
+    /// In recovery, after it was trusted.
+    Recovering,
+    /// Proven before a server of it said that it is read-only.
+    Suspect,
+    /// Not asked yet.
+    Unproven,
 }
 
 /// The line of tenures; the one place that counts epochs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Succession {
+    proof: Proof,
     epoch: Epoch,
+    round: Round,
     tenure: Option<Tenure>,
     /// Highest timeline a primary was seen on: never goes back.
     floor: Option<Timeline>,
-    standing: Option<Standing>,
+    trust: Trust,
+    /// The last suspicion that was honoured.
+    suspected: Option<(Epoch, Instant)>,
 }
 
+// === impl Standing ===
+
+impl Standing {
+    /// Why new transactions that write are refused; `None` if they are not.
+    pub const fn refusal(self) -> Option<Refusal> {
+        Some(match self {
+            Self::Named | Self::Proven => return None,
+            Self::LeaderGone => Refusal::LeaderGone,
+            Self::NoAddress => Refusal::PrimaryAddressUnknown,
+            Self::OldTimeline => Refusal::PrimaryOldTimeline,
+            Self::Promoting => Refusal::PrimaryPromoting,
+            Self::Recovering => Refusal::PrimaryRecovering,
+            Self::StandbyLeader => Refusal::StandbyCluster,
+            Self::Suspect => Refusal::PrimarySuspect,
+            Self::SwitchingOver => Refusal::SwitchingOver,
+            Self::Unknown => Refusal::PrimaryUnknown,
+            Self::Unproven => Refusal::PrimaryUnproven,
+        })
+    }
+
+    /// What becomes of the epoch's read-write servers.
+    pub const fn fence(self) -> Fence {
+        match self {
+            Self::Named | Self::Proven => Fence::Open,
+            Self::LeaderGone
+            | Self::Promoting
+            | Self::Suspect
+            | Self::SwitchingOver
+            | Self::Unproven => Fence::Held,
+            Self::NoAddress
+            | Self::OldTimeline
+            | Self::Recovering
+            | Self::StandbyLeader
+            | Self::Unknown => Fence::Close,
+        }
+    }
+
+    /// A short text for metric labels, status pages and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LeaderGone => "leader_gone",
+            Self::Named => "named",
+            Self::NoAddress => "no_address",
+            Self::OldTimeline => "old_timeline",
+            Self::Promoting => "promoting",
+            Self::Proven => "proven",
+            Self::Recovering => "recovering",
+            Self::StandbyLeader => "standby_leader",
+            Self::Suspect => "suspect",
+            Self::SwitchingOver => "switching_over",
+            Self::Unknown => "unknown",
+            Self::Unproven => "unproven",
+        }
+    }
+}
+
+// === impl Succession ===
+
 impl Succession {
+    pub(crate) const fn new(proof: Proof) -> Self {
+        Self {
+            proof,
+            epoch: Epoch::NONE,
+            round: Round::FIRST,
+            tenure: None,
+            floor: None,
+            trust: untested(proof),
+            suspected: None,
+        }
+    }
+
     /// The authority names `leader` (or names none: the last tenure goes on).
     pub(crate) fn observe(&mut self, leader: Option<&NodeName>, evidence: Evidence<'_>) {
         let same = |t: &Tenure| leader.is_none_or(|name| *name == t.leader);
         if !self.tenure.as_ref().is_some_and(same)
             && let Some(name) = leader
         {
-            self.begin(name.clone());
+            self.tenure = Some(Tenure::new(name.clone(), self.floor));
+            self.next_epoch();
         }
         let Some(tenure) = &mut self.tenure else { return };
 
@@ -97,45 +217,125 @@ impl Succession {
         }
         // A higher timeline under the same name is another promotion.
         let promoted = tenure.timeline.is_some() && evidence.timeline > tenure.timeline;
-        let old = evidence.timeline.is_some() && evidence.timeline < self.floor;
-        if evidence.timeline > tenure.above && !old {
+        tenure.old = evidence.timeline.is_some() && evidence.timeline < self.floor;
+        if evidence.timeline > tenure.above && !tenure.old {
             tenure.timeline = evidence.timeline;
             self.floor = evidence.timeline;
         }
-        self.standing = Some(if tenure.address.is_none() {
-            Standing::NoAddress
-        } else if evidence.standby_leader {
-            Standing::StandbyLeader
-        } else if evidence.in_recovery {
-            Standing::Recovering
-        } else if old {
-            Standing::OldTimeline
-        } else {
-            Standing::Named
-        });
+        tenure.standby_leader = evidence.standby_leader;
         if moved || promoted {
-            self.epoch = self.epoch.next();
+            self.next_epoch();
         }
     }
 
-    fn begin(&mut self, leader: NodeName) {
+    /// Takes what a probe of the tenure's primary found, begun in the current round.
+    pub(crate) fn judge(&mut self, outcome: &Outcome) {
+        self.trust = match (outcome, self.trust) {
+            (Outcome::Answered { in_recovery: false, timeline, .. }, _) => {
+                let old = timeline.is_some() && *timeline < self.floor;
+                if old { Trust::Outdated } else { Trust::Proven }
+            }
+            (Outcome::Answered { .. }, Trust::Unproven | Trust::Promoting) => Trust::Promoting,
+            (Outcome::Answered { .. }, _) => Trust::Recovering,
+            (Outcome::Refused, Trust::Unproven | Trust::Suspect) => Trust::Named,
+            (Outcome::Refused | Outcome::Unreachable, trust) => trust,
+        };
+    }
+
+    /// Asks for proof anew: whatever was proven was proven before something that may have
+    /// changed it.
+    pub(crate) const fn doubt(&mut self) {
+        self.trust = untested(self.proof);
+        self.round = self.round.next();
+    }
+
+    /// As [`Self::doubt`], if what is known speaks against the primary.
+    pub(crate) const fn reconsider(&mut self) {
+        if matches!(self.trust, Trust::Outdated | Trust::Promoting | Trust::Recovering) {
+            self.doubt();
+        }
+    }
+
+    /// A server of `epoch` said that it is read-only. Whether that is believed.
+    pub(crate) fn suspect(&mut self, epoch: Epoch, now: Instant) -> bool {
+        let recently = self.suspected.is_some_and(|(of, at)| {
+            of == epoch && now.saturating_duration_since(at) < SUSPICION_INTERVAL
+        });
+        if epoch != self.epoch || self.trust != Trust::Proven || recently {
+            return false;
+        }
+        self.suspected = Some((epoch, now));
+        self.trust = Trust::Suspect;
+        self.round = self.round.next();
+        true
+    }
+
+    const fn next_epoch(&mut self) {
         self.epoch = self.epoch.next();
-        self.tenure = Some(Tenure { leader, address: None, timeline: None, above: self.floor });
+        self.doubt();
     }
 
     pub(crate) const fn epoch(&self) -> Epoch {
         self.epoch
     }
 
+    pub(crate) const fn round(&self) -> Round {
+        self.round
+    }
+
     pub(crate) const fn tenure(&self) -> Option<&Tenure> {
         self.tenure.as_ref()
+    }
+
+    /// Whether `name` is the primary.
+    pub(crate) fn is_led_by(&self, name: &NodeName) -> bool {
+        self.tenure.as_ref().is_some_and(|tenure| tenure.leader == *name)
     }
 
     pub(crate) const fn floor(&self) -> Option<Timeline> {
         self.floor
     }
 
-    pub(crate) fn standing(&self) -> Standing {
-        self.standing.unwrap_or(Standing::Unknown)
+    /// What is certain goes before what stops, and that before what is merely not yet known.
+    pub(crate) fn standing(&self, stop: Option<Stop>) -> Standing {
+        let Some(tenure) = &self.tenure else { return Standing::Unknown };
+        if tenure.address.is_none() {
+            return Standing::NoAddress;
+        }
+        if tenure.standby_leader {
+            return Standing::StandbyLeader;
+        }
+        match (self.trust, stop) {
+            (Trust::Recovering, _) => Standing::Recovering,
+            (Trust::Outdated, _) => Standing::OldTimeline,
+            _ if tenure.old => Standing::OldTimeline,
+            (_, Some(Stop::LeaderGone)) => Standing::LeaderGone,
+            (_, Some(Stop::SwitchingOver)) => Standing::SwitchingOver,
+            (Trust::Promoting, None) => Standing::Promoting,
+            (Trust::Suspect, None) => Standing::Suspect,
+            (Trust::Unproven, None) => Standing::Unproven,
+            (Trust::Named, None) => Standing::Named,
+            (Trust::Proven, None) => Standing::Proven,
+        }
+    }
+}
+
+impl Tenure {
+    const fn new(leader: NodeName, floor: Option<Timeline>) -> Self {
+        Self {
+            leader,
+            address: None,
+            timeline: None,
+            above: floor,
+            old: false,
+            standby_leader: false,
+        }
+    }
+}
+
+const fn untested(proof: Proof) -> Trust {
+    match proof {
+        Proof::ByLogin => Trust::Named,
+        Proof::Required => Trust::Unproven,
     }
 }

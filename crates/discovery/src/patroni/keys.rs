@@ -1,6 +1,6 @@
 //! Patroni's keys in etcd, below the scope's prefix.
 
-use topology::{Address, Change, Member, NodeName, Replay, Switchover};
+use topology::{Address, Change, Member, NodeName, Replay, SourceState, Switchover, Synchronous};
 
 use super::Malformed;
 use super::word::{self, Object};
@@ -8,10 +8,11 @@ use super::word::{self, Object};
 /// Longest `scheduled_at` that is kept, in bytes; an ISO 8601 time has 32.
 const SCHEDULED_AT_MAX: usize = 64;
 
-/// Whether [`change`] reads the key; `history`, `sync`, `initialize` and other groups' are not
+/// Whether [`change`] reads the key; `history`, `initialize` and other groups' are not
 /// worth a log line.
 pub(crate) fn is_etcd_key(key: &str) -> bool {
-    matches!(key, "config" | "failover" | "leader" | "status") || key.starts_with("members/")
+    matches!(key, "config" | "failover" | "leader" | "status" | "sync")
+        || key.starts_with("members/")
 }
 
 /// What a key's value (`None`: deleted) means, and what was wrong with it. `key` is relative to
@@ -33,6 +34,10 @@ pub(crate) fn change(key: &str, value: Option<&[u8]>) -> (Option<Change>, Option
         "status" => {
             let (lsn, error) = read(value, |v| Ok(word::lsn(&word::object(v)?, "optime")));
             (Change::Status(lsn.flatten()), error)
+        }
+        "sync" => {
+            let (synchronous, error) = read(value, synchronous);
+            (Change::Sync(synchronous.unwrap_or_default()), error)
         }
         _ => {
             let Some(member_name) = key.strip_prefix("members/") else { return (None, None) };
@@ -74,6 +79,7 @@ fn member(value: &[u8]) -> Result<Member, Malformed> {
         timeline: word::timeline(&object),
         replay: replay(&object),
         noloadbalance: word::noloadbalance(&object),
+        nofailover: word::nofailover(&object),
     })
 }
 
@@ -96,6 +102,20 @@ fn failover(value: &[u8]) -> Result<Option<Switchover>, Malformed> {
     let request = Switchover { from, to, scheduled_at: scheduled_at.map(Into::into) };
     let asked = request.from.is_some() || request.to.is_some();
     Ok(asked.then_some(request))
+}
+
+/// Names that cannot be are left out; so are those beyond the most members that are kept.
+fn synchronous(value: &[u8]) -> Result<Synchronous, Malformed> {
+    if value.is_empty() {
+        return Ok(Synchronous::default());
+    }
+    let object = word::object(value)?;
+    let name = |text: &str| NodeName::new(text.trim()).ok();
+    let standbys = word::text(&object, "sync_standby").unwrap_or_default().split(',');
+    Ok(Synchronous {
+        leader: word::text(&object, "leader").and_then(name),
+        standbys: standbys.filter_map(name).take(SourceState::MEMBERS_MAX).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -137,6 +157,7 @@ mod tests {
             timeline: Some(Timeline(1)),
             replay: Replay::At(Lsn(50_332_040)),
             noloadbalance: false,
+            nofailover: false,
         };
         assert_eq!(member_of(REPLICA), expected);
         let master = member_of(MASTER);
@@ -176,7 +197,7 @@ mod tests {
         };
         assert_eq!(put("failover", scheduled).0, Some(Change::FailoverRequest(Some(request))));
         assert_eq!(put("failover", "{}"), (Some(Change::FailoverRequest(None)), None));
-        for key in ["history", "sync", "initialize", "0/leader", "members", ""] {
+        for key in ["history", "initialize", "0/leader", "members", ""] {
             assert_eq!(put(key, "[]"), (None, None), "{key}");
             assert!(!is_etcd_key(key), "{key}");
         }

@@ -51,6 +51,7 @@ fn member(object: &Object) -> Result<(NodeName, Member), Malformed> {
         timeline: word::timeline(object),
         replay: replay(object),
         noloadbalance: word::noloadbalance(object),
+        nofailover: word::nofailover(object),
     };
     Ok((name, member))
 }

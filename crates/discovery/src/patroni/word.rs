@@ -35,6 +35,14 @@ pub(super) fn noloadbalance(object: &Object) -> bool {
     object.get("tags").and_then(Value::as_object).is_some_and(|tags| is_true(tags, "noloadbalance"))
 }
 
+/// Tagged never to become the primary: `nofailover`, or since 3.2 a priority of zero.
+pub(super) fn nofailover(object: &Object) -> bool {
+    object.get("tags").and_then(Value::as_object).is_some_and(|tags| {
+        let priority = tags.get("failover_priority").and_then(Value::as_i64);
+        is_true(tags, "nofailover") || priority.is_some_and(|priority| priority <= 0)
+    })
+}
+
 pub(super) fn timeline(object: &Object) -> Option<Timeline> {
     let number = object.get("timeline")?.as_u64()?;
     u32::try_from(number).ok().filter(|number| *number > 0).map(Timeline)

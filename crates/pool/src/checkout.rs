@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::time::Sleep;
 
 use crate::core::Waiter;
+use crate::hold::Share;
 use crate::{CheckoutError, Lease, Pool, Server};
 
 /// A place in a pool's queue. Dropped, it leaves the queue, and a server that was given to
@@ -18,6 +19,7 @@ pub struct Checkout {
     pool: Arc<Pool>,
     place: Arc<Place>,
     timeout: Pin<Box<Sleep>>,
+    share: Share,
 }
 
 /// What the pool and the waiting client share.
@@ -45,8 +47,14 @@ enum Left {
 }
 
 impl Checkout {
-    pub(crate) fn new(pool: Arc<Pool>, place: Arc<Place>, timeout: Sleep) -> Self {
-        Self { pool, place, timeout: Box::pin(timeout) }
+    pub(crate) fn new(pool: Arc<Pool>, place: Arc<Place>, timeout: Sleep, share: Share) -> Self {
+        Self { pool, place, timeout: Box::pin(timeout), share }
+    }
+
+    /// Notes that the client has sent so many bytes ahead. False if no more may be read from
+    /// it: what waits is bounded, over all clients.
+    pub fn may_buffer(&mut self, bytes: usize) -> bool {
+        self.share.set(bytes)
     }
 }
 

@@ -29,6 +29,19 @@ pub struct Config {
     pub reset_timeout: Duration,
     /// For cancel requests in flight when their server comes back.
     pub cancel_timeout: Duration,
+    /// How long a client waits while no server can be had: for the next primary.
+    pub hold_timeout: Duration,
+    /// Servers kept logged in to the likeliest next primaries.
+    pub warm_standby_size: usize,
+}
+
+/// How much may wait at one time, over all pools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldLimits {
+    /// Clients that wait while no server can be had; one more is refused.
+    pub clients: usize,
+    /// Bytes that waiting clients have sent ahead; over it, no more is read from them.
+    pub bytes: usize,
 }
 
 impl Default for Config {
@@ -47,6 +60,16 @@ impl Default for Config {
             prepared_statements: 200,
             reset_timeout: Duration::from_secs(5),
             cancel_timeout: Duration::from_secs(5),
+            // A Patroni cluster with a ttl of 20 s has a new primary in that time.
+            hold_timeout: Duration::from_secs(30),
+            warm_standby_size: 2,
         }
+    }
+}
+
+impl Default for HoldLimits {
+    fn default() -> Self {
+        // As many as may connect; and a statement of some kilobytes from each.
+        Self { clients: 10_000, bytes: 64 * 1024 * 1024 }
     }
 }

@@ -37,6 +37,17 @@ pub(crate) struct Core<T, W> {
     retry: Retry,
     /// Whether a client has ever asked; `min_size` counts from then on.
     used: bool,
+    gate: Gate,
+}
+
+/// Whether servers may be lent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gate {
+    Open,
+    /// Nothing new may begin: clients are held, servers that come back stay idle.
+    Shut {
+        since: Instant,
+    },
 }
 
 #[derive(Debug)]
@@ -56,13 +67,21 @@ struct Waiting<W> {
 struct Retry {
     failures: u32,
     not_before: Option<Instant>,
+    /// When the first of them failed.
+    since: Option<Instant>,
+}
+
+impl Retry {
+    const NONE: Self = Self { failures: 0, not_before: None, since: None };
 }
 
 /// What is to be done now, and when to ask again.
 #[derive(Debug)]
-pub(crate) struct Plan<T> {
+pub(crate) struct Plan<T, W> {
     pub(crate) connect: usize,
     pub(crate) close: Vec<T>,
+    /// Clients that were held for `hold_timeout`.
+    pub(crate) expired: Vec<W>,
     pub(crate) wake_at: Option<Instant>,
 }
 
@@ -75,10 +94,14 @@ pub struct Counts {
     pub active: usize,
     /// Logins under way.
     pub connecting: usize,
+    /// Servers logged in to likely next primaries.
+    pub warm: usize,
     /// Clients that wait for a server.
     pub waiting: usize,
     /// For how long the first of them has waited.
     pub max_wait: Duration,
+    /// Whether they are held: no server can be had until the cluster has changed.
+    pub is_holding: bool,
 }
 
 impl<T: Member, W: Waiter<T>> Core<T, W> {
@@ -89,15 +112,68 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
             waiters: VecDeque::new(),
             lent: 0,
             connecting: 0,
-            retry: Retry { failures: 0, not_before: None },
+            retry: Retry::NONE,
             used: false,
+            gate: Gate::Open,
+        }
+    }
+
+    /// Opens or shuts the gate. Opened, the idle servers go to those who wait.
+    pub(crate) fn set_gate(&mut self, is_open: bool, now: Instant) {
+        match (self.gate, is_open) {
+            (Gate::Open, false) => self.gate = Gate::Shut { since: now },
+            (Gate::Shut { .. }, true) => {
+                self.gate = Gate::Open;
+                // Whatever failed, failed with the node of before.
+                self.retry = Retry::NONE;
+                self.hand_out();
+            }
+            (Gate::Open, true) | (Gate::Shut { .. }, false) => {}
+        }
+    }
+
+    /// Whether servers may be lent.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.gate == Gate::Open
+    }
+
+    /// Whether a client has ever asked.
+    pub(crate) fn is_used(&self) -> bool {
+        self.used
+    }
+
+    /// Since when no server can be had whatever a client does: nothing may be lent, or there
+    /// is none and logins fail.
+    fn held_since(&self) -> Option<Instant> {
+        match self.gate {
+            Gate::Shut { since } => Some(since),
+            Gate::Open if self.idle.is_empty() && self.lent == 0 => self.retry.since,
+            Gate::Open => None,
+        }
+    }
+
+    /// Whether clients that wait are held.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.held_since().is_some()
+    }
+
+    fn hand_out(&mut self) {
+        while let Some(waiting) = self.waiters.pop_front() {
+            let Some(Idle { server, until }) = self.idle.pop() else {
+                return self.waiters.push_front(waiting);
+            };
+            match waiting.waiter.give(server) {
+                Ok(()) => self.lent += 1,
+                Err(server) => self.idle.push(Idle { server, until }),
+            }
         }
     }
 
     /// A server for a client that does not have to wait.
     #[inline]
     pub(crate) fn take(&mut self) -> Option<T> {
-        if !self.waiters.is_empty() {
+        if !self.waiters.is_empty() || self.gate != Gate::Open {
             return None;
         }
         let idle = self.idle.pop()?;
@@ -110,6 +186,7 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
     pub(crate) fn wait(&mut self, waiter: W, now: Instant) {
         self.used = true;
         if self.waiters.is_empty()
+            && self.gate == Gate::Open
             && let Some(Idle { server, until }) = self.idle.pop()
         {
             match waiter.give(server) {
@@ -126,7 +203,9 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
     #[inline]
     pub(crate) fn put(&mut self, server: T, now: Instant, idle_for: Duration) {
         let mut server = server;
-        while let Some(waiting) = self.waiters.pop_front() {
+        while self.gate == Gate::Open
+            && let Some(waiting) = self.waiters.pop_front()
+        {
             match waiting.waiter.give(server) {
                 Ok(()) => return,
                 Err(back) => server = back,
@@ -146,7 +225,7 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
     pub(crate) fn connected(&mut self, server: T, now: Instant, idle_for: Duration) {
         self.connecting -= 1;
         self.lent += 1;
-        self.retry = Retry { failures: 0, not_before: None };
+        self.retry = Retry::NONE;
         self.put(server, now, idle_for);
     }
 
@@ -163,7 +242,13 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
         self.retry = Retry {
             failures: self.retry.failures.saturating_add(1),
             not_before: Some(now + pause),
+            since: self.retry.since.or(Some(now)),
         };
+    }
+
+    /// So many servers that are logged in already are being made fit: they count as logins.
+    pub(crate) fn adopting(&mut self, count: usize) {
+        self.connecting += count;
     }
 
     /// A login was not begun after all.
@@ -212,15 +297,18 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
             idle: self.idle.len(),
             active: self.lent,
             connecting: self.connecting,
+            warm: 0,
             waiting: self.waiters.len(),
             max_wait: max_wait.unwrap_or_default(),
+            is_holding: self.is_holding(),
         }
     }
 
     /// What is to be done now; no login if there is nowhere to log in to. The logins in
     /// `connect` count as begun.
-    pub(crate) fn plan(&mut self, now: Instant, reachable: bool) -> Plan<T> {
+    pub(crate) fn plan(&mut self, now: Instant, reachable: bool) -> Plan<T, W> {
         self.waiters.retain(|waiting| !waiting.waiter.is_gone());
+        let (expired, expires_at) = self.end_holds(now);
         let close = self.close_old(now);
         let (connect, retry_at) = if reachable { self.connects(now) } else { (0, None) };
         self.connecting += connect;
@@ -228,8 +316,22 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
         let reserve_at =
             self.waiters.front().map(|first| first.since + self.config.reserve_timeout);
         let reserve_at = reserve_at.filter(|&at| at > now && self.config.reserve_size > 0);
-        let wake_at = [first_until, reserve_at, retry_at].into_iter().flatten().min();
-        Plan { connect, close, wake_at }
+        let wake_at = [first_until, reserve_at, retry_at, expires_at].into_iter().flatten().min();
+        Plan { connect, close, expired, wake_at }
+    }
+
+    /// Takes those whose hold has lasted too long, and says when the next one's has.
+    fn end_holds(&mut self, now: Instant) -> (Vec<W>, Option<Instant>) {
+        let Some(since) = self.held_since() else { return (Vec::new(), None) };
+        let mut expired = Vec::new();
+        while let Some(first) = self.waiters.front() {
+            let until = since.max(first.since) + self.config.hold_timeout;
+            if until > now {
+                return (expired, Some(until));
+            }
+            expired.extend(self.waiters.pop_front().map(|waiting| waiting.waiter));
+        }
+        (expired, None)
     }
 
     fn total(&self) -> usize {

@@ -211,3 +211,67 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_shut_gate_holds_clients_and_keeps_servers_for_them() {
+    let now = Instant::now();
+    let mut core = core(5, 0, 0);
+    core.adopting(1);
+    core.connected(fake(1, now), now, IDLE);
+    core.set_gate(false, now);
+    assert_eq!(core.take(), None);
+    let clients = [Client::new(), Client::new()];
+    for client in &clients {
+        core.wait(client.clone(), now);
+    }
+    assert_eq!(clients[0].got.get(), None);
+    assert!(core.counts(now).is_holding);
+    core.set_gate(true, now);
+    assert_eq!((clients[0].got.get(), clients[1].got.get()), (Some(1), None));
+    // The next one that comes back is the second client's.
+    core.put(fake(1, now), now, IDLE);
+    assert_eq!(clients[1].got.get(), Some(1));
+}
+
+#[test]
+fn a_server_that_comes_back_to_a_shut_gate_stays_idle() {
+    let now = Instant::now();
+    let mut core = core(5, 0, 0);
+    core.adopting(1);
+    core.connected(fake(1, now), now, IDLE);
+    assert!(core.take().is_some());
+    let client = Client::new();
+    core.wait(client.clone(), now);
+    core.set_gate(false, now);
+    core.put(fake(1, now), now, IDLE);
+    assert_eq!((client.got.get(), core.counts(now).idle), (None, 1));
+}
+
+#[test]
+fn a_hold_ends_in_time_for_each_client_and_not_before() {
+    let second = Duration::from_secs(1);
+    let start = Instant::now();
+    let mut core: Core<Fake, Client> =
+        Core::new(Config { hold_timeout: 30 * second, ..Config::default() });
+    // Waiting before the gate is shut does not count.
+    core.wait(Client::new(), start);
+    core.set_gate(false, start + 10 * second);
+    core.wait(Client::new(), start + 20 * second);
+    let plan = core.plan(start + 39 * second, false);
+    assert_eq!((plan.expired.len(), plan.wake_at), (0, Some(start + 40 * second)));
+    let plan = core.plan(start + 40 * second, false);
+    assert_eq!((plan.expired.len(), plan.wake_at), (1, Some(start + 50 * second)));
+    let plan = core.plan(start + 50 * second, false);
+    assert_eq!((plan.expired.len(), core.counts(start).waiting), (1, 0));
+}
+
+#[test]
+fn logins_that_fail_hold_clients_only_if_there_is_no_server() {
+    let now = Instant::now();
+    let mut core = core(5, 0, 0);
+    core.adopting(2);
+    core.connect_failed(now, 0.0);
+    assert!(core.is_holding());
+    core.connected(fake(1, now), now, IDLE);
+    assert!(!core.is_holding());
+}

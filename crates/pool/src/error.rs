@@ -13,6 +13,15 @@ pub enum CheckoutError {
         /// What stood in the way at last, if something did.
         detail: Option<Arc<str>>,
     },
+    /// It was held for `failover.hold_timeout`, and no primary has come.
+    #[error("failover.hold_timeout")]
+    Held {
+        /// What the cluster lacks, or what the last login met with.
+        detail: Option<Arc<str>>,
+    },
+    /// `failover.max_held` clients wait already.
+    #[error("failover.max_held")]
+    HeldTooMany,
     /// The server refuses this user or database, and waiting would not help.
     #[error("login to the server failed: {0}")]
     Login(Arc<ErrorMessage>),
@@ -36,6 +45,22 @@ impl CheckoutError {
                     None => error,
                 }
             }
+            Self::Held { detail } => {
+                let error = ErrorMessage::error(
+                    SqlState::CANNOT_CONNECT_NOW,
+                    "failover.hold_timeout: no server took over in time",
+                )
+                .with_hint("The statement was not sent to any server. Try again.");
+                match detail {
+                    Some(detail) => error.with_detail(detail.to_string()),
+                    None => error,
+                }
+            }
+            Self::HeldTooMany => ErrorMessage::error(
+                SqlState::CANNOT_CONNECT_NOW,
+                "failover.max_held: too many clients wait for a server",
+            )
+            .with_hint("The statement was not sent to any server. Try again."),
             Self::Login(error) => ErrorMessage::clone(error),
             Self::ShuttingDown => {
                 ErrorMessage::error(SqlState::ADMIN_SHUTDOWN, "pgmesh is shutting down")
@@ -49,6 +74,8 @@ impl CheckoutError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Timeout { .. } => "query_wait_timeout",
+            Self::Held { .. } => "hold_timeout",
+            Self::HeldTooMany => "max_held",
             Self::Login(_) => "server_login",
             Self::ShuttingDown => "shutting_down",
         }

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 
 use backend::{ConnectError, Ready, Target};
 use session::ServerState;
-use topology::{Address, Epoch};
+use tokio::sync::watch;
+use topology::{Address, Epoch, Snapshot};
 
 use crate::cancel::Cancels;
 use crate::limit::DatabasePermit;
-use crate::pool::{Closed, serves};
+use crate::pool::Closed;
+use crate::recall::Recall;
+use crate::warm;
 use crate::{CheckoutError, Config, Pool, Pools, Server, Welcome};
 
 /// How often an otherwise quiet pool is looked at: servers that come back do not wake the
@@ -28,17 +31,17 @@ pub(crate) async fn run(pool: Arc<Pool>, pools: Weak<Pools>) {
     loop {
         if snapshot.has_changed().unwrap_or(false) {
             snapshot.mark_unchanged();
-            retire(&pool);
+            pool.follow();
         }
         look_at_woken(&pool);
-        let wake_at = maintain(&pool);
+        let warm_at = warm::tend(&pool);
+        let wake_at = maintain(&pool).into_iter().chain(warm_at).min();
         let look_at = tokio::time::Instant::now() + look_every(&pool.settings.config);
         let wake_at = wake_at.map_or(look_at, |at| look_at.min(at.into()));
         tokio::select! {
             () = pool.woken.notify.notified() => {}
-            changed = snapshot.changed(), if !topology_ended => {
+            changed = changed(&mut snapshot), if !topology_ended => {
                 topology_ended = changed.is_err();
-                retire(&pool);
             }
             () = tokio::time::sleep_until(wake_at) => {
                 let Some(pools) = pools.upgrade() else { return };
@@ -55,24 +58,23 @@ fn look_every(config: &Config) -> Duration {
     shortest.clamp(LOOK_MIN, LOOK_EVERY)
 }
 
-/// Closes the idle servers that the topology no longer allows. Lent ones are looked at when
-/// they come back.
-fn retire(pool: &Pool) {
-    pool.generation.fetch_add(1, Relaxed);
-    let snapshot = Arc::clone(&pool.shared.snapshot.borrow());
-    let unwanted =
-        pool.core.lock().take_unwanted(|server| serves(&snapshot, pool.key.access, server));
-    if !unwanted.is_empty() {
-        for _ in &unwanted {
-            pool.observer().closed(Closed::Epoch);
-        }
-        tracing::info!(pool = %pool.key, servers = unwanted.len(), "closed servers of an older epoch");
-    }
+/// Waits for a newer snapshot, and leaves it to be seen at the top of the loop, before
+/// anything is done with the servers.
+///
+/// # Cancel safety
+/// Cancel safe.
+async fn changed(snapshot: &mut watch::Receiver<Arc<Snapshot>>) -> Result<(), watch::error::RecvError> {
+    snapshot.changed().await?;
+    snapshot.mark_changed();
+    Ok(())
 }
 
 /// Looks at the idle servers whose socket has become readable.
 fn look_at_woken(pool: &Pool) {
     for id in pool.woken.take() {
+        if pool.warm.lock().look_at(id, &pool.shared.catalog) {
+            continue;
+        }
         let Some(mut server) = pool.core.lock().take_idle(id) else { continue };
         if server.watch(&pool.shared.catalog) {
             let idle_for = pool.jittered(pool.settings.config.server_idle_timeout, id);
@@ -88,6 +90,9 @@ fn look_at_woken(pool: &Pool) {
 fn maintain(pool: &Arc<Pool>) -> Option<Instant> {
     let target = target(pool);
     let plan = pool.core.lock().plan(Instant::now(), target.is_some());
+    for place in plan.expired {
+        place.fail(CheckoutError::Held { detail: pool.obstacle() });
+    }
     for server in plan.close {
         let lifetime_is_over = server.expires <= Instant::now();
         pool.observer().closed(if lifetime_is_over { Closed::Lifetime } else { Closed::Idle });
@@ -141,11 +146,14 @@ async fn connect(mut login: PendingLogin, address: Address, epoch: Epoch, permit
     let pool = Arc::clone(&login.pool);
     let target = Target::new(address.host(), address.port());
     let with = pool.login.lock().clone();
+    // Closed never, and the login's own limits bound those before it.
+    let _turn = pool.shared.logins.acquire().await;
     match pool.shared.dialer.connect(&target, &with).await {
         Ok(mut ready) => {
             pool.login.lock().remember(ready.scram_keys.take());
-            let server = new_server(&pool, ready, address, epoch, permit);
+            let server = new_server(&pool, ready, address, epoch, Some(permit));
             login.over = true;
+            pool.observer().connected();
             connected(&pool, server);
         }
         Err(error) => {
@@ -157,23 +165,28 @@ async fn connect(mut login: PendingLogin, address: Address, epoch: Epoch, permit
     pool.wake_keeper();
 }
 
-fn new_server(
+pub(crate) fn new_server(
     pool: &Arc<Pool>,
     ready: Ready,
     address: Address,
     epoch: Epoch,
-    permit: DatabasePermit,
+    permit: Option<DatabasePermit>,
 ) -> Box<Server> {
     let id = pool.next_id.fetch_add(1, Relaxed);
     let cancels = ready.cancel_target().map(|target| Arc::new(Cancels::new(target)));
     let carried = ready.parameters.iter().filter(|(name, _)| session::is_carried(name));
     let carried = pool.shared.catalog.parameters(carried);
     let reported = ready.parameters.iter().map(|(name, value)| (name.into(), value.into()));
-    pool.set_welcome(Arc::new(Welcome {
-        reported: reported.collect(),
-        carried: Arc::clone(&carried),
-    }));
+    // A standby reports that it is one.
+    if permit.is_some() {
+        let reported = reported.collect();
+        pool.set_welcome(Arc::new(Welcome { reported, carried: Arc::clone(&carried) }));
+    }
     let lifetime = pool.jittered(pool.settings.config.server_lifetime, id);
+    let recall: Arc<Recall> = Arc::default();
+    if permit.is_some() {
+        pool.servers.add(epoch, address.clone(), &recall);
+    }
     Box::new(Server {
         stream: ready.stream,
         state: ServerState::new(carried, pool.settings.config.prepared_statements),
@@ -186,12 +199,12 @@ fn new_server(
         generation: 0,
         cancels,
         waker: pool.woken.waker(id),
-        _permit: permit,
+        recall,
+        permit,
     })
 }
 
-fn connected(pool: &Arc<Pool>, mut server: Box<Server>) {
-    pool.observer().connected();
+pub(crate) fn connected(pool: &Arc<Pool>, mut server: Box<Server>) {
     tracing::debug!(pool = %pool.key, server = server.id, node = %server.address, "server connected");
     *pool.last_failure.lock() = None;
     if !pool.is_valid(&mut server) || !server.watch(&pool.shared.catalog) {

@@ -36,6 +36,13 @@ impl Lease {
         }
     }
 
+    /// Whether the server has said nothing that ends it since it was put back. Costs no system
+    /// call unless something has come.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        let pool = Arc::clone(&self.pool);
+        self.watch(&pool.shared.catalog)
+    }
+
     /// The pool that it came from.
     pub fn pool(&self) -> &Arc<Pool> {
         &self.pool

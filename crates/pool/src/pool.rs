@@ -1,19 +1,23 @@
 //! One pool: lends servers, takes them back, counts.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use session::{Disposition, ParameterSet};
-use topology::{Access, PoolKey, Snapshot};
+use tokio::sync::watch;
+use topology::{Access, Epoch, Fence, PoolKey, Snapshot};
 use wire::ErrorMessage;
 
 use crate::cancel::{Cancels, Settled};
 use crate::checkout::Place;
 use crate::core::{Core, Counts};
 use crate::limit::DatabaseLimit;
+use crate::recall::Servers;
 use crate::registry::Shared;
+use crate::warm::Warm;
 use crate::watch::Woken;
 use crate::{Checkout, CheckoutError, Lease, Server, Settings};
 
@@ -24,8 +28,10 @@ pub struct Pool {
     pub(crate) settings: Settings,
     pub(crate) shared: Arc<Shared>,
     pub(crate) limit: Arc<DatabaseLimit>,
-    pub(crate) core: Mutex<Core<Box<Server>, Arc<Place>>>,
+    pub(crate) core: Mutex<Kept>,
     pub(crate) woken: Arc<Woken>,
+    pub(crate) servers: Servers,
+    pub(crate) warm: Mutex<Warm>,
     /// Goes up with every snapshot: a server found valid under another one is looked at again.
     pub(crate) generation: AtomicU64,
     pub(crate) next_id: AtomicU64,
@@ -33,6 +39,13 @@ pub struct Pool {
     welcome: Mutex<Option<Arc<Welcome>>>,
     /// The login of its servers, with what the last one has made cheaper.
     pub(crate) login: Mutex<backend::Login>,
+}
+
+/// The core, and the snapshot that it follows.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    core: Core<Box<Server>, Arc<Place>>,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
 }
 
 /// What a server of this pool said at its login, for the logins of clients.
@@ -87,12 +100,14 @@ impl Pool {
     ) -> Self {
         let login = settings.login.clone();
         Self {
+            core: Mutex::new(Kept::new(&key, &settings, &shared)),
             key,
-            core: Mutex::new(Core::new(settings.config.clone())),
             settings,
             shared,
             limit,
             woken: Arc::default(),
+            servers: Servers::default(),
+            warm: Mutex::default(),
             generation: AtomicU64::new(0),
             next_id: AtomicU64::new(0),
             last_failure: Mutex::new(None),
@@ -117,7 +132,8 @@ impl Pool {
 
     /// Servers and waiting clients now.
     pub fn counts(&self) -> Counts {
-        self.core.lock().counts(Instant::now())
+        let warm = self.warm.lock().len();
+        Counts { warm, ..self.core.lock().counts(Instant::now()) }
     }
 
     /// What a server of this pool said at its login; `None` before the first one.
@@ -132,17 +148,83 @@ impl Pool {
     /// A server, if one is idle and nobody waits.
     #[inline]
     pub fn try_checkout(self: &Arc<Self>) -> Option<Lease> {
-        let server = self.core.lock().take()?;
-        Some(Lease::new(server, Arc::clone(self)))
+        loop {
+            let mut kept = self.core.lock();
+            if kept.is_behind() {
+                drop(kept);
+                self.follow();
+                kept = self.core.lock();
+            }
+            let server = kept.take()?;
+            drop(kept);
+            let mut lease = Lease::new(server, Arc::clone(self));
+            // What died in this moment must not take a statement with it.
+            if lease.is_alive() {
+                return Some(lease);
+            }
+            lease.close(Closed::ServerClosed);
+        }
     }
 
-    /// A place in the queue for a server, for at most `query_wait_timeout`.
+    /// A place in the queue for a server, for at most `query_wait_timeout`; while no server
+    /// can be had, for at most `failover.hold_timeout`.
     pub fn checkout(self: &Arc<Self>) -> Checkout {
         let place = Arc::new(Place::new());
-        self.core.lock().wait(Arc::clone(&place), Instant::now());
+        let mut kept = self.core.lock();
+        if kept.is_holding() && self.shared.hold.is_full() {
+            place.fail(CheckoutError::HeldTooMany);
+        } else {
+            kept.wait(Arc::clone(&place), Instant::now());
+        }
+        drop(kept);
         self.wake_keeper();
         let timeout = tokio::time::sleep(self.settings.config.query_wait_timeout);
-        Checkout::new(Arc::clone(self), place, timeout)
+        Checkout::new(Arc::clone(self), place, timeout, self.shared.hold.enter())
+    }
+
+    /// Whether transactions may begin now: for leases that last longer than one.
+    pub fn is_open(&self) -> bool {
+        let kept = self.core.lock();
+        kept.is_open() && !kept.is_behind()
+    }
+
+    /// Whether no server can be had until the cluster has changed.
+    pub fn is_holding(&self) -> bool {
+        self.core.lock().is_holding()
+    }
+
+    /// A server of this epoch has refused a write although it was proven to be the primary.
+    pub fn suspect(&self, epoch: Epoch) {
+        if self.key.access == Access::ReadWrite {
+            self.shared.refused(epoch);
+        }
+    }
+
+    /// Takes the newest snapshot: shuts or opens the gate, closes idle servers that it does
+    /// not allow, and calls lent ones back whose epoch is over.
+    pub(crate) fn follow(&self) {
+        let access = self.key.access;
+        let mut kept = self.core.lock();
+        let snapshot = Arc::clone(&kept.snapshot.borrow_and_update());
+        self.generation.fetch_add(1, Relaxed);
+        let unwanted = kept.take_unwanted(|server| {
+            matches!(
+                snapshot.fence(access, server.epoch, &server.address),
+                Fence::Open | Fence::Held
+            )
+        });
+        kept.set_gate(snapshot.route(access).is_ok(), Instant::now());
+        drop(kept);
+        let recalled = self.servers.recall(|epoch, address| {
+            snapshot.fence(access, epoch, address) != Fence::Close
+        });
+        for _ in &unwanted {
+            self.observer().closed(Closed::Epoch);
+        }
+        if !unwanted.is_empty() || recalled > 0 {
+            let closed = unwanted.len();
+            tracing::info!(pool = %self.key, closed, recalled, "servers of an older epoch");
+        }
     }
 
     pub(crate) fn wake_keeper(&self) {
@@ -150,12 +232,15 @@ impl Pool {
     }
 
     pub(crate) fn timeout_error(&self) -> CheckoutError {
-        let refusal = || {
-            let refusal = self.shared.snapshot.borrow().route(self.key.access).err()?;
-            Some(Arc::from(refusal.to_string()))
-        };
+        CheckoutError::Timeout { detail: self.obstacle() }
+    }
+
+    /// What keeps clients waiting: what the cluster lacks, or what the last login met with.
+    pub(crate) fn obstacle(&self) -> Option<Arc<str>> {
+        let refusal = self.shared.snapshot.borrow().route(self.key.access).err();
+        let refusal = refusal.map(|refusal| Arc::from(refusal.to_string()));
         let failure = || self.last_failure.lock().as_ref().map(|error| Arc::from(&*error.message));
-        CheckoutError::Timeout { detail: refusal().or_else(failure) }
+        refusal.or_else(failure)
     }
 
     /// Takes a server back from a lease.
@@ -183,6 +268,9 @@ impl Pool {
         if !self.is_valid(&mut server) {
             return self.discard(server, Closed::Epoch);
         }
+        if self.key.access == Access::ReadWrite {
+            self.shared.ended(server.epoch);
+        }
         if server.expires <= now {
             return self.discard(server, Closed::Lifetime);
         }
@@ -194,6 +282,11 @@ impl Pool {
         }
         let idle_for = self.jittered(self.settings.config.server_idle_timeout, server.id);
         let mut core = self.core.lock();
+        if core.is_behind() {
+            drop(core);
+            self.follow();
+            return self.checkin_clean(server, now);
+        }
         if !core.has_waiters() && self.limit.others_starve(self) {
             core.lost();
             drop(core);
@@ -224,9 +317,9 @@ impl Pool {
             return true;
         }
         let snapshot = self.shared.snapshot.borrow();
-        let valid = serves(&snapshot, self.key.access, server);
+        let fence = snapshot.fence(self.key.access, server.epoch, &server.address);
         server.generation = generation;
-        valid
+        matches!(fence, Fence::Open | Fence::Held)
     }
 
     /// `limit` give or take a tenth, the same for one server always: a storm of logins at
@@ -238,16 +331,35 @@ impl Pool {
     }
 }
 
-/// Whether a server may serve `access` in this snapshot. For writes its epoch counts as
-/// well: a node that was primary before and is so again has been something else between.
-pub(crate) fn serves(snapshot: &Snapshot, access: Access, server: &Server) -> bool {
-    match snapshot.route(access) {
-        Ok(route) => {
-            (access != Access::ReadWrite || server.epoch == route.epoch)
-                && route.nodes.iter().any(|node| node.address == server.address)
-        }
-        // Between two leaders the old one is not ours to use, for writes at least.
-        Err(_) => access != Access::ReadWrite,
+impl Kept {
+    fn new(key: &PoolKey, settings: &Settings, shared: &Shared) -> Self {
+        let mut core = Core::new(settings.config.clone());
+        let mut snapshot = shared.snapshot.clone();
+        let is_open = snapshot.borrow_and_update().route(key.access).is_ok();
+        core.set_gate(is_open, Instant::now());
+        Self { core, snapshot }
+    }
+
+    /// Whether there is a newer snapshot than the one that was followed last.
+    #[inline]
+    fn is_behind(&self) -> bool {
+        self.snapshot.has_changed().unwrap_or(false)
+    }
+}
+
+impl Deref for Kept {
+    type Target = Core<Box<Server>, Arc<Place>>;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        &self.core
+    }
+}
+
+impl DerefMut for Kept {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.core
     }
 }
 

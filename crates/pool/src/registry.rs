@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use backend::Dialer;
 use parking_lot::Mutex;
 use session::{Catalog, Mode};
-use tokio::sync::watch;
-use topology::{Access, PoolKey, Snapshot};
+use tokio::sync::{Semaphore, watch};
+use topology::{Access, Epoch, PoolKey, Snapshot};
 
+use crate::hold::Hold;
 use crate::limit::DatabaseLimit;
-use crate::{Config, Observe, Pool, keeper};
+use crate::{Config, HoldLimits, Observe, Pool, Welcome, keeper};
 
 /// What a pool is made with.
 #[derive(Clone, Debug)]
@@ -28,6 +30,14 @@ pub struct Settings {
 /// Finds the settings for a key: overrides per user and per database are its business.
 pub type Resolve = Box<dyn Fn(&PoolKey) -> Settings + Send + Sync>;
 
+/// Is told what the servers of an epoch show. Does not wait.
+pub trait Report: Send + Sync {
+    /// The primary has refused a write as a node in recovery does.
+    fn refused(&self, epoch: Epoch);
+    /// The first transaction of an epoch has ended.
+    fn began(&self, epoch: Epoch);
+}
+
 /// All pools. A pool is made when its first client asks for it, and goes when it has been
 /// empty and unused for a while.
 pub struct Pools {
@@ -40,25 +50,63 @@ pub struct Pools {
 struct Inner {
     pools: HashMap<PoolKey, Arc<Pool>>,
     limits: HashMap<(Arc<str>, Access), Arc<DatabaseLimit>>,
+    welcomes: HashMap<PoolKey, Arc<Welcome>>,
 }
 
 /// What all pools share.
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) dialer: Dialer,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) snapshot: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) hold: Arc<Hold>,
+    /// Logins at one time over all pools: a new primary is not to be stampeded.
+    pub(crate) logins: Semaphore,
+    /// The last epoch in which a transaction has ended.
+    begun: AtomicU64,
+    report: Arc<dyn Report>,
+}
+
+/// Each takes a Postgres a fork and two milliseconds of SCRAM.
+const LOGINS_MAX: usize = 32;
+
+/// Welcomes of pools that are gone, for clients that log in while there is no primary.
+const WELCOMES_MAX: usize = 1024;
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("hold", &self.hold).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn refused(&self, epoch: Epoch) {
+        self.report.refused(epoch);
+    }
+
+    /// A transaction has ended on a server of this epoch.
+    #[inline]
+    pub(crate) fn ended(&self, epoch: Epoch) {
+        if self.begun.load(Relaxed) < epoch.get() && self.begun.fetch_max(epoch.get(), Relaxed) < epoch.get()
+        {
+            self.report.began(epoch);
+        }
+    }
 }
 
 impl Pools {
-    /// No pools yet. Servers are opened by `dialer` on the nodes that `snapshot` routes to.
+    /// No pools yet. Servers are opened by `dialer` on the nodes that `snapshot` routes to;
+    /// `report` is told what they show.
     pub fn new(
         dialer: Dialer,
         catalog: Arc<Catalog>,
         snapshot: watch::Receiver<Arc<Snapshot>>,
+        limits: HoldLimits,
+        report: Arc<dyn Report>,
         resolve: Resolve,
     ) -> Arc<Self> {
-        let shared = Arc::new(Shared { dialer, catalog, snapshot });
+        let hold = Hold::new(limits);
+        let logins = Semaphore::new(LOGINS_MAX);
+        let shared = Arc::new(Shared { dialer, catalog, snapshot, hold, logins, begun: AtomicU64::new(0), report });
         Arc::new(Self { shared, resolve, inner: Mutex::default() })
     }
 
@@ -75,6 +123,9 @@ impl Pools {
         let limit = Arc::clone(limit.or_insert_with(|| Arc::new(DatabaseLimit::new(max))));
         let shared = Arc::clone(&self.shared);
         let pool = Arc::new(Pool::new(key.clone(), settings, shared, Arc::clone(&limit)));
+        if let Some(welcome) = inner.welcomes.get(key) {
+            pool.set_welcome(Arc::clone(welcome));
+        }
         limit.join(&pool);
         inner.pools.insert(key.clone(), Arc::clone(&pool));
         // Detached on purpose: it ends when the pool is removed or the runtime goes.
@@ -85,6 +136,11 @@ impl Pools {
     /// All pools there are now.
     pub fn all(&self) -> Vec<Arc<Pool>> {
         self.inner.lock().pools.values().cloned().collect()
+    }
+
+    /// Bytes that clients which wait for a server have sent ahead.
+    pub fn held_bytes(&self) -> usize {
+        self.shared.hold.bytes()
     }
 
     /// Cancels a statement as [`backend::Dialer::cancel`] does.
@@ -109,6 +165,10 @@ impl Pools {
         let unused = Arc::strong_count(pool) <= 2 && pool.core.lock().is_empty();
         if unused {
             inner.pools.remove(&pool.key);
+            if inner.welcomes.len() >= WELCOMES_MAX {
+                inner.welcomes.clear();
+            }
+            inner.welcomes.extend(pool.welcome().map(|welcome| (pool.key.clone(), welcome)));
             let database = (Arc::clone(&pool.key.database), pool.key.access);
             if !inner
                 .pools

@@ -14,6 +14,7 @@ use transport::MaybeTls;
 use crate::cancel::Cancels;
 use crate::core::Member;
 use crate::limit::DatabasePermit;
+use crate::recall::Recall;
 
 /// A logged-in server.
 #[derive(Debug)]
@@ -34,13 +35,25 @@ pub struct Server {
     pub(crate) generation: u64,
     pub(crate) cancels: Option<Arc<Cancels>>,
     pub(crate) waker: Waker,
-    pub(crate) _permit: DatabasePermit,
+    pub(crate) recall: Arc<Recall>,
+    /// None while it is a warm standby, whose node has its own limit.
+    pub(crate) permit: Option<DatabasePermit>,
 }
 
 impl Server {
     /// What cancels a statement on this server, if it gave a key.
     pub fn cancels(&self) -> Option<&Arc<Cancels>> {
         self.cancels.as_ref()
+    }
+
+    /// Tells its user that it may be used no more.
+    pub fn recall(&self) -> &Arc<Recall> {
+        &self.recall
+    }
+
+    /// The epoch that it belongs to.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// The node that it is on.

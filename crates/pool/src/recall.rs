@@ -1,0 +1,73 @@
+//! Calls a lent server back before its lease ends: the fence between two epochs.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::Waker;
+
+use atomic_waker::AtomicWaker;
+use parking_lot::Mutex;
+use topology::{Address, Epoch};
+
+/// Tells whoever has a server that it may be used no more.
+#[derive(Debug, Default)]
+pub struct Recall {
+    is_called: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// The servers of a pool, lent or not. Those that were dropped are forgotten now and then.
+#[derive(Debug, Default)]
+pub(crate) struct Servers(Mutex<Vec<Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    epoch: Epoch,
+    address: Address,
+    recall: Weak<Recall>,
+}
+
+impl Recall {
+    /// Wakes this task when the server is called back. Registered once per lease: a task has
+    /// the same waker as long as it lives.
+    #[inline]
+    pub fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Whether the server may be used no more.
+    #[inline]
+    pub fn is_called(&self) -> bool {
+        // Pairs with the store before the wake: whoever was woken sees it.
+        self.is_called.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn call(&self) {
+        self.is_called.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+impl Servers {
+    /// A server of this epoch at this address.
+    pub(crate) fn add(&self, epoch: Epoch, address: Address, recall: &Arc<Recall>) {
+        let mut entries = self.0.lock();
+        entries.retain(|entry| entry.recall.strong_count() > 0);
+        entries.push(Entry { epoch, address, recall: Arc::downgrade(recall) });
+    }
+
+    /// Calls back those that `keep` refuses. How many.
+    pub(crate) fn recall(&self, keep: impl Fn(Epoch, &Address) -> bool) -> usize {
+        let mut called = 0;
+        self.0.lock().retain(|entry| {
+            if keep(entry.epoch, &entry.address) {
+                return true;
+            }
+            if let Some(recall) = entry.recall.upgrade() {
+                recall.call();
+                called += 1;
+            }
+            false
+        });
+        called
+    }
+}

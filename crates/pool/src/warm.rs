@@ -1,0 +1,209 @@
+//! Warm standbys: servers logged in to the likeliest next primaries, so that a new epoch
+//! begins with servers that need no login.
+//!
+//! A connection survives the promotion of its node. Before it is lent it says itself that its
+//! node is out of recovery; until then it belongs to no epoch and is lent to nobody.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backend::{RequiredRole, Target};
+use session::Catalog;
+use topology::{Access, Address, Epoch, Snapshot};
+
+use crate::keeper::{connected, new_server};
+use crate::pool::Closed;
+use crate::{Pool, Server};
+
+/// The warm standbys of one pool.
+#[derive(Debug, Default)]
+pub(crate) struct Warm {
+    servers: Vec<Box<Server>>,
+    /// Where logins are under way.
+    connecting: Vec<Address>,
+    /// No login before this, after one that failed.
+    not_before: Option<Instant>,
+}
+
+/// A standby that refuses a login is tried again after this.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// For the question whether the node is out of recovery.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Fails while the node is in recovery; where it does not, `in_hot_standby` is reported as well.
+const PROOF: &str = "SELECT 1 / CASE WHEN pg_catalog.pg_is_in_recovery() THEN 0 ELSE 1 END";
+
+/// A login to a standby that counts as begun; however it ends, the count goes back.
+struct PendingLogin {
+    pool: Arc<Pool>,
+    address: Address,
+}
+
+/// A standby that is becoming a server of the pool, and counts as one of its logins.
+struct Adoption {
+    pool: Arc<Pool>,
+    over: bool,
+}
+
+impl Warm {
+    /// Looks at a server whose socket has become readable. False if it is none of these.
+    pub(crate) fn look_at(&mut self, id: u64, catalog: &Catalog) -> bool {
+        let Some(at) = self.servers.iter().position(|server| server.id == id) else {
+            return false;
+        };
+        if !self.servers.get_mut(at).is_some_and(|server| server.watch(catalog)) {
+            self.servers.swap_remove(at);
+        }
+        true
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// Takes the servers that are on this node.
+    fn take(&mut self, address: &Address) -> Vec<Box<Server>> {
+        self.servers.extract_if(.., |server| server.address == *address).collect()
+    }
+
+    /// Where logins are missing for `wanted` to be there; drops what is nowhere in it.
+    fn missing(&mut self, wanted: &[Address], keep: Option<&Address>, now: Instant) -> Vec<Address> {
+        self.servers.retain(|server| {
+            let is_kept = wanted.contains(&server.address) || keep == Some(&server.address);
+            is_kept && server.expires > now
+        });
+        let mut missing = wanted.to_vec();
+        let there = self.servers.iter().map(|server| &server.address).chain(&self.connecting);
+        for address in there {
+            if let Some(at) = missing.iter().position(|wanted| wanted == address) {
+                missing.swap_remove(at);
+            }
+        }
+        missing
+    }
+}
+
+/// Keeps the warm standbys, and hands them to the pool when their node has become the primary.
+/// Returns when to look again.
+pub(crate) fn tend(pool: &Arc<Pool>) -> Option<Instant> {
+    let size = pool.settings.config.warm_standby_size;
+    if size == 0 || pool.key.access != Access::ReadWrite {
+        return None;
+    }
+    let snapshot = Arc::clone(&pool.shared.snapshot.borrow());
+    let is_used = pool.core.lock().is_used();
+    let wanted = if is_used { wanted(&snapshot, size) } else { Vec::new() };
+    adopt(pool, &snapshot);
+    let now = Instant::now();
+    let mut warm = pool.warm.lock();
+    let successor = snapshot.successor().map(|(_, node)| node.address.clone());
+    let missing = warm.missing(&wanted, successor.as_ref(), now);
+    if missing.is_empty() {
+        return None;
+    }
+    if let Some(at) = warm.not_before.filter(|at| *at > now) {
+        return Some(at);
+    }
+    warm.connecting.extend(missing.iter().cloned());
+    drop(warm);
+    for address in missing {
+        let login = PendingLogin { pool: Arc::clone(pool), address };
+        // Detached on purpose: it ends within connect_timeout and login_timeout.
+        tokio::spawn(connect(login));
+    }
+    None
+}
+
+/// All on the one that will be next, if that is known; otherwise spread over the two likeliest.
+fn wanted(snapshot: &Snapshot, size: usize) -> Vec<Address> {
+    let candidates = snapshot.candidates();
+    let is_certain = snapshot.switchover().is_some_and(|request| request.to.is_some())
+        || candidates.first().is_some_and(|node| node.sync);
+    let nodes = candidates.get(..if is_certain { 1 } else { 2 }).unwrap_or(candidates);
+    nodes.iter().cycle().take(size).map(|node| node.address.clone()).collect()
+}
+
+/// Makes servers of the standbys whose node is the primary now.
+fn adopt(pool: &Arc<Pool>, snapshot: &Snapshot) {
+    let Ok(route) = snapshot.route(Access::ReadWrite) else { return };
+    let Some(node) = route.nodes.first() else { return };
+    let servers = pool.warm.lock().take(&node.address);
+    for server in servers {
+        let Some(permit) = pool.limit.acquire(pool) else { return };
+        pool.core.lock().adopting(1);
+        let adoption = Adoption { pool: Arc::clone(pool), over: false };
+        let mut server = server;
+        server.permit = Some(permit);
+        // Detached on purpose: it ends within PROOF_TIMEOUT.
+        tokio::spawn(prove(adoption, server, route.epoch));
+    }
+}
+
+/// Lets the node say that it is out of recovery, and gives the server to the pool.
+async fn prove(mut adoption: Adoption, mut server: Box<Server>, epoch: Epoch) {
+    let pool = Arc::clone(&adoption.pool);
+    let Server { stream, state, .. } = &mut *server;
+    let catalog = &pool.shared.catalog;
+    let proven = backend::run(stream, PROOF, PROOF_TIMEOUT, |name, value| {
+        state.on_reset_parameter(catalog, name, value);
+    });
+    match proven.await {
+        Ok(()) => {
+            server.epoch = epoch;
+            server.state.after_reset();
+            pool.servers.add(epoch, server.address.clone(), &server.recall);
+            adoption.over = true;
+            connected(&pool, server);
+        }
+        Err(error) => {
+            tracing::info!(pool = %pool.key, server = server.id, %error, "a warm standby is of no use");
+            pool.observer().closed(Closed::ServerClosed);
+        }
+    }
+    drop(adoption);
+    pool.wake_keeper();
+}
+
+async fn connect(login: PendingLogin) {
+    let pool = Arc::clone(&login.pool);
+    let target = Target::new(login.address.host(), login.address.port());
+    let mut with = pool.login.lock().clone();
+    with.role = RequiredRole::Any;
+    let _turn = pool.shared.logins.acquire().await;
+    match pool.shared.dialer.connect(&target, &with).await {
+        Ok(mut ready) => {
+            pool.login.lock().remember(ready.scram_keys.take());
+            pool.observer().connected();
+            let mut server = new_server(&pool, ready, login.address.clone(), Epoch::NONE, None);
+            if server.watch(&pool.shared.catalog) {
+                let mut warm = pool.warm.lock();
+                warm.not_before = None;
+                warm.servers.push(server);
+            }
+        }
+        Err(error) => {
+            tracing::debug!(pool = %pool.key, server = %target, %error, "no warm standby");
+            pool.warm.lock().not_before = Some(Instant::now() + RETRY);
+        }
+    }
+    drop(login);
+    pool.wake_keeper();
+}
+
+impl Drop for PendingLogin {
+    fn drop(&mut self) {
+        let mut warm = self.pool.warm.lock();
+        if let Some(at) = warm.connecting.iter().position(|address| *address == self.address) {
+            warm.connecting.swap_remove(at);
+        }
+    }
+}
+
+impl Drop for Adoption {
+    fn drop(&mut self) {
+        if !self.over {
+            self.pool.core.lock().connect_withdrawn();
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::labels::{Cancel, Counter, Counts, Refusal};
+use crate::labels::{Cancel, ClientEnd, Counter, Counts, Refusal};
 
 /// Counters and gauges of clients, over all pools.
 #[derive(Debug, Default)]
@@ -18,6 +18,8 @@ pub struct ClientMetrics {
     pub refusals: Counts<Refusal>,
     /// Cancel requests by outcome.
     pub cancels: Counts<Cancel>,
+    /// Why logged-in clients' connections ended.
+    pub(crate) ends: Counts<ClientEnd>,
 }
 
 impl ClientMetrics {
@@ -55,6 +57,11 @@ impl ClientGuard {
             self.metrics.logins.inc();
             self.metrics.logging_in.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// The client's connection ends.
+    pub fn ended(&self, why: ClientEnd) {
+        self.metrics.ends.inc(why);
     }
 }
 

@@ -128,10 +128,14 @@ words! {
     Cancel {
         /// Sent to the server that runs the client's statement.
         Delivered = "delivered",
-        /// The server could not be reached in time.
+        /// The server, or a proxy that may have given the key, could not be reached in time.
         Failed = "failed",
+        /// Another proxy gave the key, and has taken the request.
+        Forwarded = "forwarded",
         /// The client was idle: there was nothing to cancel.
         Idle = "idle",
+        /// Somebody who said to be one of our peers did not prove it.
+        PeerRefused = "peer_refused",
         /// No client has that key.
         UnknownKey = "unknown_key",
         /// The client was waiting for a server and stopped waiting.
@@ -180,6 +184,38 @@ words! {
         ServerClosed = "server_closed",
         /// It came back with something outstanding.
         Unclean = "unclean",
+    }
+}
+
+words! {
+    /// What the loss of a leased server came to for its client.
+    ServerLoss {
+        /// Half of a message had reached the client, or the server's last word: disconnected.
+        Cut = "cut",
+        /// The server had state of the session's that no other has: disconnected.
+        StateLost = "state_lost",
+        /// An ERROR, and the client stays connected.
+        Told = "told",
+        /// Nothing of the client's had begun.
+        Unnoticed = "unnoticed",
+    }
+}
+
+words! {
+    /// Why a client's connection ended after its login.
+    ClientEnd {
+        /// The client left without a Terminate.
+        ClientLost = "client_lost",
+        /// The client broke the protocol or the rules of its pool mode.
+        ClientViolation = "client_violation",
+        /// The client said goodbye.
+        Goodbye = "goodbye",
+        /// Its server went in the middle of a message, or ended the session itself.
+        ServerLost = "server_lost",
+        /// Its server broke the protocol.
+        ServerViolation = "server_violation",
+        /// Its server went, and with it state that no other has.
+        StateLost = "state_lost",
     }
 }
 
@@ -234,6 +270,8 @@ mod tests {
         check::<Refusal>();
         check::<Cancel>();
         check::<ConnectFailure>();
+        check::<ServerLoss>();
+        check::<ClientEnd>();
         check::<Discard>();
         check::<Retry>();
     }

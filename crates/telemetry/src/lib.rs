@@ -26,9 +26,10 @@ pub use error::Error;
 pub use exposition::Exposition;
 pub use histogram::Histogram;
 pub use labels::{
-    Cancel, ConnectFailure, Counter, Counts, Discard, PoolLabels, Refusal, Retry, Role, Words,
+    Cancel, ClientEnd, ConnectFailure, Counter, Counts, Discard, PoolLabels, Refusal, Retry, Role,
+    ServerLoss, Words,
 };
-pub use metrics::{Build, Metrics};
+pub use metrics::{Build, FailoverMetrics, Metrics};
 pub use pool::{POOLS_MAX, PoolMetrics};
 pub use prometheus::Registry;
-pub use state::{PoolState, PoolTotals};
+pub use state::{PoolState, PoolStates, PoolTotals};

@@ -12,7 +12,7 @@ use crate::labels::{Counter, Counts, PoolLabels, Words};
 use crate::pool::{PoolCollector, PoolTable};
 use crate::process::ProcessCollector;
 use crate::state::{State, StateCollector};
-use crate::{Error, PoolMetrics, PoolState};
+use crate::{Error, Histogram, PoolMetrics, PoolStates};
 
 /// What `pgmesh_build_info` says.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,17 @@ pub struct Build {
     pub version: &'static str,
     /// The commit it was built from; empty when unknown.
     pub commit: &'static str,
+}
+
+/// How long the parts of failovers and switchovers took.
+#[derive(Debug, Default)]
+pub struct FailoverMetrics {
+    /// From the first sign that the primary takes no more transactions to the name of the next.
+    pub detect: Histogram,
+    /// From that sign until transactions might begin again, on the next primary or the same.
+    pub hold: Histogram,
+    /// From the proof of a new primary to the end of the first transaction on it.
+    pub first_success: Histogram,
 }
 
 /// All of pgmesh's metrics. Built once by the assembly, which hands out its parts.
@@ -45,6 +56,7 @@ impl Metrics {
             build,
             clients: Arc::clone(&clients),
             discovery_failures: Counter::default(),
+            failovers: FailoverMetrics::default(),
         });
         let collectors: [Box<dyn Collector>; 4] = [
             Box::new(PoolCollector::new(Arc::clone(&pools))?),
@@ -76,7 +88,7 @@ impl Metrics {
     /// [`Error::Register`] at the second call.
     pub fn observe_pools(
         &self,
-        source: impl Fn() -> Vec<PoolState> + Send + Sync + 'static,
+        source: impl Fn() -> PoolStates + Send + Sync + 'static,
     ) -> Result<(), Error> {
         match self.state.set_pools(Box::new(source)) {
             true => Ok(()),
@@ -87,6 +99,11 @@ impl Metrics {
     /// The epoch that pools are on and its proven primary, if there is one.
     pub fn set_leader(&self, epoch: u64, node: Option<&str>) {
         self.state.set_leader(epoch, node);
+    }
+
+    /// How long failovers took.
+    pub fn failovers(&self) -> &FailoverMetrics {
+        &self.totals.failovers
     }
 
     /// Counts a failed round of discovery: the cluster's state could not be read.
@@ -100,10 +117,15 @@ struct Totals {
     build: Build,
     clients: Arc<ClientMetrics>,
     discovery_failures: Counter,
+    failovers: FailoverMetrics,
 }
 
 fn one(spec: &Spec, counter: &Counter) -> Vec<prometheus::proto::Metric> {
     vec![spec.sample(&[], counter.value())]
+}
+
+fn timed(spec: &Spec, histogram: &Histogram) -> Vec<prometheus::proto::Metric> {
+    vec![spec.sample_histogram(&[], histogram.sample())]
 }
 
 fn words<W: Words>(spec: &Spec, counts: &Counts<W>) -> Vec<prometheus::proto::Metric> {
@@ -146,6 +168,38 @@ const ROWS: &[Row<Totals>] = &[
             &[],
         ),
         read: |spec, totals| one(spec, &totals.discovery_failures),
+    },
+    Row {
+        spec: Spec::counter(
+            "pgmesh_client_ends_total",
+            "Client connections that ended after their login.",
+            &["reason"],
+        ),
+        read: |spec, totals| words(spec, &totals.clients.ends),
+    },
+    Row {
+        spec: Spec::histogram(
+            "pgmesh_failover_detect_seconds",
+            "From the first sign that the primary takes no transactions to the name of the next.",
+            &[],
+        ),
+        read: |spec, totals| timed(spec, &totals.failovers.detect),
+    },
+    Row {
+        spec: Spec::histogram(
+            "pgmesh_failover_hold_seconds",
+            "How long no transaction could begin, until the next primary was proven.",
+            &[],
+        ),
+        read: |spec, totals| timed(spec, &totals.failovers.hold),
+    },
+    Row {
+        spec: Spec::histogram(
+            "pgmesh_failover_first_success_seconds",
+            "From the proof of a new primary to the end of the first transaction on it.",
+            &[],
+        ),
+        read: |spec, totals| timed(spec, &totals.failovers.first_success),
     },
 ];
 

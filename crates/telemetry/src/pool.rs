@@ -8,7 +8,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Metric, MetricFamily};
 
 use crate::family::{Row, Spec, collect, descs};
-use crate::labels::{Counter, Counts, PoolLabels, Retry, Words};
+use crate::labels::{Counter, Counts, PoolLabels, Retry, ServerLoss, Words};
 use crate::{Error, Histogram};
 
 /// Pools that are told apart in labels. One more takes the place of a pool that is gone; if
@@ -39,6 +39,8 @@ pub struct PoolMetrics {
     pub prepared_misses: Counter,
     /// Statements sent again unseen.
     pub retries: Counts<Retry>,
+    /// Leased servers that were lost.
+    pub losses: Counts<ServerLoss>,
 }
 
 /// Every pool's counters by labels.
@@ -135,6 +137,14 @@ const ROWS: &[Row<Pool>] = &[
             POOL_REASON,
         ),
         read: |spec, pool| words(spec, pool, &pool.1.retries),
+    },
+    Row {
+        spec: Spec::counter(
+            "pgmesh_server_losses_total",
+            "Servers lost while a client had them, by what the client saw.",
+            &["database", "user", "role", "outcome"],
+        ),
+        read: |spec, pool| words(spec, pool, &pool.1.losses),
     },
 ];
 

@@ -25,6 +25,10 @@ pub struct PoolState {
     pub idle: u64,
     /// Servers being connected and logged in.
     pub login: u64,
+    /// Servers logged in to likely next primaries.
+    pub warm: u64,
+    /// Whether clients that wait are held: no server can be had until the cluster has changed.
+    pub is_holding: bool,
     /// Clients waiting for a server.
     pub waiting: u64,
     /// How long the first of them has been waiting; zero without any.
@@ -48,7 +52,16 @@ pub struct PoolTotals {
     pub discards: Vec<(Discard, u64)>,
 }
 
-type Source = Box<dyn Fn() -> Vec<PoolState> + Send + Sync>;
+/// What all pools are doing at the moment of a scrape.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PoolStates {
+    /// Each pool.
+    pub pools: Vec<PoolState>,
+    /// Bytes that waiting clients have sent ahead, over all pools.
+    pub held_bytes: u64,
+}
+
+type Source = Box<dyn Fn() -> PoolStates + Send + Sync>;
 
 /// The tenure that pools are on.
 #[derive(Debug, Clone, Default)]
@@ -79,14 +92,15 @@ impl State {
     }
 
     fn view(&self) -> View {
-        let pools = bounded(self.pools.get().map_or_else(Vec::new, |source| source()));
+        let PoolStates { pools, held_bytes } = self.pools.get().map(|read| read()).unwrap_or_default();
+        let pools = bounded(pools);
         let sum = |read: fn(&PoolState) -> u64| pools.iter().map(read).sum::<u64>();
         let (active, waiting) = (sum(|pool| pool.active), sum(|pool| pool.waiting));
         // Read one after the other while clients move: never below zero all the same.
         let login = self.clients.logging_in();
         let idle = self.clients.connected().saturating_sub(login + active + waiting);
         let Tenure { epoch, leader } = self.tenure.lock().clone();
-        View { clients: [active, idle, login, waiting], pools, epoch, leader }
+        View { clients: [active, idle, login, waiting], pools, held_bytes, epoch, leader }
     }
 }
 
@@ -101,6 +115,7 @@ struct View {
     /// In the order of [`CLIENT_STATES`].
     clients: [u64; 4],
     pools: Vec<PoolState>,
+    held_bytes: u64,
     epoch: u64,
     leader: Option<String>,
 }
@@ -119,6 +134,8 @@ fn bounded(mut pools: Vec<PoolState>) -> Vec<PoolState> {
                 active: sum.active + pool.active,
                 idle: sum.idle + pool.idle,
                 login: sum.login + pool.login,
+                warm: sum.warm + pool.warm,
+                is_holding: sum.is_holding || pool.is_holding,
                 waiting: sum.waiting + pool.waiting,
                 oldest_wait: sum.oldest_wait.max(pool.oldest_wait),
                 size: sum.size + pool.size,
@@ -154,7 +171,7 @@ const ROWS: &[Row<View>] = &[
     Row {
         spec: Spec::gauge(
             "pgmesh_servers",
-            "Server connections: lent to a client or being reset after it, idle, logging in.",
+            "Server connections: lent to a client or being reset after it, idle, logging in, warm standbys.",
             &["database", "user", "role", "state"],
         ),
         read: |spec, view| view.pools.iter().flat_map(|pool| servers(spec, pool)).collect(),
@@ -174,6 +191,24 @@ const ROWS: &[Row<View>] = &[
                 spec.sample_f64(base, pool.oldest_wait.as_secs_f64())
             })
         },
+    },
+    Row {
+        spec: Spec::gauge(
+            "pgmesh_pool_holding",
+            "1 while no server can be had until the cluster has changed, and clients are held.",
+            POOL,
+        ),
+        read: |spec, view| {
+            each(spec, view, |spec, base, pool| spec.sample(base, pool.is_holding.into()))
+        },
+    },
+    Row {
+        spec: Spec::gauge(
+            "pgmesh_held_bytes",
+            "What clients have sent ahead that wait for a server.",
+            &[],
+        ),
+        read: |spec, view| vec![spec.sample(&[], view.held_bytes)],
     },
     Row {
         spec: Spec::gauge("pgmesh_pool_size", "Servers a pool may have, without reserve.", POOL),
@@ -229,8 +264,13 @@ const ROWS: &[Row<View>] = &[
     },
 ];
 
-fn servers(spec: &Spec, pool: &PoolState) -> [Metric; 3] {
-    let states = [("active", pool.active), ("idle", pool.idle), ("login", pool.login)];
+fn servers(spec: &Spec, pool: &PoolState) -> [Metric; 4] {
+    let states = [
+        ("active", pool.active),
+        ("idle", pool.idle),
+        ("login", pool.login),
+        ("warm", pool.warm),
+    ];
     let labels = &pool.labels;
     states.map(|(state, count)| {
         spec.sample(&[&labels.database, &labels.user, labels.role.as_str(), state], count)
@@ -299,6 +339,8 @@ mod tests {
             active: 1,
             idle: 2,
             login: 3,
+            warm: 4,
+            is_holding: false,
             waiting: 5,
             oldest_wait: Duration::from_secs(index as u64),
             size: 6,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use telemetry::{
-    Build, Cancel, ConnectFailure, Discard, Exposition, Metrics, POOLS_MAX, PoolLabels, PoolState,
+    Build, Cancel, ConnectFailure, Discard, Exposition, Metrics, POOLS_MAX, PoolLabels, PoolState, PoolStates,
     PoolTotals, Refusal, Registry, Retry, Role,
 };
 
@@ -27,6 +27,8 @@ fn state(labels: PoolLabels) -> PoolState {
         active: 3,
         idle: 2,
         login: 1,
+        warm: 2,
+        is_holding: true,
         waiting: 4,
         oldest_wait: Duration::from_millis(1500),
         size: 25,
@@ -152,7 +154,9 @@ fn every_value_arrives_under_its_name() {
     metrics.clients().cancels.inc(Cancel::Delivered);
     metrics.discovery_failed();
     metrics.set_leader(7, Some("n1"));
-    metrics.observe_pools(|| vec![state(labels("shop", "app"))]).unwrap();
+    metrics
+        .observe_pools(|| PoolStates { pools: vec![state(labels("shop", "app"))], held_bytes: 17 })
+        .unwrap();
 
     let text = exposition.text().unwrap();
     let samples = parse(&text).unwrap();
@@ -218,8 +222,8 @@ fn a_registry_takes_the_metrics_once_and_two_registries_do_not_meet() {
     first.clients().refusals.inc(Refusal::Tls);
     let samples = parse(&exposition.text().unwrap()).unwrap();
     assert_eq!(value(&samples, "pgmesh_refusals_total", &[("reason", "tls")]), Some(0.0));
-    first.observe_pools(Vec::new).unwrap();
-    assert!(first.observe_pools(Vec::new).is_err());
+    first.observe_pools(PoolStates::default).unwrap();
+    assert!(first.observe_pools(PoolStates::default).is_err());
 }
 
 #[test]
@@ -231,7 +235,10 @@ fn label_sets_are_bounded_whatever_clients_ask_for() {
         pool.prepared_misses.inc();
     }
     metrics
-        .observe_pools(|| (0..POOLS_MAX * 3).map(|i| state(labels(&i.to_string(), "u"))).collect())
+        .observe_pools(|| PoolStates {
+            pools: (0..POOLS_MAX * 3).map(|i| state(labels(&i.to_string(), "u"))).collect(),
+            held_bytes: 0,
+        })
         .unwrap();
     let samples = parse(&exposition.text().unwrap()).unwrap();
     for name in ["pgmesh_prepared_misses_total", "pgmesh_server_resets_total"] {

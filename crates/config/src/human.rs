@@ -1,4 +1,4 @@
-//! Durations as people write them: `"500ms"`, `"30s"`, `"1h30m"`.
+//! Durations and sizes as people write them: `"500ms"`, `"1h30m"`, `"64MiB"`.
 
 use std::time::Duration;
 
@@ -15,6 +15,42 @@ const UNITS: [(&str, u64); 6] = [
 /// What to write instead, appended to every refusal.
 pub(crate) const DURATION_FORM: &str =
     "write a number and a unit (us, ms, s, m, h, d), such as \"30s\" or \"1h30m\"";
+
+/// Units of sizes with their bytes, largest first; those of Postgres (kB, MB, GB, in 1024s) and
+/// those that say so.
+const SIZES: [(&str, u64); 10] = [
+    ("TiB", 1 << 40),
+    ("TB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("GB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("MB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("kB", 1 << 10),
+    ("KB", 1 << 10),
+    ("B", 1),
+];
+
+/// What to write instead, appended to every refusal.
+pub(crate) const SIZE_FORM: &str =
+    "write a number and a unit (B, KiB, MiB, GiB, TiB), such as \"64MiB\"";
+
+/// Reads `"64MiB"`; `"0"` alone needs no unit.
+pub(crate) fn size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    if text == "0" {
+        return Some(0);
+    }
+    let (number, unit) = split_at_first(text, |c| !c.is_ascii_digit())?;
+    let (_, bytes) = SIZES.iter().find(|(name, _)| *name == unit.trim_start())?;
+    number.parse::<u64>().ok()?.checked_mul(*bytes)
+}
+
+/// Writes a size so that [`size`] reads it back.
+pub(crate) fn write_size(value: u64) -> String {
+    let whole = SIZES.iter().find(|(_, bytes)| value >= *bytes && value % bytes == 0);
+    whole.map_or_else(|| "0".to_owned(), |(unit, bytes)| format!("{}{unit}", value / bytes))
+}
 
 /// Reads `"1h30m"`; units descend and each appears once. `"0"` alone needs no unit.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
@@ -91,7 +127,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn sizes_as_people_write_them() {
+        for (text, bytes) in
+            [("0", 0), ("1B", 1), ("16 MB", 16 << 20), ("64MiB", 64 << 20), ("3GiB", 3 << 30)]
+        {
+            assert_eq!(size(text), Some(bytes), "{text}");
+        }
+        for text in ["", "64", "MiB", "-1B", "1.5GiB", "1mib", "99999999TiB"] {
+            assert_eq!(size(text), None, "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn written_sizes_read_back(value in any::<u64>()) {
+            prop_assert_eq!(size(&write_size(value)), Some(value));
+        }
+
         #[test]
         fn written_durations_read_back(micros in any::<u64>()) {
             let value = Duration::from_micros(micros);

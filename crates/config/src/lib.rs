@@ -23,6 +23,7 @@ use std::path::Path;
 pub use document::Key;
 pub use environment::{Environment, Process};
 pub use error::{Error, Errors, Place, Warning};
+pub use sections::Peers;
 pub use settings::{Database, Pool, Settings, UNENDING, UNLIMITED, User};
 
 use document::Document;
@@ -44,6 +45,8 @@ pub enum Kind {
     Path,
     /// A string that is never shown.
     Secret,
+    /// A number of bytes with a unit, such as `"64MiB"`.
+    Size,
     /// A string.
     String,
 }
@@ -58,6 +61,7 @@ impl fmt::Display for Kind {
             Self::List => "list",
             Self::Path => "path",
             Self::Secret => "secret",
+            Self::Size => "size",
             Self::String => "string",
         })
     }

@@ -247,6 +247,17 @@ impl<'a> Section<'a> {
         self.scalar(key, Kind::Duration, written, |raw| duration(raw, &range)).unwrap_or(default)
     }
 
+    /// Bytes.
+    pub(crate) fn size(&self, key: &'static str, default: u64) -> u64 {
+        let written = Some(human::write_size(default));
+        self.scalar(key, Kind::Size, written, size).unwrap_or(default)
+    }
+
+    /// Bytes.
+    pub(crate) fn optional_size(&self, key: &'static str) -> Option<u64> {
+        self.scalar(key, Kind::Size, None, size)
+    }
+
     pub(crate) fn optional_integer<T: Whole>(
         &self,
         key: &'static str,
@@ -361,6 +372,15 @@ fn duration(raw: &Raw, range: &RangeInclusive<Duration>) -> Result<Duration, Str
     }
     let (low, high) = (human::write_duration(*range.start()), human::write_duration(*range.end()));
     Err(format!("{} is out of range; write {low} to {high}", raw.quote()))
+}
+
+fn size(raw: &Raw) -> Result<u64, String> {
+    let value = match &raw.value {
+        RawValue::Text(text) => human::size(text),
+        RawValue::Integer(0) => Some(0),
+        RawValue::Integer(_) | RawValue::Boolean(_) => None,
+    };
+    value.ok_or_else(|| format!("{} is not a size; {}", raw.quote(), human::SIZE_FORM))
 }
 
 fn integer<T: Whole>(raw: &Raw, range: &RangeInclusive<T>) -> Result<T, String> {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use auth::{Login, Password, Secret};
 use session::Mode;
+use topology::RoutePolicy;
 
-use crate::Warning;
+use crate::{Peers, Warning};
 
 /// A whole configuration.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct Settings {
     pub frontend: frontend::Config,
     /// `[proxy]`: clients at one time; one more gets 53300.
     pub max_client_connections: u32,
+    /// The other proxies beside this one.
+    pub peers: Peers,
     /// `[cluster]`: how the servers are found.
     pub discovery: discovery::Config,
     /// `[server]`: connections to servers.
@@ -23,8 +26,10 @@ pub struct Settings {
     /// `[pool]`: what holds where neither a user nor a database says otherwise. A pool is made
     /// of [`Settings::pool_for`], not of this.
     pub pool: Pool,
-    /// `[failover]`: how long requests wait for the next epoch.
-    pub hold_timeout: Duration,
+    /// `[failover]`, but for what each pool has of it.
+    pub failover: Failover,
+    /// `[cluster]`: which replicas serve reads.
+    pub routes: RoutePolicy,
     /// `[[users]]`: who may log in, by name; never empty.
     pub users: BTreeMap<String, User>,
     /// `[[databases]]`: databases with settings of their own, by name.
@@ -35,6 +40,15 @@ pub struct Settings {
     pub log: telemetry::log::Config,
     /// What the operator should know, to be logged at start.
     pub warnings: Vec<Warning>,
+}
+
+/// `[failover]`, but for what each pool has of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failover {
+    /// How long a requested switchover may keep transactions from beginning.
+    pub drain_timeout: Duration,
+    /// What may wait at one time.
+    pub hold: pool::HoldLimits,
 }
 
 /// What holds for one pool.

@@ -63,7 +63,10 @@ fn what_is_not_said_is_at_its_default() {
     assert_eq!(settings.backend.tls.mode, TlsMode::Prefer);
     assert_eq!(settings.pool.mode, Mode::Transaction);
     assert_eq!(settings.pool.config, pool::Config::default());
-    assert_eq!(settings.hold_timeout, secs(30));
+    assert_eq!(settings.pool.config.hold_timeout, secs(30));
+    assert_eq!(settings.failover.drain_timeout, secs(10));
+    assert_eq!(settings.failover.hold, pool::HoldLimits::default());
+    assert_eq!(settings.routes, topology::RoutePolicy::default());
     assert_eq!(settings.admin.listen.to_string(), "0.0.0.0:9187");
     assert_eq!((settings.log.format, settings.log.level), (Format::Text, Level::Info));
     let discovery::Config::Etcd(etcd) = &settings.discovery else { panic!("not etcd") };
@@ -106,6 +109,10 @@ fn what_is_said_arrives() {
         prepared_statements = 11
         [failover]
         hold_timeout = '1m'
+        drain_timeout = '4s'
+        warm_standby_size = 0
+        max_held = 9
+        max_held_bytes = '3MiB'
         [[users]]
         name = 'app'
         password = 'p'
@@ -136,7 +143,11 @@ fn what_is_said_arrives() {
     assert_eq!(pool.max_db_connections, UNLIMITED);
     assert_eq!((pool.query_wait_timeout, pool.server_lifetime), (UNENDING, UNENDING));
     assert_eq!((pool.login_concurrency, pool.prepared_statements), (2, 11));
-    assert_eq!(settings.hold_timeout, secs(60));
+    assert_eq!(pool.hold_timeout, secs(60));
+    assert_eq!((pool.warm_standby_size, settings.failover.drain_timeout), (0, secs(4)));
+    assert_eq!(settings.failover.hold, pool::HoldLimits { clients: 9, bytes: 3 << 20 });
+    assert_eq!(settings.routes.max_replica_lag, Some(16 << 20));
+    assert_eq!(settings.routes.replica_fallback, topology::Fallback::Primary);
     assert_eq!(settings.users["app"].max_connections, Some(3));
     assert_eq!(settings.admin.listen.to_string(), "[::1]:1");
     assert_eq!((settings.log.format, settings.log.level), (Format::Json, Level::Trace));

@@ -6,11 +6,15 @@
 
 mod access;
 mod cluster;
+mod failover;
 mod operations;
+mod peers;
 mod pool;
 mod proxy;
 mod server;
 mod tcp;
+
+pub use peers::Peers;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -32,10 +36,13 @@ pub(crate) const ANY: RangeInclusive<usize> = 0..=UNLIMITED;
 /// Reads everything; worth something only if no error was reported.
 pub(crate) fn settings(root: &Section<'_>) -> Settings {
     let (frontend, max_client_connections) = proxy::read(&root.section("proxy"));
-    let discovery = cluster::read(&root.section("cluster"));
+    let peers = peers::read(&root.section("peers"), frontend.port);
+    let cluster = root.section("cluster");
+    let (discovery, routes) = (cluster::read(&cluster), failover::routes(&cluster));
+    drop(cluster);
     let backend = server::read(&root.section("server"));
-    let pool = pool::read(&root.section("pool"));
-    let hold_timeout = pool::hold_timeout(&root.section("failover"));
+    let mut pool = pool::read(&root.section("pool"));
+    let failover = failover::read(&root.section("failover"), &mut pool);
     let users = access::users(root);
     let databases = access::databases(root);
     access::announced(root);
@@ -44,10 +51,12 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
     Settings {
         frontend,
         max_client_connections,
+        peers,
         discovery,
         backend,
         pool,
-        hold_timeout,
+        failover,
+        routes,
         users,
         databases,
         admin,

@@ -1,4 +1,4 @@
-//! `[pool]` and `[failover]`.
+//! `[pool]`.
 
 use std::time::Duration;
 
@@ -9,9 +9,6 @@ use super::{ANY, BOUNDED, OPTIONAL, SOME};
 use crate::UNLIMITED;
 use crate::section::Section;
 use crate::settings::{Pool, UNENDING};
-
-/// A Patroni cluster with a ttl of 20 s has a new primary in that time.
-const HOLD_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) const MODES: &[(&str, Mode)] = &[
     ("transaction", Mode::Transaction),
@@ -36,6 +33,7 @@ pub(super) fn read(section: &Section<'_>) -> Pool {
         prepared_statements: number("prepared_statements", default.prepared_statements, SOME),
         reset_timeout: section.duration("reset_timeout", default.reset_timeout, BOUNDED),
         cancel_timeout: section.duration("cancel_timeout", default.cancel_timeout, BOUNDED),
+        ..default
     };
     if config.min_size > config.size {
         let text = format!("more than pool.size, which is {}; lower it", config.size);
@@ -55,10 +53,6 @@ pub(super) fn read(section: &Section<'_>) -> Pool {
     };
     let mode = section.choice("mode", Mode::Transaction, MODES);
     Pool { mode, config: Config { max_db_connections: limit, ..config } }
-}
-
-pub(super) fn hold_timeout(section: &Section<'_>) -> Duration {
-    section.duration("hold_timeout", HOLD_TIMEOUT, BOUNDED)
 }
 
 fn or_unending(limit: Duration) -> Duration {

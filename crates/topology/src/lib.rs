@@ -4,9 +4,16 @@
 //! Pure: no sockets, no clock, no randomness. A source (etcd, Patroni REST, a static list) feeds
 //! [`Event`]s; everything else reads `Arc<Snapshot>`s.
 //!
+//! Three things are kept apart. Who the primary is, and since when: the authority and the
+//! timelines say so, and each change is an epoch (`tenure`). Whether it may be written to: a
+//! probe that was begun in this epoch has proven it, or a login will. And whether a transaction
+//! may start now: not while a switchover is under way (`drain`) or the leader key is gone.
+//!
 //! Invariants, property-tested in `tests/properties.rs`:
 //! - epochs and their timelines never go back;
-//! - a snapshot has at most one writable node, and one epoch never has two;
+//! - a snapshot has at most one writable node, one epoch never has two, and where proof is
+//!   required it was given in this round;
+//! - every drain ends by itself, and every suspicion with the next answer;
 //! - duplicate, re-ordered and missed events converge to the source's state once a whole read
 //!   was applied;
 //! - a source that falls silent changes nothing.

@@ -14,6 +14,7 @@ mod client;
 mod error;
 mod hash;
 mod md5;
+mod proof;
 mod secret;
 mod server;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod verifier;
 pub use client::{ClientFinal, ClientFirst, ITERATIONS_MAX, Login};
 pub use error::{Blame, Error};
 pub use md5::md5_response;
+pub use proof::Proof;
 pub use secret::{Nonce, ScramKeys, Secret, Seed};
 pub use server::{Challenge, ServerFinal, ServerFirst};
 pub use users::{Password, Users};

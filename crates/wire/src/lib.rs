@@ -11,6 +11,7 @@ mod error;
 mod frame;
 mod key;
 pub mod message;
+mod peer;
 mod sqlstate;
 mod startup;
 pub mod tag;
@@ -18,9 +19,10 @@ pub mod tag;
 pub use cursor::{Cursor, Malformed};
 pub use error::{ErrorFields, ErrorMessage, Severity};
 pub use frame::{FrameError, HEADER_LEN, Header, MAX_MESSAGE_LEN};
-pub use key::{CancelKey, CancelSecret};
+pub use key::{CancelKey, CancelSecret, KeyOwner};
+pub use peer::{PeerCancel, PeerChallenge, PeerHello};
 pub use sqlstate::SqlState;
 pub use startup::{
     MAX_STARTUP_PACKET_LEN, StartupMessage, StartupPacket, Version, put_cancel_request,
-    put_ssl_request, put_startup,
+    put_peer_hello, put_ssl_request, put_startup,
 };

@@ -1,6 +1,6 @@
 //! The untagged first packet of a connection (`ProcessStartupPacket` in Postgres).
 
-use crate::{CancelKey, CancelSecret, Cursor, Malformed, message::put_c_str};
+use crate::{CancelKey, CancelSecret, Cursor, Malformed, PeerHello, message::put_c_str};
 
 /// Postgres' `MAX_STARTUP_PACKET_LENGTH`: the length field, which counts itself, may not
 /// exceed it.
@@ -9,6 +9,10 @@ pub const MAX_STARTUP_PACKET_LEN: u32 = 10_000;
 const CANCEL_REQUEST: u32 = 1234 << 16 | 5678;
 const SSL_REQUEST: u32 = 1234 << 16 | 5679;
 const GSSENC_REQUEST: u32 = 1234 << 16 | 5680;
+
+/// Ours. As a protocol version it would be 28775.28005, and Postgres' own request codes have
+/// 1234 in front: a server that is no pgmesh refuses it as a version that it does not speak.
+const PEER_HELLO: u32 = u32::from_be_bytes(*b"pgme");
 
 /// A protocol version as the client asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +32,8 @@ pub enum StartupPacket {
     GssEnc,
     /// CancelRequest.
     Cancel(CancelKey),
+    /// What another pgmesh begins with.
+    Peer(PeerHello),
     /// A StartupMessage.
     Startup(StartupMessage),
 }
@@ -75,6 +81,7 @@ impl StartupPacket {
                 let secret = CancelSecret::new(cursor.rest())?;
                 Ok(Self::Cancel(CancelKey { pid, secret }))
             }
+            PEER_HELLO => PeerHello::parse(cursor.rest()).map(Self::Peer),
             code => {
                 let version = Version::from_code(code);
                 let parameters = if version.major == 3 { parameters(cursor)? } else { Vec::new() };
@@ -121,6 +128,11 @@ pub fn put_cancel_request(out: &mut Vec<u8>, key: &CancelKey) {
     });
 }
 
+/// Appends what a pgmesh says first to another.
+pub fn put_peer_hello(out: &mut Vec<u8>, hello: &PeerHello) {
+    put_packet(out, PEER_HELLO, |out| hello.put(out));
+}
+
 /// Appends a StartupMessage.
 pub fn put_startup<'a>(
     out: &mut Vec<u8>,
@@ -151,6 +163,24 @@ mod tests {
         put_ssl_request(&mut out);
         assert_eq!(StartupPacket::parse(&out[4..]), Ok(StartupPacket::Ssl));
         assert_eq!(out.len(), 8);
+        out.clear();
+        let hello = PeerHello { nonce: [7; 16] };
+        put_peer_hello(&mut out, &hello);
+        assert_eq!(StartupPacket::parse(&out[4..]), Ok(StartupPacket::Peer(hello)));
+    }
+
+    #[test]
+    fn a_hello_of_another_version_or_length_is_malformed() {
+        let mut out = Vec::new();
+        put_peer_hello(&mut out, &PeerHello { nonce: [7; 16] });
+        let whole = &out[4..];
+        for len in 4..whole.len() {
+            assert_eq!(StartupPacket::parse(&whole[..len]), Err(Malformed));
+        }
+        assert_eq!(StartupPacket::parse(&[whole, b"x"].concat()), Err(Malformed));
+        let mut newer = whole.to_vec();
+        newer[4] += 1;
+        assert_eq!(StartupPacket::parse(&newer), Err(Malformed));
     }
 
     #[test]

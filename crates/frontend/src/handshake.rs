@@ -1,11 +1,11 @@
-//! From the first byte to a StartupMessage or CancelRequest.
+//! From the first byte to a StartupMessage, a CancelRequest or the hello of another proxy.
 
 use std::net::IpAddr;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
-use transport::Acceptor;
-use wire::{CancelKey, StartupMessage, StartupPacket, Version};
+use transport::{Acceptor, MaybeTls};
+use wire::{CancelKey, PeerHello, StartupMessage, StartupPacket, Version};
 
 use crate::line::Line;
 use crate::startup::Rejection;
@@ -19,6 +19,18 @@ pub enum Handshake<S> {
     Cancel(CancelKey),
     /// To log in.
     Client(LoginRequest<S>),
+    /// Another proxy, with a cancel key that may be one of ours. As Postgres does with a
+    /// CancelRequest, it is heard without TLS where clients must use TLS.
+    Peer(PeerCall<S>),
+}
+
+/// Another proxy that has said hello and waits for an answer. It has proved nothing yet.
+#[derive(Debug)]
+pub struct PeerCall<S> {
+    /// The connection. Nothing but the hello has been said on it.
+    pub stream: MaybeTls<S>,
+    /// What it said.
+    pub hello: PeerHello,
 }
 
 /// Which encryption requests a client may still send: each once, and none after TLS
@@ -29,8 +41,8 @@ struct Allowed {
     gssenc: bool,
 }
 
-/// Takes a new connection through encryption requests and TLS to its StartupMessage or
-/// CancelRequest. `deadline` holds for the login that follows, too. When it ends in a
+/// Takes a new connection through encryption requests and TLS to its StartupMessage,
+/// CancelRequest or hello. `deadline` holds for the login that follows, too. When it ends in a
 /// [`Refused`], the client has been told what Postgres would have told it.
 ///
 /// # Errors
@@ -64,6 +76,7 @@ where
     loop {
         let step = match line.startup_packet().await {
             Ok(StartupPacket::Cancel(key)) => return Ok(Handshake::Cancel(key)),
+            Ok(StartupPacket::Peer(hello)) => return call(line, hello),
             Ok(StartupPacket::Startup(startup)) => {
                 return begin(line, startup, peer, acceptor, deadline).await;
             }
@@ -97,6 +110,18 @@ where
             return Err(refused);
         }
     }
+}
+
+/// A peer waits for our answer, so what came behind its hello did not come from one.
+fn call<S>(line: Line<S>, hello: PeerHello) -> Result<Handshake<S>, Refused>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (stream, unread) = line.into_parts();
+    if !unread.is_empty() {
+        return Err(Refused::PacketLength);
+    }
+    Ok(Handshake::Peer(PeerCall { stream, hello }))
 }
 
 async fn begin<S>(

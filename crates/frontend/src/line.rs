@@ -40,9 +40,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         }
         let packet_len = 4 + body_len as usize;
         let body = self.fill(packet_len).await?.get(4..packet_len).unwrap_or_default();
-        let is_cancel = body.starts_with(&CANCEL_REQUEST_CODE);
+        let unanswered = UNANSWERED.iter().any(|code| body.starts_with(code));
         let packet = StartupPacket::parse(body)
-            .map_err(|_| if is_cancel { Refused::PacketLength } else { Refused::Layout })?;
+            .map_err(|_| if unanswered { Refused::PacketLength } else { Refused::Layout })?;
         self.unread.drain(..packet_len);
         Ok(packet)
     }
@@ -159,8 +159,9 @@ fn is_end(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof)
 }
 
-/// The code of a CancelRequest; a broken one gets no answer, like any other.
-const CANCEL_REQUEST_CODE: [u8; 4] = [0x04, 0xd2, 0x16, 0x2e];
+/// The codes of a CancelRequest and of a peer's hello; a broken one gets no answer, for there
+/// is nobody who would read it.
+const UNANSWERED: [[u8; 4]; 2] = [[0x04, 0xd2, 0x16, 0x2e], *b"pgme"];
 
 /// Room for a usual startup packet or SASL message.
 const READ_LEN: usize = 512;

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::Instant;
 use transport::{Acceptor, TlsMode};
-use wire::Version;
+use wire::{PeerHello, Version, put_peer_hello};
 
 /// Runs a client against the server side; gives what the connection came to.
 async fn run<F>(acceptor: &Acceptor, client: impl FnOnce(Peer<DuplexStream>) -> F) -> &'static str
@@ -104,6 +104,27 @@ async fn a_cancel_request_of_either_protocol_gets_no_answer() {
     for secret in [vec![], vec![1; 3], vec![1; 257]] {
         let kind = run_plain(async |mut client: Peer<_>| {
             client.send(&cancel_request(&secret)).await;
+            client.end().await;
+        });
+        assert_eq!(kind.await, "startup_length");
+    }
+}
+
+#[tokio::test]
+async fn a_peer_is_heard_without_tls_where_tls_is_required() {
+    let acceptor = acceptor(TlsMode::Require);
+    let mut hello = Vec::new();
+    put_peer_hello(&mut hello, &PeerHello { nonce: [5; 16] });
+    let (near, far) = duplex(1024);
+    Peer(near).send(&hello).await;
+    let Outcome::Peer(call) = serve(far, &acceptor).await else { panic!() };
+    assert_eq!((call.hello.nonce, call.stream.is_tls()), ([5; 16], false));
+
+    // One that is broken, or that does not wait for its answer, is told nothing.
+    let (cut, more) = (packet(&hello[4..24]), [&hello[..], b"x"].concat());
+    for packet in [cut, more] {
+        let kind = run(&acceptor, async |mut client: Peer<_>| {
+            client.send(&packet).await;
             client.end().await;
         });
         assert_eq!(kind.await, "startup_length");
@@ -275,6 +296,7 @@ fn garbage() -> impl Strategy<Value = Vec<u8>> {
         1234 << 16 | 5678,
         1234 << 16 | 5679,
         1234 << 16 | 5680,
+        u32::from_be_bytes(*b"pgme"),
     ]);
     let text = "(user|database|options|replication|_pq_[.]x|a)\0[ -~]{0,20}\0";
     let packets = (code, prop::collection::vec(text, 0..5), bytes(), any::<bool>());
@@ -319,7 +341,10 @@ proptest! {
             };
             let begun = Instant::now();
             let (outcome, ()) = tokio::join!(serve(far, &acceptor), send);
-            assert!(matches!(outcome, Outcome::Refused(_) | Outcome::Cancel(_)), "{outcome:?}");
+            assert!(
+                matches!(outcome, Outcome::Refused(_) | Outcome::Cancel(_) | Outcome::Peer(_)),
+                "{outcome:?}"
+            );
             assert!(begun.elapsed() <= LOGIN_TIMEOUT * 2);
         });
     }

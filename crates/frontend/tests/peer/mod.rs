@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use auth::{ClientFirst, Login, Nonce, Password, Secret, Seed, Users, Verifier};
-use frontend::{Established, Handshake, Refused, fatal, handshake};
+use frontend::{Established, Handshake, PeerCall, Refused, fatal, handshake};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 use transport::{Acceptor, ServerTls, TlsMode};
@@ -20,6 +20,7 @@ pub(crate) const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) enum Outcome<S> {
     Cancel(CancelKey),
+    Peer(PeerCall<S>),
     Session(Established<S>),
     Refused(Refused),
     /// Let in by the password and then refused, as the assembly does for what it knows better.
@@ -31,6 +32,7 @@ impl<S> Outcome<S> {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Cancel(_) => "(cancel)",
+            Self::Peer(_) => "(peer)",
             Self::Session(_) => "(session)",
             Self::Refused(refused) => refused.kind(),
             Self::NoDatabase => "(no database)",
@@ -72,6 +74,7 @@ where
     let request = match handshake(stream, PEER, acceptor, deadline).await {
         Ok(Handshake::Client(request)) => request,
         Ok(Handshake::Cancel(key)) => return Outcome::Cancel(key),
+        Ok(Handshake::Peer(call)) => return Outcome::Peer(call),
         Err(refused) => return Outcome::Refused(refused),
     };
     let client = match request.authenticate(&users()).await {

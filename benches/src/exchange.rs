@@ -65,7 +65,7 @@ impl Exchange {
             let verdict = self.session.on_server(&frame, &mut self.server, client, server);
             match verdict.expect("a reply that was asked for").then {
                 Then::Release(disposition) => ended = Some(disposition),
-                Then::Continue | Then::Quiet => {}
+                Then::Continue | Then::Quiet | Then::ServerLost => {}
             }
         }
         ended

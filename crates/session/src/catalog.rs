@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use crate::classify::{self, Hints};
 use crate::deallocate::deallocated;
 use crate::parameters::{self, ParameterSet, Values};
+use crate::verb::Verb;
 
 /// In front of the names that we give to statements on a server. The colon keeps them out
 /// of the way of what clients write in SQL.
@@ -28,6 +29,8 @@ pub struct Statement {
     pub(crate) local_set: bool,
     /// The name of the statement that it drops.
     pub(crate) drops: Option<Box<[u8]>>,
+    /// What it does to its transaction.
+    pub(crate) verb: Verb,
 }
 
 /// The intern tables. One per process, shared by all sessions.
@@ -103,6 +106,7 @@ impl Catalog {
             hints: classify::text(text),
             local_set: classify::is_local_set(text),
             drops: deallocated(text),
+            verb: Verb::of_text(text),
         });
         inner.statements.insert(key, &statement);
         statement

@@ -9,8 +9,10 @@ use crate::classify::{self, Hints, Leaves};
 use crate::deallocate::deallocated;
 use crate::expect::Expect;
 use crate::frame::{Frame, STATEMENT_LIMIT, TEXT_LIMIT};
+use crate::lost::doom;
 use crate::server::{CopyState, InBatch, ServerState, Skip};
 use crate::session::{Session, unknown_tag};
+use crate::verb::Verb;
 use crate::verdict::{ToServer, Violation};
 
 impl Session {
@@ -54,6 +56,10 @@ impl Session {
             if self.prepare(server, to_server) {
                 return true;
             }
+            if self.standing == TransactionStatus::Failed {
+                doom(server, to_server);
+                return true;
+            }
             server.batch.begin(server.status == TransactionStatus::Idle);
         }
         self.clear_foreign(frame, server, to_server);
@@ -75,8 +81,21 @@ impl Session {
                 _ => return Ok(ToServer::SWALLOW),
             }
         }
-        server.in_batch.is_open |= is_extended(tag);
-        match tag {
+        let verdict = self.send_frame(frame, server, to_server, to_client)?;
+        // A frame that is kept back has begun nothing.
+        server.in_batch.is_open |= is_extended(tag) && verdict != ToServer::Prepare;
+        Ok(verdict)
+    }
+
+    #[inline]
+    fn send_frame(
+        &mut self,
+        frame: &Frame<'_>,
+        server: &mut ServerState,
+        to_server: &mut Vec<u8>,
+        to_client: &mut Vec<u8>,
+    ) -> Result<ToServer, Violation> {
+        match frame.header.tag {
             f::BIND => self.on_bind(frame, server, to_server),
             f::EXECUTE => Ok(on_execute(frame, server)),
             f::SYNC => Ok(on_sync(frame, server)),
@@ -94,6 +113,7 @@ impl Session {
             },
             f::FLUSH | f::COPY_DATA => {
                 server.batch.give_up();
+                server.expected.note_unanswered();
                 Ok(ToServer::FORWARD)
             }
             f::COPY_DONE | f::COPY_FAIL => {
@@ -103,6 +123,7 @@ impl Session {
                 } else if !server.is_quiet() {
                     server.expected.push(Expect::CopyEnd);
                 }
+                server.expected.note_unanswered();
                 Ok(ToServer::FORWARD)
             }
             f::FUNCTION_CALL => {
@@ -112,7 +133,7 @@ impl Session {
                 server.expected.push(Expect::Function);
                 Ok(ToServer::FORWARD)
             }
-            _ => Err(unknown_tag(tag)),
+            tag => Err(unknown_tag(tag)),
         }
     }
 
@@ -134,7 +155,8 @@ impl Session {
         server.in_batch.is_open = false;
         self.note_text(frame, text, server);
         let local_set = frame.is_whole() && classify::is_local_set(text);
-        server.expected.push(Expect::Query { local_set, drops: drops.is_some() });
+        let verb = if frame.is_whole() { Verb::of_text(text) } else { Verb::Any };
+        server.expected.push(Expect::Query { local_set, drops: drops.is_some(), verb });
         ToServer::FORWARD
     }
 
@@ -155,6 +177,8 @@ impl Session {
             // Too large to be kept for another lease.
             self.note_text(frame, b"", server);
             server.in_batch.unnamed_drops = None;
+            server.in_batch.unnamed_verb =
+                Verb::of_statement(frame.body.get(1..).unwrap_or_default());
             return Ok(parse_unnamed(frame, b"", server));
         }
         let parse = Parse::read(frame.body)?;
@@ -165,6 +189,7 @@ impl Session {
         self.note_text(frame, text, server);
         server.in_batch.unnamed_is_local = classify::is_local_set(text);
         server.in_batch.unnamed_drops = deallocated(text);
+        server.in_batch.unnamed_verb = Verb::of_text(text);
         Ok(parse_unnamed(frame, parse.definition, server))
     }
 
@@ -228,7 +253,8 @@ pub(crate) fn extended(frame: &Frame<'_>, server: &mut ServerState, expect: Expe
 fn on_execute(frame: &Frame<'_>, server: &mut ServerState) -> ToServer {
     let is_unnamed = frame.body.first() == Some(&0);
     let local_set = is_unnamed && server.in_batch.portal_is_local;
-    extended(frame, server, Expect::Execute { local_set })
+    let verb = if is_unnamed { server.portals.unnamed } else { server.portals.named };
+    extended(frame, server, Expect::Execute { local_set, verb })
 }
 
 #[inline]
@@ -259,6 +285,7 @@ impl ServerState {
         self.batch.give_up();
         if !self.expected.back_ends_with_ready() {
             to_server.extend_from_slice(message::FLUSH);
+            self.expected.note_unanswered();
         }
         self.wait_for_answers();
         ToServer::Prepare

@@ -7,12 +7,14 @@
 
 use std::collections::VecDeque;
 
+use crate::verb::Verb;
+
 /// One answer that is outstanding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expect {
     /// A Query: anything up to ReadyForQuery. Destroys the unnamed statement.
     /// `drops` if it is a DEALLOCATE of one name.
-    Query { local_set: bool, drops: bool },
+    Query { local_set: bool, drops: bool, verb: Verb },
     /// A FunctionCall: FunctionCallResponse, ReadyForQuery.
     Function,
     /// A Query of our own, hidden from the client, up to ReadyForQuery.
@@ -34,7 +36,7 @@ pub(crate) enum Expect {
     /// A Describe: RowDescription or NoData, behind ParameterDescription for a statement.
     Describe { statement: u64, name: u32 },
     /// An Execute: rows, then CommandComplete, EmptyQueryResponse or PortalSuspended.
-    Execute { local_set: bool },
+    Execute { local_set: bool, verb: Verb },
     /// A Close of a portal, or of a statement that is not ours: CloseComplete.
     Close,
     /// A Close of the unnamed statement.
@@ -72,6 +74,20 @@ impl Expect {
         matches!(self, Self::Query { .. } | Self::Function | Self::Own | Self::Sync)
     }
 
+    /// Whether no message of the client's is answered by it.
+    pub(crate) fn is_hidden(self) -> bool {
+        matches!(
+            self,
+            Self::Own
+                | Self::OwnParse
+                | Self::Restore
+                | Self::OwnClose
+                | Self::Clear
+                | Self::StandIn
+                | Self::CopyEnd
+        )
+    }
+
     /// Whether it changes what the client's unnamed statement is, or whether the server has it.
     fn touches_unnamed(self) -> bool {
         matches!(self, Self::Query { .. } | Self::ParseUnnamed | Self::Restore | Self::CloseUnnamed)
@@ -84,6 +100,17 @@ pub(crate) struct ExpectedReplies {
     queue: VecDeque<Expect>,
     ready: usize,
     unnamed: usize,
+    last: Last,
+}
+
+/// The message that was sent last.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Last {
+    /// The last entry of the queue answers it.
+    #[default]
+    Answered,
+    /// Nothing does: a Flush, or COPY data.
+    Unanswered,
 }
 
 /// What a COPY that begins takes out of the queue.
@@ -103,7 +130,30 @@ impl ExpectedReplies {
     pub(crate) fn push(&mut self, expect: Expect) {
         self.ready += usize::from(expect.ends_with_ready());
         self.unnamed += usize::from(expect.touches_unnamed());
+        self.last = Last::Answered;
         self.queue.push_back(expect);
+    }
+
+    /// Notes that a message was sent that nothing will answer.
+    #[inline]
+    pub(crate) fn note_unanswered(&mut self) {
+        self.last = Last::Unanswered;
+    }
+
+    /// Whether the last entry is for the message that was sent last.
+    pub(crate) fn answers_last(&self) -> bool {
+        self.last == Last::Answered
+    }
+
+    /// All that is outstanding, the oldest first.
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = Expect> {
+        self.queue.iter().copied()
+    }
+
+    /// Forgets all of it.
+    pub(crate) fn clear(&mut self) {
+        *self = Self { queue: std::mem::take(&mut self.queue), ..Self::default() };
+        self.queue.clear();
     }
 
     #[inline]
@@ -197,7 +247,7 @@ impl ExpectedReplies {
 mod tests {
     use super::*;
 
-    const EXECUTE: Expect = Expect::Execute { local_set: false };
+    const EXECUTE: Expect = Expect::Execute { local_set: false, verb: Verb::Plain };
 
     fn queue(expects: &[Expect]) -> ExpectedReplies {
         let mut expected = ExpectedReplies::default();

@@ -50,7 +50,7 @@ pub fn server_need(header: Header) -> usize {
     use tag::backend as b;
     let limit = match header.tag {
         b::COMMAND_COMPLETE | b::READY_FOR_QUERY | b::PARAMETER_STATUS => SMALL_LIMIT,
-        b::ERROR_RESPONSE => TEXT_LIMIT,
+        b::ERROR_RESPONSE | b::NOTICE_RESPONSE => TEXT_LIMIT,
         _ => 0,
     };
     header.frame_len().min(HEADER_LEN + limit)

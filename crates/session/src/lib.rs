@@ -15,8 +15,11 @@ mod classify;
 mod client;
 mod deallocate;
 mod expect;
+mod fate;
 mod frame;
+mod lost;
 mod parameters;
+mod pause;
 mod prepared;
 mod reply;
 mod reset;
@@ -25,6 +28,7 @@ mod server;
 mod session;
 mod statements;
 mod unnamed;
+mod verb;
 mod verdict;
 
 pub use catalog::{Catalog, Statement};
@@ -32,4 +36,6 @@ pub use frame::{Frame, SMALL_LIMIT, STATEMENT_LIMIT, TEXT_LIMIT, client_need, se
 pub use parameters::{ParameterSet, is_carried};
 pub use server::{Counters, ServerState};
 pub use session::{Mode, Session};
-pub use verdict::{Abandoned, Disposition, Pass, Then, ToClient, ToServer, Unleased, Violation};
+pub use verdict::{
+    Abandoned, Disposition, Lost, Pass, Sent, Then, ToClient, ToServer, Unleased, Violation,
+};

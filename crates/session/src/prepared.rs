@@ -14,6 +14,7 @@ use crate::server::ServerState;
 use crate::session::Session;
 use crate::statements::{Change, Presence, key, name_hash};
 use crate::unnamed::Uncertain;
+use crate::verb::Verb;
 use crate::verdict::{ToServer, Violation};
 
 /// A statement of the name that no server has: makes it answer 26000 itself, at the right
@@ -115,6 +116,7 @@ impl Session {
             if head.portal.is_empty() {
                 server.in_batch.portal_is_local = server.in_batch.unnamed_is_local;
             }
+            server.bind(head.portal, self.unnamed_verb(server));
             return Ok(extended(frame, server, Expect::Bind { statement: 0, name: 0 }));
         }
         let Ok(statement) = self.ensure_named(head.statement, server, to_server) else {
@@ -137,6 +139,8 @@ impl Session {
             server.in_batch.portal_is_local = statement.as_ref().is_some_and(|it| it.local_set);
         }
         server.expected.push(Expect::Bind { statement: id, name: name_hash(head.statement) });
+        // One made by PREPARE cannot end a transaction.
+        server.bind(head.portal, statement.as_ref().map_or(Verb::Plain, |it| it.verb));
         let shown = frame.body.get(head.len()..).unwrap_or_default();
         let rest = frame.header.body_len as usize - head.len();
         let body_len = u32::try_from(rest + head.portal.len() + name.len() + 2);
@@ -187,6 +191,7 @@ impl Session {
             server.in_batch.unnamed_set = true;
             server.in_batch.unnamed_is_local = false;
             server.in_batch.unnamed_drops = None;
+            server.in_batch.unnamed_verb = Verb::Plain;
             return extended(frame, server, Expect::CloseUnnamed);
         }
         // One made by PREPARE in this lease is on the server under the client's own name.
@@ -240,6 +245,17 @@ impl Session {
 }
 
 impl ServerState {
+    /// Notes what the statement of a portal does.
+    #[inline]
+    fn bind(&mut self, portal: &[u8], verb: Verb) {
+        self.in_batch.is_bound = true;
+        if portal.is_empty() {
+            self.portals.unnamed = verb;
+        } else if verb != Verb::Plain {
+            self.portals.named = Verb::Any;
+        }
+    }
+
     fn change(&mut self, change: Change) {
         self.pending.push(self.batch_number, change);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wire::message::{self, TransactionStatus};
-use wire::{ErrorFields, tag::backend as b};
+use wire::{ErrorFields, SqlState, tag::backend as b};
 
 use crate::classify::{self, Leaves, Tag};
 use crate::expect::Expect;
@@ -11,10 +11,11 @@ use crate::frame::Frame;
 use crate::parameters;
 use crate::reset::Reset;
 use crate::retry::put_with_client_name;
-use crate::server::{CopyState, OwnQuery, ServerState, Skip};
+use crate::server::{CopyState, Front, OwnQuery, ServerState, Skip};
 use crate::session::{Mode, Session, end_copy};
 use crate::statements::Change;
 use crate::unnamed::Unnamed;
+use crate::verb::Verb;
 use crate::verdict::{Disposition, Pass, Then, ToClient, Violation};
 
 impl Session {
@@ -48,6 +49,9 @@ impl Session {
     ) -> Result<ToClient, Violation> {
         let tag = frame.header.tag;
         match tag {
+            b::ERROR_RESPONSE | b::NOTICE_RESPONSE if is_last_word(frame) => {
+                return Ok(ToClient { pass: Pass::Swallow, then: Then::ServerLost });
+            }
             b::NOTICE_RESPONSE if server.is_exchanging() => return Ok(ToClient::SWALLOW),
             b::NOTICE_RESPONSE | b::NOTIFICATION_RESPONSE => return Ok(ToClient::FORWARD),
             b::PARAMETER_STATUS => return Ok(self.on_parameter(frame, server)),
@@ -169,6 +173,10 @@ impl Session {
         if self.fail_batch(&fields, server, to_server) {
             return ToClient::SWALLOW;
         }
+        if fields.is(SqlState::READ_ONLY_SQL_TRANSACTION) {
+            server.counters.read_only_refusals += 1;
+        }
+        server.note_failure(front);
         let client_name = self.failing_name(&fields, server);
         server.copy = CopyState::None;
         server.is_doubtful |= server.copy_syncs > 0;
@@ -200,13 +208,18 @@ impl Session {
         }
         server.expected.pop();
         server.copy = CopyState::None;
+        server.front = Front::Nothing;
+        if server.status == TransactionStatus::Idle {
+            server.parameters_before = None;
+            server.portals.named = Verb::Plain;
+        }
         if server.settings_reset {
             server.settings_reset = false;
             self.back_to_startup(server, to_client);
         }
         if self.mode == Mode::Statement && server.in_transaction() {
             return Err(Violation::client(
-                wire::SqlState::FEATURE_NOT_SUPPORTED,
+                SqlState::FEATURE_NOT_SUPPORTED,
                 "transaction blocks not allowed in statement pooling mode",
             ));
         }
@@ -246,7 +259,7 @@ impl Session {
             Tag::Leaves(Leaves::Nothing) => return,
             Tag::Leaves(Leaves::State) => {}
             Tag::Set => match front {
-                Expect::Query { local_set: true, .. } | Expect::Execute { local_set: true } => {
+                Expect::Query { local_set: true, .. } | Expect::Execute { local_set: true, .. } => {
                     return;
                 }
                 // SET … TO DEFAULT is a RESET.
@@ -297,6 +310,7 @@ impl Session {
         if self.parameters.get(name) == Some(value) {
             return ToClient::SWALLOW;
         }
+        server.keep_parameters(&self.parameters);
         self.parameters = if same {
             Arc::clone(&server.parameters)
         } else {
@@ -317,6 +331,7 @@ impl Session {
             b::READY_FOR_QUERY if server.is_doubtful && server.copy_syncs > 0 => {
                 server.copy_syncs -= 1;
                 server.status = ready_status(frame)?;
+                server.front = Front::Nothing;
                 server.skip = Skip::No;
                 Ok(self.ready(server))
             }
@@ -331,23 +346,46 @@ impl Session {
         server: &mut ServerState,
     ) -> Result<ToClient, Violation> {
         match frame.header.tag {
-            b::ERROR_RESPONSE => server.own = OwnQuery::Failed(frame.body.into()),
-            b::READY_FOR_QUERY => {
-                let status = ready_status(frame)?;
-                if server.own == OwnQuery::Prepare && status != server.status {
-                    return Err(Violation::Server("a setting changed the transaction's state"));
-                }
-                server.status = status;
-                server.expected.pop();
-                if server.own == OwnQuery::Prepare {
-                    server.own = OwnQuery::None;
-                    server.parameters = Arc::clone(&self.parameters);
+            b::ERROR_RESPONSE if server.own == OwnQuery::Doom => {
+                let fields = ErrorFields::parse(frame.body).unwrap_or_default();
+                if !fields.is(SqlState::INVALID_SAVEPOINT_SPECIFICATION) {
+                    return Err(Violation::Server("a transaction that cannot be failed"));
                 }
             }
+            b::ERROR_RESPONSE => server.own = OwnQuery::Failed(frame.body.into()),
+            b::READY_FOR_QUERY => self.end_own(ready_status(frame)?, server)?,
             b::ROW_DESCRIPTION | b::DATA_ROW | b::COMMAND_COMPLETE => {}
             _ => return Err(Violation::Server("a message that a setting does not cause")),
         }
         Ok(ToClient::SWALLOW)
+    }
+
+    fn end_own(
+        &mut self,
+        status: TransactionStatus,
+        server: &mut ServerState,
+    ) -> Result<(), Violation> {
+        match server.own {
+            OwnQuery::Prepare if status != server.status => {
+                return Err(Violation::Server("a setting changed the transaction's state"));
+            }
+            OwnQuery::Prepare => {
+                server.own = OwnQuery::None;
+                server.parameters = Arc::clone(&self.parameters);
+            }
+            OwnQuery::Doom if status != TransactionStatus::Failed => {
+                return Err(Violation::Server("a transaction that has not failed"));
+            }
+            // From here on the server has it.
+            OwnQuery::Doom => {
+                server.own = OwnQuery::None;
+                self.standing = TransactionStatus::Idle;
+            }
+            OwnQuery::None | OwnQuery::Failed(_) => {}
+        }
+        server.status = status;
+        server.expected.pop();
+        Ok(())
     }
 
     /// Whether the server could not be brought to this client's settings. Then the error is
@@ -369,6 +407,16 @@ impl Session {
         self.skip_statement(tag, to_client);
         Some(Disposition::NeedsReset)
     }
+}
+
+/// Whether the server ends the connection because it is shut down or has crashed: a FATAL, or
+/// the notice of a process that is told to go at once (`quickdie`).
+fn is_last_word(frame: &Frame<'_>) -> bool {
+    const STATES: [SqlState; 3] =
+        [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW];
+    let fields = ErrorFields::parse(frame.body).unwrap_or_default();
+    let is_end = fields.is_fatal() || fields.routine == "quickdie";
+    is_end && STATES.iter().any(|&state| fields.is(state))
 }
 
 fn is_describe(front: Expect) -> bool {
@@ -403,8 +451,9 @@ fn on_copy_in(
 }
 
 fn end_execute(front: Expect, server: &mut ServerState) -> Result<ToClient, Violation> {
-    if matches!(front, Expect::Execute { .. }) {
+    if let Expect::Execute { verb, .. } = front {
         server.expected.pop();
+        server.note_run(verb);
     }
     in_execute(front)
 }

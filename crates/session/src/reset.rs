@@ -67,6 +67,9 @@ impl Session {
     /// Settings were reset, and are as at the server's login now. The client is told that
     /// they are as at its own; they will be before its next transaction.
     pub(crate) fn back_to_startup(&mut self, server: &mut ServerState, to_client: &mut Vec<u8>) {
+        if server.in_transaction() {
+            server.keep_parameters(&self.parameters);
+        }
         let login = &server.login_parameters;
         let reset: Vec<(&str, &str)> = self
             .startup

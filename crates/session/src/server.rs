@@ -15,6 +15,7 @@ use crate::parameters::{ParameterSet, is_carried};
 use crate::reset::Reset;
 use crate::statements::{PendingChanges, ServerStatements};
 use crate::unnamed::{SentTexts, Unnamed};
+use crate::verb::Verb;
 use crate::verdict::Disposition;
 
 /// What pgmesh knows of a server's session, and what the server still owes.
@@ -52,6 +53,11 @@ pub struct ServerState {
     pub(crate) is_doubtful: bool,
     client: Client,
     pub(crate) own: OwnQuery,
+    /// What of the oldest group of messages has been answered already.
+    pub(crate) front: Front,
+    pub(crate) portals: Portals,
+    /// The client's settings as they were before the open transaction changed them.
+    pub(crate) parameters_before: Option<Arc<ParameterSet>>,
     /// A frame of the client's has been forwarded in part: the server must get the rest.
     pub(crate) client_mid_frame: bool,
     pub(crate) counters: Counters,
@@ -79,14 +85,43 @@ pub(crate) enum Skip {
 pub(crate) struct InBatch {
     /// There are any.
     pub(crate) is_open: bool,
+    /// There is a Bind.
+    pub(crate) is_bound: bool,
     /// The unnamed statement.
     pub(crate) unnamed_set: bool,
     /// It sets something for its transaction only.
     pub(crate) unnamed_is_local: bool,
+    /// What it does to the transaction.
+    pub(crate) unnamed_verb: Verb,
     /// It drops the statement of this name.
     pub(crate) unnamed_drops: Option<Box<[u8]>>,
     /// The unnamed portal does.
     pub(crate) portal_is_local: bool,
+}
+
+/// Answers of a group of messages of which ReadyForQuery has not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Front {
+    /// None, or of messages that run nothing.
+    Nothing,
+    /// Something has run.
+    Ran,
+    /// Something has run that began a transaction block.
+    Began,
+    /// Something has run that ended one, or that may have been committed by itself.
+    Ended,
+    /// An error, which failed the open transaction block.
+    Failed,
+    /// An error, and no transaction block is open.
+    FailedAlone,
+}
+
+/// What the statements of the portals do.
+#[derive(Debug, Default)]
+pub(crate) struct Portals {
+    pub(crate) unnamed: Verb,
+    /// Those with a name, all together.
+    pub(crate) named: Verb,
 }
 
 /// What the client does.
@@ -104,6 +139,8 @@ pub(crate) enum OwnQuery {
     None,
     /// It brings the server to the client's settings.
     Prepare,
+    /// It takes the server to a failed transaction, in which the client is.
+    Doom,
     /// It failed; the ErrorResponse's body.
     Failed(Box<[u8]>),
 }
@@ -123,6 +160,8 @@ pub struct Counters {
     pub lost_retries: u32,
     /// Settings were brought to a client's.
     pub preparations: u32,
+    /// A write was refused because the server, or its transaction, is read-only.
+    pub read_only_refusals: u32,
 }
 
 impl ServerState {
@@ -152,6 +191,9 @@ impl ServerState {
             is_doubtful: false,
             client: Client::Active,
             own: OwnQuery::None,
+            front: Front::Nothing,
+            portals: Portals::default(),
+            parameters_before: None,
             client_mid_frame: false,
             counters: Counters::default(),
         }
@@ -305,6 +347,9 @@ impl ServerState {
         self.settings_reset = false;
         self.skip = Skip::No;
         self.copy_syncs = 0;
+        self.front = Front::Nothing;
+        self.portals = Portals::default();
+        self.parameters_before = None;
         self.client = Client::Active;
     }
 

@@ -7,6 +7,7 @@ use wire::{ErrorMessage, SqlState, tag::frontend as f};
 
 use crate::catalog::Catalog;
 use crate::expect::Expect;
+use crate::fate::Outcome;
 use crate::frame::Frame;
 use crate::parameters::ParameterSet;
 use crate::server::{CopyState, OwnQuery, ServerState, Skip};
@@ -38,6 +39,8 @@ pub struct Session {
     pub(crate) unnamed: Vec<u8>,
     pub(crate) mode: Mode,
     pub(crate) phase: Phase,
+    /// Its transaction while it has no server: a failed one outlives the server that it was on.
+    pub(crate) standing: TransactionStatus,
 }
 
 /// What an unleased session does with messages.
@@ -46,6 +49,8 @@ pub(crate) enum Phase {
     Ready,
     /// An error of ours in the extended protocol: nothing counts until Sync.
     SkipToSync,
+    /// What it had begun is lost, and its next message is answered with that.
+    Lost(Outcome),
 }
 
 impl Session {
@@ -59,6 +64,7 @@ impl Session {
             unnamed: Vec::new(),
             mode,
             phase: Phase::Ready,
+            standing: TransactionStatus::Idle,
         }
     }
 
@@ -80,8 +86,11 @@ impl Session {
         match tag {
             f::TERMINATE => return Ok(Unleased::Goodbye),
             f::SYNC => {
+                if let Phase::Lost(outcome) = self.phase {
+                    outcome.put(to_client);
+                }
                 self.phase = Phase::Ready;
-                message::put_ready_for_query(to_client, TransactionStatus::Idle);
+                message::put_ready_for_query(to_client, self.standing);
                 return Ok(Unleased::Swallow);
             }
             // Left-overs of a COPY that has failed, and a Flush of nothing.
@@ -95,8 +104,10 @@ impl Session {
             | f::FUNCTION_CALL => {}
             _ => return Err(unknown_tag(tag)),
         }
-        if self.phase == Phase::SkipToSync {
-            return Ok(Unleased::Swallow);
+        match self.phase {
+            Phase::Ready => {}
+            Phase::SkipToSync => return Ok(Unleased::Swallow),
+            Phase::Lost(outcome) => return self.on_client_lost(frame, outcome, to_client),
         }
         if tag == f::CLOSE
             && let Named::Statement(name) = Named::parse(frame.body)?
@@ -118,7 +129,7 @@ impl Session {
 
     pub(crate) fn skip_statement(&mut self, tag: u8, to_client: &mut Vec<u8>) {
         if tag == f::QUERY || tag == f::FUNCTION_CALL {
-            message::put_ready_for_query(to_client, TransactionStatus::Idle);
+            message::put_ready_for_query(to_client, self.standing);
         } else {
             self.phase = Phase::SkipToSync;
         }

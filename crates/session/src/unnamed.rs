@@ -15,6 +15,7 @@ use crate::expect::Expect;
 use crate::frame::Frame;
 use crate::server::ServerState;
 use crate::session::Session;
+use crate::verb::Verb;
 
 /// What the server's unnamed statement is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +135,7 @@ impl Session {
             server.expected.push(Expect::Restore);
             server.in_batch.unnamed_set = true;
             server.in_batch.unnamed_drops = deallocated(text(&self.unnamed));
+            server.in_batch.unnamed_verb = Verb::of_text(text(&self.unnamed));
         }
         Ok(())
     }
@@ -144,6 +146,16 @@ impl Session {
             server.in_batch.unnamed_drops.clone()
         } else {
             deallocated(text(&self.unnamed))
+        }
+    }
+
+    /// What the unnamed statement, which was ensured before, does to the transaction.
+    #[inline]
+    pub(crate) fn unnamed_verb(&self, server: &ServerState) -> Verb {
+        if server.in_batch.unnamed_set {
+            server.in_batch.unnamed_verb
+        } else {
+            Verb::of_text(text(&self.unnamed))
         }
     }
 

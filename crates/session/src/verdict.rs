@@ -55,6 +55,9 @@ pub enum Then {
     Quiet,
     /// The lease ends here.
     Release(Disposition),
+    /// The server has said that it goes, which the client need not know: see
+    /// [`crate::Session::on_server_lost`].
+    ServerLost,
 }
 
 /// In which state a server comes back from a lease. Computed here, obeyed by the pool.
@@ -66,6 +69,24 @@ pub enum Disposition {
     NeedsReset,
     /// It cannot be trusted: close it.
     Discard,
+}
+
+/// What a client whose server was lost has to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// Nothing: it goes on unleased, and what it sends next goes to another server.
+    Unnoticed,
+    /// What was appended, or what the next message is answered with: it goes on unleased.
+    Told,
+    /// Its session cannot be had again: its connection ends with this.
+    Fatal(Box<ErrorMessage>),
+}
+
+/// What is known of what a lost server was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// Bytes of the last frame have not been written: the server cannot have acted on it.
+    pub last_frame_incomplete: bool,
 }
 
 /// How a lease ends when the client has gone.

@@ -37,6 +37,8 @@ impl SqlState {
     pub const INVALID_CURSOR_NAME: Self = Self(*b"34000");
     /// A database that does not exist.
     pub const INVALID_CATALOG_NAME: Self = Self(*b"3D000");
+    /// A savepoint that does not exist.
+    pub const INVALID_SAVEPOINT_SPECIFICATION: Self = Self(*b"3B001");
     /// The transaction was rolled back and may be tried again.
     pub const SERIALIZATION_FAILURE: Self = Self(*b"40001");
     /// A statement with a syntax error.

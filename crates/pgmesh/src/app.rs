@@ -14,6 +14,7 @@ use transport::Acceptor;
 
 use crate::cancel::CancelKeys;
 use crate::limits::ClientLimits;
+use crate::peers::Peers;
 
 /// What all clients share.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(crate) struct App {
     pub(crate) pools: Arc<Pools>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) cancel_keys: Arc<CancelKeys>,
+    pub(crate) peers: Peers,
     pub(crate) metrics: Metrics,
     pub(crate) accepted_settings: AcceptedSettings,
     pub(crate) client_keys: Arc<ClientKeys>,

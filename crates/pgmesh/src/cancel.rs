@@ -13,11 +13,12 @@ use parking_lot::Mutex;
 use pool::{CancelGuard, Cancels, Pools};
 use rand::Rng;
 use telemetry::Cancel;
-use wire::{CancelKey, CancelSecret, Version};
+use wire::{CancelKey, CancelSecret, KeyOwner, Version};
 
 /// All cancel keys that clients hold.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct CancelKeys {
+    owner: KeyOwner,
     slots: Mutex<HashMap<i32, Weak<Slot>>>,
 }
 
@@ -52,6 +53,16 @@ enum Found {
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl CancelKeys {
+    /// None yet. Every key will have `owner` in it.
+    pub(crate) fn new(owner: KeyOwner) -> Self {
+        Self { owner, slots: Mutex::default() }
+    }
+
+    /// Whose keys these are.
+    pub(crate) fn owner(&self) -> KeyOwner {
+        self.owner
+    }
+
     /// A key for a new client: 32 secret bytes for protocol 3.2, 4 for 3.0.
     pub(crate) fn issue(self: &Arc<Self>, version: Version) -> Arc<Slot> {
         let mut random = rand::rng();
@@ -59,8 +70,7 @@ impl CancelKeys {
         let len = if version >= Version::V3_2 { 32 } else { 4 };
         let mut slots = self.slots.lock();
         loop {
-            // Positive, as a process id is; some drivers read it so.
-            let pid = random.random_range(1..=i32::MAX);
+            let pid = self.owner.pid(random.random());
             if slots.contains_key(&pid) {
                 continue;
             }
@@ -73,16 +83,24 @@ impl CancelKeys {
         }
     }
 
+    /// The client that has this process id and what else the asker `knows` of its key.
+    pub(crate) fn find(
+        &self,
+        pid: i32,
+        knows: impl FnOnce(&CancelKey) -> bool,
+    ) -> Option<Arc<Slot>> {
+        let slot = self.slots.lock().get(&pid).and_then(Weak::upgrade);
+        slot.filter(|slot| knows(&slot.key))
+    }
+}
+
+impl Slot {
     /// Carries a CancelRequest out. Nobody is told how it went; the outcome is for metrics.
     ///
     /// # Cancel safety
     /// Dropped half way, it makes the server concerned unfit for reuse.
-    pub(crate) async fn cancel(&self, key: &CancelKey, pools: &Pools) -> Cancel {
-        let slot = self.slots.lock().get(&key.pid).and_then(Weak::upgrade);
-        let Some(slot) = slot.filter(|slot| slot.key == *key) else {
-            return Cancel::UnknownKey;
-        };
-        let guard = match slot.find() {
+    pub(crate) async fn cancel(&self, pools: &Pools) -> Cancel {
+        let guard = match self.find() {
             Found::Nothing => return Cancel::Idle,
             Found::Waiting => return Cancel::Waiting,
             Found::Statement(guard) => guard,
@@ -98,9 +116,7 @@ impl CancelKeys {
             }
         }
     }
-}
 
-impl Slot {
     /// The key, for the client it belongs to.
     pub(crate) fn key(&self) -> &CancelKey {
         &self.key
@@ -152,6 +168,13 @@ impl Slot {
     }
 }
 
+#[cfg(test)]
+impl Default for CancelKeys {
+    fn default() -> Self {
+        Self::new(KeyOwner::new(1).unwrap())
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(keys) = self.keys.upgrade() {
@@ -172,6 +195,9 @@ mod tests {
         assert_eq!(old.key().secret.expose().len(), 4);
         assert_eq!(new.key().secret.expose().len(), 32);
         assert_ne!(old.key().pid, new.key().pid);
+        assert_eq!(KeyOwner::of(new.key().pid), Some(keys.owner()));
+        assert!(keys.find(old.key().pid, |key| key == old.key()).is_some());
+        assert!(keys.find(old.key().pid, |key| key == new.key()).is_none());
         drop(old);
         assert_eq!(keys.slots.lock().len(), 1);
     }

@@ -6,6 +6,7 @@ mod cancel;
 mod limits;
 mod login;
 mod observe;
+mod peers;
 mod relay;
 mod serve;
 

@@ -89,8 +89,13 @@ async fn admit(
     let request = match frontend::handshake(socket, peer.ip(), &app.acceptor, deadline).await? {
         Handshake::Client(request) => request,
         Handshake::Cancel(key) => {
-            let outcome = app.cancel_keys.cancel(&key, &app.pools).await;
+            let outcome = app.peers.cancel(&key, &app.cancel_keys, &app.pools).await;
             app.metrics.clients().cancels.inc(outcome);
+            return Ok(None);
+        }
+        Handshake::Peer(call) => {
+            let outcome = app.peers.serve(call, &app.cancel_keys, &app.pools).await;
+            outcome.into_iter().for_each(|outcome| app.metrics.clients().cancels.inc(outcome));
             return Ok(None);
         }
     };

@@ -27,6 +27,7 @@ use crate::cancel::CancelKeys;
 use crate::limits::{ClientLimits, LOGINS_BEYOND, raise_descriptors};
 use crate::login;
 use crate::observe::Observers;
+use crate::peers::{self, Peers};
 
 /// The cluster as it is known at any moment.
 type Snapshots = watch::Receiver<Arc<Snapshot>>;
@@ -52,7 +53,9 @@ pub fn check(settings: &Settings) -> anyhow::Result<()> {
 /// # Errors
 /// Anything that keeps it from starting.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
-    raise_descriptors(settings.max_client_connections, settings.pool.config.max_db_connections)?;
+    let peers = if settings.peers.names.is_empty() { 0 } else { peers::SOCKETS_MAX };
+    let servers = settings.pool.config.max_db_connections;
+    raise_descriptors(settings.max_client_connections, servers + peers)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("pgmesh")
@@ -92,7 +95,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         limits: limits(&settings),
         pools,
         catalog,
-        cancel_keys: Arc::new(CancelKeys::default()),
+        cancel_keys: Arc::new(CancelKeys::new(peers::owner(&settings.peers))),
+        peers: Peers::new(&settings.peers),
         metrics,
         accepted_settings: AcceptedSettings::default(),
         client_keys,

@@ -7,6 +7,7 @@
 
 mod bars;
 mod cell;
+mod failover;
 mod idle;
 mod load;
 mod machine;
@@ -45,10 +46,21 @@ const SPARE_SERVERS: u32 = 30;
 /// For pgbench to fill its tables.
 const TABLES: Duration = Duration::from_secs(120);
 
-pub(crate) use self::options::usage;
+/// Words for the usage text of xtask.
+pub(crate) fn usage() -> String {
+    format!("{}\n\n{}", options::usage(), failover::usage())
+}
 
 /// Installs, builds, starts, measures, prints and writes.
 pub(crate) fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<()> {
+    match arguments {
+        ["failover", "--help" | "-h"] => {
+            println!("{}", failover::usage());
+            return Ok(());
+        }
+        ["failover", arguments @ ..] => return failover::run(arguments, interrupt),
+        _ => {}
+    }
     let options = options::parse(arguments)?;
     let mut machine = Machine::look();
     let release = prepare(&options, interrupt)?;

@@ -15,6 +15,8 @@ pub(crate) trait Member {
     fn id(&self) -> u64;
     /// When its lifetime ends.
     fn expires(&self) -> Instant;
+    /// What its node has to do for us now. Only compared.
+    fn load(&self) -> usize;
 }
 
 /// What the core must know of a waiting client.
@@ -179,6 +181,19 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
         let idle = self.idle.pop()?;
         self.lent += 1;
         Some(idle.server)
+    }
+
+    /// As [`Core::take`], where servers are on several nodes: of two that `random` names, the
+    /// one whose node has less to do.
+    pub(crate) fn take_spread(&mut self, random: u64) -> Option<T> {
+        let [first, second] = two_of(random, self.idle.len());
+        let load = |at: usize| self.idle.get(at).map(|idle| idle.server.load());
+        let better = if load(second) < load(first) { second } else { first };
+        // The last one is what `take` lends.
+        if let Some(last) = self.idle.len().checked_sub(1) {
+            self.idle.swap(better, last);
+        }
+        self.take()
     }
 
     /// A client for which [`Core::take`] had nothing. What has come back since is its; so
@@ -378,6 +393,15 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
             _ => (connect, None),
         }
     }
+}
+
+/// Two places among `len`, different ones if there are two; each pair is equally likely.
+fn two_of(random: u64, len: usize) -> [usize; 2] {
+    let choices = u64::try_from(len.max(1)).unwrap_or(u64::MAX);
+    let place = |number: u64| usize::try_from(number).unwrap_or(0);
+    let first = random % choices;
+    let step = 1 + (random / choices) % (choices - 1).max(1);
+    [place(first), place((first + step) % choices)]
 }
 
 const RETRY_FIRST: Duration = Duration::from_millis(25);

@@ -11,6 +11,7 @@ use super::*;
 struct Fake {
     id: u64,
     expires: Instant,
+    load: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -32,6 +33,9 @@ impl Member for Fake {
     fn expires(&self) -> Instant {
         self.expires
     }
+    fn load(&self) -> usize {
+        self.load
+    }
 }
 
 impl Waiter<Fake> for Client {
@@ -50,7 +54,7 @@ impl Waiter<Fake> for Client {
 const IDLE: Duration = Duration::from_secs(600);
 
 fn fake(id: u64, now: Instant) -> Fake {
-    Fake { id, expires: now + Duration::from_secs(3600) }
+    Fake { id, expires: now + Duration::from_secs(3600), load: 0 }
 }
 
 fn core(size: usize, reserve_size: usize, min_size: usize) -> Core<Fake, Client> {
@@ -146,12 +150,13 @@ fn old_idle_servers_are_closed_down_to_min_size_and_expired_ones_below_it() {
 proptest! {
     /// Any sequence of events: limits hold, nothing leaks, nobody waits beside an idle server.
     #[test]
-    fn no_sequence_breaks_the_arithmetic(events in prop::collection::vec(0..7_u8, 0..200)) {
+    fn no_sequence_breaks_the_arithmetic(events in prop::collection::vec(0..9_u8, 0..200)) {
         let mut now = Instant::now();
         let mut core = core(3, 2, 1);
         let mut lent: Vec<Fake> = Vec::new();
         let mut waiting: Vec<Client> = Vec::new();
         let (mut connecting, mut next) = (0_usize, 0_u64);
+        let mut is_open = true;
         for event in events {
             now += Duration::from_millis(700);
             match event {
@@ -191,6 +196,10 @@ proptest! {
                         client.gone.set(true);
                     }
                 }
+                6 | 7 => {
+                    is_open = event == 6;
+                    core.set_gate(is_open, now);
+                }
                 // The client that found nothing, and queues after something has come back.
                 _ => {
                     let client = Client::new();
@@ -198,7 +207,12 @@ proptest! {
                     waiting.push(client);
                 }
             }
-            connecting += core.plan(now, true).connect;
+            let plan = core.plan(now, is_open);
+            connecting += plan.connect;
+            for client in plan.expired {
+                client.gone.set(true);
+            }
+            waiting.retain(|client| !client.gone.get());
             waiting.retain(|client| match client.got.get() {
                 Some(id) => { lent.push(fake(id, now)); false }
                 None => true,
@@ -207,7 +221,8 @@ proptest! {
             prop_assert_eq!((counts.active, counts.connecting), (lent.len(), connecting));
             prop_assert_eq!(counts.waiting, waiting.len());
             prop_assert!(counts.idle + counts.active + counts.connecting <= 5);
-            prop_assert!(counts.idle == 0 || counts.waiting == 0);
+            prop_assert!(counts.idle == 0 || counts.waiting == 0 || !is_open);
+            prop_assert!(is_open || counts.is_holding);
         }
     }
 }
@@ -274,4 +289,27 @@ fn logins_that_fail_hold_clients_only_if_there_is_no_server() {
     assert!(core.is_holding());
     core.connected(fake(1, now), now, IDLE);
     assert!(!core.is_holding());
+}
+
+#[test]
+fn of_two_idle_servers_the_one_with_less_to_do_is_lent() {
+    let now = Instant::now();
+    for random in 0..100 {
+        let mut core = core(5, 0, 0);
+        core.adopting(2);
+        core.connected(Fake { load: 3, ..fake(1, now) }, now, IDLE);
+        core.connected(Fake { load: 1, ..fake(2, now) }, now, IDLE);
+        assert_eq!(core.take_spread(random).map(|server| server.id), Some(2));
+        assert_eq!(core.take_spread(random).map(|server| server.id), Some(1));
+        assert_eq!(core.take_spread(random), None);
+    }
+}
+
+proptest! {
+    #[test]
+    fn two_places_differ_if_they_can(random: u64, len in 0_usize..100) {
+        let [first, second] = two_of(random, len);
+        prop_assert!(first < len.max(1) && second < len.max(1));
+        prop_assert_eq!(first == second, len < 2);
+    }
 }

@@ -63,7 +63,9 @@ fn look_every(config: &Config) -> Duration {
 ///
 /// # Cancel safety
 /// Cancel safe.
-async fn changed(snapshot: &mut watch::Receiver<Arc<Snapshot>>) -> Result<(), watch::error::RecvError> {
+async fn changed(
+    snapshot: &mut watch::Receiver<Arc<Snapshot>>,
+) -> Result<(), watch::error::RecvError> {
     snapshot.changed().await?;
     snapshot.mark_changed();
     Ok(())
@@ -194,11 +196,12 @@ pub(crate) fn new_server(
         unsent: Vec::new(),
         id,
         epoch,
-        address,
         expires: Instant::now() + lifetime,
         generation: 0,
         cancels,
         waker: pool.woken.waker(id),
+        load: pool.load(&address),
+        address,
         recall,
         permit,
     })

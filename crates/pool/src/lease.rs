@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use session::Disposition;
@@ -18,22 +19,33 @@ pub struct Lease {
 
 impl Lease {
     pub(crate) fn new(server: Box<Server>, pool: Arc<Pool>) -> Self {
+        if let Some(load) = &server.load {
+            load.fetch_add(1, Relaxed);
+        }
         Self { server: Some(server), pool }
     }
 
     /// Gives the server back as the session says it is. One that needs a reset, or whose
     /// cancel is still under way, is seen to before it is lent again.
     pub fn release(mut self, disposition: Disposition, now: Instant) {
-        if let Some(server) = self.server.take() {
+        if let Some(server) = self.end() {
             self.pool.checkin(server, disposition, now);
         }
     }
 
     /// Closes the server.
     pub fn close(mut self, why: Closed) {
-        if let Some(server) = self.server.take() {
+        if let Some(server) = self.end() {
             self.pool.discard(server, why);
         }
+    }
+
+    fn end(&mut self) -> Option<Box<Server>> {
+        let server = self.server.take()?;
+        if let Some(load) = &server.load {
+            load.fetch_sub(1, Relaxed);
+        }
+        Some(server)
     }
 
     /// Whether the server has said nothing that ends it since it was put back. Costs no system
@@ -75,7 +87,7 @@ impl DerefMut for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(server) = self.server.take() {
+        if let Some(server) = self.end() {
             self.pool.checkin(server, Disposition::Discard, Instant::now());
         }
     }

@@ -1,14 +1,15 @@
 //! One pool: lends servers, takes them back, counts.
 
+use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use session::{Disposition, ParameterSet};
 use tokio::sync::watch;
-use topology::{Access, Epoch, Fence, PoolKey, Snapshot};
+use topology::{Access, Address, Epoch, Fence, PoolKey, Snapshot};
 use wire::ErrorMessage;
 
 use crate::cancel::{Cancels, Settled};
@@ -32,6 +33,8 @@ pub struct Pool {
     pub(crate) woken: Arc<Woken>,
     pub(crate) servers: Servers,
     pub(crate) warm: Mutex<Warm>,
+    /// Servers lent per node, where there are several.
+    loads: Mutex<HashMap<Address, Arc<AtomicUsize>>>,
     /// Goes up with every snapshot: a server found valid under another one is looked at again.
     pub(crate) generation: AtomicU64,
     pub(crate) next_id: AtomicU64,
@@ -108,6 +111,7 @@ impl Pool {
             woken: Arc::default(),
             servers: Servers::default(),
             warm: Mutex::default(),
+            loads: Mutex::default(),
             generation: AtomicU64::new(0),
             next_id: AtomicU64::new(0),
             last_failure: Mutex::new(None),
@@ -155,7 +159,10 @@ impl Pool {
                 self.follow();
                 kept = self.core.lock();
             }
-            let server = kept.take()?;
+            let server = match self.key.access {
+                Access::ReadWrite => kept.take(),
+                Access::Any | Access::ReadOnly => kept.take_spread(rand::random()),
+            }?;
             drop(kept);
             let mut lease = Lease::new(server, Arc::clone(self));
             // What died in this moment must not take a statement with it.
@@ -215,9 +222,9 @@ impl Pool {
         });
         kept.set_gate(snapshot.route(access).is_ok(), Instant::now());
         drop(kept);
-        let recalled = self.servers.recall(|epoch, address| {
-            snapshot.fence(access, epoch, address) != Fence::Close
-        });
+        let recalled = self
+            .servers
+            .recall(|epoch, address| snapshot.fence(access, epoch, address) != Fence::Close);
         for _ in &unwanted {
             self.observer().closed(Closed::Epoch);
         }
@@ -225,6 +232,16 @@ impl Pool {
             let closed = unwanted.len();
             tracing::info!(pool = %self.key, closed, recalled, "servers of an older epoch");
         }
+    }
+
+    /// What counts the servers lent on a node; `None` if there is only ever one.
+    pub(crate) fn load(&self, address: &Address) -> Option<Arc<AtomicUsize>> {
+        if self.key.access == Access::ReadWrite {
+            return None;
+        }
+        let mut loads = self.loads.lock();
+        loads.retain(|known, load| known == address || Arc::strong_count(load) > 1);
+        Some(Arc::clone(loads.entry(address.clone()).or_default()))
     }
 
     pub(crate) fn wake_keeper(&self) {

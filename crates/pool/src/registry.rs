@@ -86,7 +86,8 @@ impl Shared {
     /// A transaction has ended on a server of this epoch.
     #[inline]
     pub(crate) fn ended(&self, epoch: Epoch) {
-        if self.begun.load(Relaxed) < epoch.get() && self.begun.fetch_max(epoch.get(), Relaxed) < epoch.get()
+        if self.begun.load(Relaxed) < epoch.get()
+            && self.begun.fetch_max(epoch.get(), Relaxed) < epoch.get()
         {
             self.report.began(epoch);
         }
@@ -106,7 +107,15 @@ impl Pools {
     ) -> Arc<Self> {
         let hold = Hold::new(limits);
         let logins = Semaphore::new(LOGINS_MAX);
-        let shared = Arc::new(Shared { dialer, catalog, snapshot, hold, logins, begun: AtomicU64::new(0), report });
+        let shared = Arc::new(Shared {
+            dialer,
+            catalog,
+            snapshot,
+            hold,
+            logins,
+            begun: AtomicU64::new(0),
+            report,
+        });
         Arc::new(Self { shared, resolve, inner: Mutex::default() })
     }
 

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -35,6 +36,8 @@ pub struct Server {
     pub(crate) generation: u64,
     pub(crate) cancels: Option<Arc<Cancels>>,
     pub(crate) waker: Waker,
+    /// Shared by the servers of a pool that are on one node, where a pool has several nodes.
+    pub(crate) load: Option<Arc<AtomicUsize>>,
     pub(crate) recall: Arc<Recall>,
     /// None while it is a warm standby, whose node has its own limit.
     pub(crate) permit: Option<DatabasePermit>,
@@ -100,5 +103,9 @@ impl Member for Box<Server> {
 
     fn expires(&self) -> Instant {
         self.expires
+    }
+
+    fn load(&self) -> usize {
+        self.load.as_ref().map_or(0, |load| load.load(Relaxed))
     }
 }

@@ -18,7 +18,7 @@ use crate::{Pool, Server};
 /// The warm standbys of one pool.
 #[derive(Debug, Default)]
 pub(crate) struct Warm {
-    servers: Vec<Box<Server>>,
+    servers: Vec<Server>,
     /// Where logins are under way.
     connecting: Vec<Address>,
     /// No login before this, after one that failed.
@@ -63,12 +63,17 @@ impl Warm {
     }
 
     /// Takes the servers that are on this node.
-    fn take(&mut self, address: &Address) -> Vec<Box<Server>> {
+    fn take(&mut self, address: &Address) -> Vec<Server> {
         self.servers.extract_if(.., |server| server.address == *address).collect()
     }
 
     /// Where logins are missing for `wanted` to be there; drops what is nowhere in it.
-    fn missing(&mut self, wanted: &[Address], keep: Option<&Address>, now: Instant) -> Vec<Address> {
+    fn missing(
+        &mut self,
+        wanted: &[Address],
+        keep: Option<&Address>,
+        now: Instant,
+    ) -> Vec<Address> {
         self.servers.retain(|server| {
             let is_kept = wanted.contains(&server.address) || keep == Some(&server.address);
             is_kept && server.expires > now
@@ -141,9 +146,9 @@ fn adopt(pool: &Arc<Pool>, snapshot: &Snapshot) {
 }
 
 /// Lets the node say that it is out of recovery, and gives the server to the pool.
-async fn prove(mut adoption: Adoption, mut server: Box<Server>, epoch: Epoch) {
+async fn prove(mut adoption: Adoption, mut server: Server, epoch: Epoch) {
     let pool = Arc::clone(&adoption.pool);
-    let Server { stream, state, .. } = &mut *server;
+    let Server { stream, state, .. } = &mut server;
     let catalog = &pool.shared.catalog;
     let proven = backend::run(stream, PROOF, PROOF_TIMEOUT, |name, value| {
         state.on_reset_parameter(catalog, name, value);
@@ -154,7 +159,7 @@ async fn prove(mut adoption: Adoption, mut server: Box<Server>, epoch: Epoch) {
             server.state.after_reset();
             pool.servers.add(epoch, server.address.clone(), &server.recall);
             adoption.over = true;
-            connected(&pool, server);
+            connected(&pool, Box::new(server));
         }
         Err(error) => {
             tracing::info!(pool = %pool.key, server = server.id, %error, "a warm standby is of no use");
@@ -179,7 +184,7 @@ async fn connect(login: PendingLogin) {
             if server.watch(&pool.shared.catalog) {
                 let mut warm = pool.warm.lock();
                 warm.not_before = None;
-                warm.servers.push(server);
+                warm.servers.push(*server);
             }
         }
         Err(error) => {

@@ -72,6 +72,7 @@ fn what_is_not_said_is_at_its_default() {
     let discovery::Config::Etcd(etcd) = &settings.discovery else { panic!("not etcd") };
     assert_eq!((etcd.scope.as_str(), etcd.namespace.as_str()), ("demo", "/service/"));
     assert_eq!((etcd.group, etcd.credentials.is_none()), (None, true));
+    assert!(etcd.patroni_fallback.is_empty());
     assert_eq!(etcd.endpoints, ["http://etcd-1:2379"]);
     assert_eq!((etcd.refresh_interval, etcd.request_timeout), (secs(10), secs(3)));
 }
@@ -94,6 +95,8 @@ fn what_is_said_arrives() {
         discovery = 'patroni'
         endpoints = ['http://n1:8008/', 'https://[::1]:8009']
         poll_interval = '250ms'
+        max_replica_lag = '16MiB'
+        replica_fallback = 'primary'
         tls.ca = 'etcd-ca'
         [server]
         connect_timeout = '9s'

@@ -22,7 +22,8 @@ const SOURCES: &[(&str, Source)] =
 pub(super) fn read(section: &Section<'_>) -> Config {
     let default = EtcdConfig::new(Vec::new(), "");
     let source = section.choice("discovery", Source::Etcd, SOURCES);
-    let endpoints = endpoints(section);
+    let (endpoints, fallback) =
+        (endpoints(section, "endpoints"), endpoints(section, "patroni_fallback"));
     let nodes = nodes(section);
     let scope = section.parsed("scope", Kind::String, None, scope).unwrap_or_default();
     let namespace = section.parsed("namespace", Kind::String, Some(&default.namespace), namespace);
@@ -48,6 +49,7 @@ pub(super) fn read(section: &Section<'_>) -> Config {
             tls,
             request_timeout,
             refresh_interval,
+            patroni_fallback: fallback,
         }),
     }
 }
@@ -56,8 +58,8 @@ pub(super) fn read(section: &Section<'_>) -> Config {
 fn complete(section: &Section<'_>, source: Source, tls: &Tls, endpoints: &[String]) {
     let (needed, useless): (&[&str], &[&str]) = match source {
         Source::Etcd => (&["endpoints", "scope"], &["nodes"]),
-        Source::Patroni => (&["endpoints"], &["nodes", "user", "password"]),
-        Source::Static => (&["nodes"], &["endpoints", "user", "password"]),
+        Source::Patroni => (&["endpoints"], &["nodes", "user", "password", "patroni_fallback"]),
+        Source::Static => (&["nodes"], &["endpoints", "user", "password", "patroni_fallback"]),
     };
     let name = SOURCES.iter().find(|(_, it)| *it == source).map_or("", |(name, _)| *name);
     for key in needed {
@@ -81,15 +83,15 @@ fn complete(section: &Section<'_>, source: Source, tls: &Tls, endpoints: &[Strin
 }
 
 /// Base URLs. They are never quoted: an operator may have put a password into one.
-fn endpoints(section: &Section<'_>) -> Vec<String> {
+fn endpoints(section: &Section<'_>, key: &'static str) -> Vec<String> {
     let mut endpoints = Vec::new();
-    for item in section.list("endpoints", None) {
+    for item in section.list(key, None) {
         match endpoint(&item.text) {
             Ok(endpoint) => endpoints.push(endpoint),
             Err(problem) => section.error_at(&item.place, problem),
         }
     }
-    none_left(section, "endpoints", endpoints.is_empty());
+    none_left(section, key, endpoints.is_empty());
     endpoints
 }
 

@@ -12,8 +12,7 @@ use crate::settings::{Failover, Pool};
 /// A fast stop checkpoints first: a busy primary may take seconds to begin to refuse.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-const FALLBACKS: &[(&str, Fallback)] =
-    &[("none", Fallback::None), ("primary", Fallback::Primary)];
+const FALLBACKS: &[(&str, Fallback)] = &[("none", Fallback::None), ("primary", Fallback::Primary)];
 
 /// Reads the section; what belongs to each pool goes into `pool`.
 pub(super) fn read(section: &Section<'_>, pool: &mut Pool) -> Failover {

@@ -24,6 +24,7 @@ mod leftovers;
 mod limits;
 mod modes;
 mod parameters;
+mod peers;
 mod pool;
 mod prepared;
 mod secrets;

@@ -27,7 +27,7 @@ pub(crate) struct App {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) cancel_keys: Arc<CancelKeys>,
     pub(crate) peers: Peers,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) accepted_settings: AcceptedSettings,
     pub(crate) client_keys: Arc<ClientKeys>,
 }

@@ -3,6 +3,8 @@
 
 mod app;
 mod cancel;
+mod failovers;
+mod follow;
 mod limits;
 mod login;
 mod observe;

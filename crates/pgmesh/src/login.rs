@@ -10,7 +10,7 @@ use auth::Password;
 use frontend::{Client, Handshake, LoginRequest, Port, Refused, fatal};
 use pool::{CheckoutError, Pool, Welcome};
 use session::{Disposition, ParameterSet, Session};
-use telemetry::{ClientGuard, Refusal};
+use telemetry::{ClientEnd, ClientGuard, Refusal};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use topology::{Access, PoolKey};
@@ -32,7 +32,7 @@ struct Admitted {
     id: u64,
     relay: Run<MaybeTls<TcpStream>, Arc<Pool>>,
     _permit: ClientPermit,
-    _guard: ClientGuard,
+    guard: ClientGuard,
 }
 
 /// Why a client was not admitted. It has been told.
@@ -68,9 +68,19 @@ impl Future for Admitted {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let end = ready!(Pin::new(&mut self.relay).poll(cx));
         let client = self.id;
+        self.guard.ended(match &end {
+            End::Goodbye => ClientEnd::Goodbye,
+            End::ClientLost => ClientEnd::ClientLost,
+            End::ServerLost => ClientEnd::ServerLost,
+            End::StateLost(_) => ClientEnd::StateLost,
+            End::Violation(session::Violation::Client(_)) => ClientEnd::ClientViolation,
+            End::Violation(session::Violation::Server(_)) => ClientEnd::ServerViolation,
+        });
         match &end {
             End::Goodbye | End::ClientLost => tracing::debug!(client, ?end, "client left"),
-            End::ServerLost | End::Violation(_) => tracing::info!(client, ?end, "client closed"),
+            End::ServerLost | End::StateLost(_) | End::Violation(_) => {
+                tracing::info!(client, ?end, "client closed")
+            }
         }
         Poll::Ready(())
     }
@@ -131,7 +141,7 @@ async fn admit(
     let session = Session::new(Arc::clone(&app.catalog), settings, pool.settings().mode);
     let metrics = app.metrics.pool(observe::labels(&key));
     let relay = Relay::new(established.stream, established.unread, session, pool, slot, metrics);
-    Ok(Some(Admitted { id, relay: Run::Relaying(relay), _permit: permit, _guard: guard }))
+    Ok(Some(Admitted { id, relay: Run::Relaying(relay), _permit: permit, guard }))
 }
 
 /// Limits and password.
@@ -182,6 +192,10 @@ async fn open(
     let asked = (pool.key().clone(), parameters.to_vec());
     if let Some(settings) = app.accepted_settings.get(&asked) {
         return Ok((welcome, settings));
+    }
+    // Nobody can say now: the first statement's server will.
+    if pool.is_holding() {
+        return Ok((welcome, wanted));
     }
     let mut lease = checkout(pool, deadline).await?;
     let before = Arc::clone(lease.state.parameters());

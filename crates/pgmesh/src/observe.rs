@@ -6,7 +6,8 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use pool::{Closed, Observe, Pools};
 use telemetry::{
-    ConnectFailure, Counter, Counts, Discard, PoolLabels, PoolState, PoolTotals, Role, Words,
+    ConnectFailure, Counter, Counts, Discard, PoolLabels, PoolState, PoolStates, PoolTotals, Role,
+    Words,
 };
 use topology::{Access, PoolKey};
 
@@ -34,7 +35,7 @@ impl Observers {
     }
 
     /// The state of every pool, for a scrape.
-    pub(crate) fn states(&self, pools: &Pools) -> Vec<PoolState> {
+    pub(crate) fn states(&self, pools: &Pools) -> PoolStates {
         let state = |pool: Arc<pool::Pool>| {
             let counts = pool.counts();
             let observer = self.0.lock().get(pool.key()).and_then(Weak::upgrade);
@@ -43,13 +44,16 @@ impl Observers {
                 active: counts.active as u64,
                 idle: counts.idle as u64,
                 login: counts.connecting as u64,
+                warm: counts.warm as u64,
+                is_holding: counts.is_holding,
                 waiting: counts.waiting as u64,
                 oldest_wait: counts.max_wait,
                 size: pool.settings().config.size as u64,
                 totals: observer.map_or_else(PoolTotals::default, |observer| observer.totals()),
             }
         };
-        pools.all().into_iter().map(state).collect()
+        let held_bytes = pools.held_bytes() as u64;
+        PoolStates { pools: pools.all().into_iter().map(state).collect(), held_bytes }
     }
 }
 

@@ -10,30 +10,23 @@ use anyhow::Context as _;
 use auth::{Seed, Users};
 use backend::{Credentials, Dialer, Login, RequiredRole, Startup};
 use config::Settings;
-use control::Prober;
-use discovery::Discovery;
 use frontend::Listener;
 use pool::{Pools, Resolve};
 use rand::Rng as _;
 use session::Catalog;
 use telemetry::{Build, Exposition, Metrics, Registry};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
-use topology::{Access, PoolKey, Snapshot};
+use topology::{Access, PoolKey};
 
 use crate::app::{AcceptedSettings, App, ClientKeys};
 use crate::cancel::CancelKeys;
+use crate::failovers::Failovers;
+use crate::follow::{Following, Snapshots};
 use crate::limits::{ClientLimits, LOGINS_BEYOND, raise_descriptors};
 use crate::login;
 use crate::observe::Observers;
 use crate::peers::{self, Peers};
-
-/// The cluster as it is known at any moment.
-type Snapshots = watch::Receiver<Arc<Snapshot>>;
-
-/// Answers of probes that may wait to be taken.
-const PROBES_WAITING: usize = 64;
 
 /// After an error of accept, such as EMFILE: trying at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -74,15 +67,19 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         version: env!("CARGO_PKG_VERSION"),
         commit: option_env!("PGMESH_COMMIT").unwrap_or("unknown"),
     };
-    let metrics = Metrics::new(&registry, build)?;
+    let metrics = Arc::new(Metrics::new(&registry, build)?);
 
-    let (snapshots, _discovery) = discover(&settings)?;
+    let following = Following::start(&settings)?;
+    let snapshots = following.snapshots.clone();
     let catalog = Arc::new(Catalog::default());
     let client_keys = Arc::new(ClientKeys::default());
     let observers = Arc::new(Observers::default());
     let dialer = Dialer::new(settings.backend.clone()).context("[server.tls]")?;
     let resolve = resolve(&settings, &client_keys, &observers);
-    let pools = Pools::new(dialer, Arc::clone(&catalog), snapshots.clone(), resolve);
+    let failovers = Failovers::new(Arc::clone(&metrics), following.suspect());
+    let report = Arc::clone(&failovers);
+    let (hold, seen) = (settings.failover.hold, snapshots.clone());
+    let pools = Pools::new(dialer, Arc::clone(&catalog), seen, hold, report, resolve);
     metrics.observe_pools({
         let pools = Arc::clone(&pools);
         move || observers.states(&pools)
@@ -101,8 +98,11 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         accepted_settings: AcceptedSettings::default(),
         client_keys,
     });
-    let _leader =
-        AbortOnDropHandle::new(tokio::spawn(show_leader(Arc::clone(&app), snapshots.clone())));
+    let _leader = AbortOnDropHandle::new(tokio::spawn(show_leader(
+        Arc::clone(&app),
+        failovers,
+        snapshots.clone(),
+    )));
     let exposition = Exposition::new(registry);
     let admin = admin::spawn(settings.admin.clone(), exposition, move || readiness(&snapshots))
         .context("[metrics]")?;
@@ -120,33 +120,6 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let name = wait_for_signal().await?;
     tracing::info!(signal = name, "stopping");
     Ok(())
-}
-
-/// The cluster as it is known, and what keeps it known.
-fn discover(settings: &Settings) -> anyhow::Result<(Snapshots, (Discovery, Option<Prober>))> {
-    let several = match &settings.discovery {
-        discovery::Config::Fixed(fixed) => fixed.nodes.len() > 1,
-        discovery::Config::Etcd(_) | discovery::Config::Rest(_) => false,
-    };
-    let (sender, receiver) = mpsc::channel(PROBES_WAITING);
-    let discovery = discovery::spawn(settings.discovery.clone(), several.then_some(receiver))
-        .context("[cluster]")?;
-    let snapshots = discovery.snapshots.clone();
-    let prober = several.then(|| {
-        // Any role will do: the question needs no privilege.
-        let (user, password) = settings
-            .users
-            .iter()
-            .find_map(|(name, user)| match user.server_login() {
-                Some(auth::Login::Password { password, .. }) => {
-                    Some((name.as_str(), Some(password)))
-                }
-                Some(auth::Login::Keys(_)) | None => None,
-            })
-            .unwrap_or(("pgmesh", None));
-        control::spawn(control::Config::new(user, password, "postgres"), snapshots.clone(), sender)
-    });
-    Ok((snapshots, (discovery, prober)))
 }
 
 /// What a pool is made with: the settings of its user and database.
@@ -198,10 +171,11 @@ fn readiness(snapshots: &Snapshots) -> admin::Readiness {
     admin::Readiness { primary, draining: false }
 }
 
-/// Keeps the metrics of epoch and leader.
-async fn show_leader(app: Arc<App>, mut snapshots: Snapshots) {
+/// Keeps the metrics of epoch, leader and failovers.
+async fn show_leader(app: Arc<App>, failovers: Arc<Failovers>, mut snapshots: Snapshots) {
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        failovers.look(&snapshot);
         let leader = snapshot.primary().map(|node| node.name.as_str());
         app.metrics.set_leader(snapshot.epoch().get(), leader);
         if snapshots.changed().await.is_err() {

@@ -38,7 +38,7 @@ where
                     let mid_frame = self.client.rest.is_passing();
                     abandon(&mut self.session, active, mid_frame, &self.metrics).await;
                 }
-                End::ServerLost => active.lease.close(Closed::ServerClosed),
+                End::ServerLost | End::StateLost(_) => active.lease.close(Closed::ServerClosed),
                 End::Violation(Violation::Server(_)) => active.lease.close(Closed::Protocol),
             }
         }
@@ -49,7 +49,9 @@ where
                 SqlState::CONNECTION_FAILURE,
                 "server closed the connection unexpectedly",
             )),
-            End::Violation(Violation::Client(error)) => Some(ErrorMessage::clone(error)),
+            End::StateLost(error) | End::Violation(Violation::Client(error)) => {
+                Some(ErrorMessage::clone(error))
+            }
             End::Violation(Violation::Server(what)) => {
                 tracing::warn!(what, "server violated the protocol");
                 Some(ErrorMessage::fatal(
@@ -135,7 +137,7 @@ fn poll_drain<L: Leased>(
             // A transaction is open, and is rolled back by the reset.
             Ok(Then::Quiet) => return Poll::Ready(Disposition::NeedsReset),
             Ok(Then::Continue) => {}
-            Err(_) => return Poll::Ready(Disposition::Discard),
+            Ok(Then::ServerLost) | Err(_) => return Poll::Ready(Disposition::Discard),
         }
     }
 }

@@ -31,6 +31,11 @@ impl Rest {
         Self { len: u32::try_from(missing).unwrap_or(u32::MAX), pass }
     }
 
+    /// The same, of which nothing goes on.
+    pub(super) fn swallowed(self) -> Self {
+        Self { len: self.len, pass: Pass::Swallow }
+    }
+
     /// Whether a frame is unfinished.
     pub(super) fn is_unfinished(&self) -> bool {
         self.len > 0

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
-use pool::{Cancels, CheckoutError, Closed, Lease, Pool};
+use pool::{Cancels, CheckoutError, Closed, Lease, Pool, Recall};
 use session::{Disposition, ServerState};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -15,13 +15,22 @@ pub(crate) trait Lend {
     /// A server that is lent.
     type Leased: Leased;
     /// The wait for one.
-    type Wait: Future<Output = Result<Self::Leased, CheckoutError>> + Unpin;
+    type Wait: Waiting<Output = Result<Self::Leased, CheckoutError>> + Unpin;
 
     /// A server, if one is there at once.
     fn try_lend(&self) -> Option<Self::Leased>;
 
     /// A place in the queue for one.
     fn wait(&self) -> Self::Wait;
+
+    /// Whether transactions may begin now.
+    fn is_open(&self) -> bool;
+}
+
+/// The wait for a server.
+pub(crate) trait Waiting: Future {
+    /// Notes that the client has sent so many bytes ahead. False if no more may be read from it.
+    fn may_buffer(&mut self, bytes: usize) -> bool;
 }
 
 /// A server that is lent. Dropped without [`Leased::release`] it is closed.
@@ -34,6 +43,12 @@ pub(crate) trait Leased {
 
     /// What cancels a statement on it.
     fn cancels(&self) -> Option<&Arc<Cancels>>;
+
+    /// Calls it back, if somebody may.
+    fn recall(&self) -> Option<&Recall>;
+
+    /// It has refused a write as a node in recovery does.
+    fn suspect(&self);
 
     /// Gives it back.
     fn release(self, disposition: Disposition, now: Instant);
@@ -64,6 +79,16 @@ impl Lend for Arc<Pool> {
     fn wait(&self) -> pool::Checkout {
         self.checkout()
     }
+
+    fn is_open(&self) -> bool {
+        Pool::is_open(self)
+    }
+}
+
+impl Waiting for pool::Checkout {
+    fn may_buffer(&mut self, bytes: usize) -> bool {
+        Self::may_buffer(self, bytes)
+    }
 }
 
 impl Leased for Lease {
@@ -82,6 +107,15 @@ impl Leased for Lease {
 
     fn cancels(&self) -> Option<&Arc<Cancels>> {
         pool::Server::cancels(self)
+    }
+
+    #[inline]
+    fn recall(&self) -> Option<&Recall> {
+        Some(pool::Server::recall(self))
+    }
+
+    fn suspect(&self) {
+        self.pool().suspect(self.epoch());
     }
 
     #[inline]

@@ -7,11 +7,13 @@
 //!
 //! - [`frames`] cuts chunks, [`splice`] puts together what goes on, [`outbox`] writes it.
 //! - [`turn`] moves bytes one chunk at a time; [`Run`] repeats it until nothing moves.
+//! - [`lost`] goes on without a server that was lost.
 //! - [`end`] closes: last words, and a server that a vanished client has left behind.
 
 mod end;
 mod frames;
 mod lend;
+mod lost;
 mod outbox;
 mod scratch;
 mod splice;
@@ -34,7 +36,7 @@ use wire::{ErrorMessage, HEADER_LEN, Header, SqlState};
 
 use crate::cancel::Slot;
 use frames::Rest;
-pub(crate) use lend::{Leased, Lend};
+pub(crate) use lend::{Leased, Lend, Waiting};
 
 /// One client and, while it has one, its server.
 pub(crate) struct Relay<C, P: Lend> {
@@ -74,6 +76,8 @@ struct Active<L> {
     needed: usize,
     rest: Rest,
     since: Instant,
+    /// Whether this task is woken when the server is called back.
+    registered: bool,
     /// When the statement that is under way was sent.
     query_since: Option<Instant>,
     /// The server has said its last word.
@@ -97,8 +101,11 @@ pub(crate) enum End {
     Goodbye,
     /// The client has gone without a word.
     ClientLost,
-    /// The server has gone while the client had it.
+    /// The server has gone while the client had it, and the client cannot go on: half of a
+    /// message has reached it, or the server's last word.
     ServerLost,
+    /// The server has gone with state that no other has.
+    StateLost(Box<ErrorMessage>),
     /// Somebody broke the protocol.
     Violation(Violation),
 }
@@ -182,7 +189,11 @@ where
 
     fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            match self.turn(cx) {
+            let moved = match self.turn(cx) {
+                Err(End::ServerLost) => self.lose_server(),
+                moved => moved,
+            };
+            match moved {
                 Ok(Moved::Yes) => {}
                 Ok(Moved::No) => return Poll::Pending,
                 Err(end) => return Poll::Ready(end),
@@ -201,6 +212,7 @@ where
             Link::Waiting { .. } => return self.waiting_turn(cx),
             Link::None => {}
             Link::Leased(active) => {
+                active.check_recall(cx)?;
                 let parts = active.lease.parts();
                 let flushed = outbox::flush(parts.stream, cx, parts.unsent);
                 let server_open = match flushed {
@@ -242,7 +254,7 @@ where
             ));
             return Ok(Moved::Yes);
         }
-        match Pin::new(wait).poll(cx) {
+        match Pin::new(&mut *wait).poll(cx) {
             Poll::Ready(Ok(lease)) => {
                 let since = *since;
                 self.lease(lease, since);
@@ -258,6 +270,7 @@ where
             Poll::Pending => {}
         }
         if self.client.unread.len() < WAITING_UNREAD_MAX
+            && wait.may_buffer(self.client.unread.len())
             && let Poll::Ready(read) = self.client.read_more(cx)
             && !matches!(read, Ok(1..))
         {
@@ -277,6 +290,7 @@ where
             needed: 0,
             rest: Rest::NONE,
             since: now,
+            registered: false,
             query_since: Some(now),
             fatal: false,
             traffic: Traffic::default(),
@@ -342,6 +356,20 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Client<C> {
 }
 
 impl<L> Active<L> {
+    /// Whether the server was called back; from now on this task is told.
+    #[inline]
+    fn check_recall(&mut self, cx: &Context<'_>) -> Result<(), End>
+    where
+        L: Leased,
+    {
+        let Some(recall) = self.lease.recall() else { return Ok(()) };
+        if !self.registered {
+            recall.register(cx.waker());
+            self.registered = true;
+        }
+        if recall.is_called() { Err(End::ServerLost) } else { Ok(()) }
+    }
+
     fn end_query(&mut self, metrics: &PoolMetrics, now: Instant) {
         if let Some(since) = self.query_since.take() {
             metrics.query.observe(now.saturating_duration_since(since));
@@ -367,6 +395,9 @@ impl<L> Active<L> {
             }
             for _ in 0..counters.lost_retries {
                 metrics.retries.inc(telemetry::Retry::StatementMissing);
+            }
+            if counters.read_only_refusals > 0 {
+                self.lease.suspect();
             }
         }
     }

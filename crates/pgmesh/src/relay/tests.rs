@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use pool::{Cancels, CheckoutError, Closed};
+use pool::{Cancels, CheckoutError, Closed, Recall};
 use session::{Catalog, Disposition, Mode, ServerState, Session};
 use telemetry::PoolMetrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -16,7 +17,7 @@ use wire::message::{self, TransactionStatus};
 use wire::{HEADER_LEN, Header, Version};
 
 use super::lend::Parts;
-use super::{End, Leased, Lend, Relay, Run};
+use super::{End, Leased, Lend, Relay, Run, Waiting};
 use crate::cancel::{CancelKeys, Slot};
 
 /// Servers to be lent, and what became of them.
@@ -53,7 +54,7 @@ struct FakeLease {
 
 impl Lend for Servers {
     type Leased = FakeLease;
-    type Wait = Pin<Box<dyn Future<Output = Result<FakeLease, CheckoutError>> + Send>>;
+    type Wait = FakeWait;
 
     fn try_lend(&self) -> Option<FakeLease> {
         let server = self.0.lock().idle.pop_front()?;
@@ -62,10 +63,31 @@ impl Lend for Servers {
 
     fn wait(&self) -> Self::Wait {
         let mut inner = self.0.lock();
-        let Some(refusal) = inner.refusal.take() else { return Box::pin(pending()) };
+        let Some(refusal) = inner.refusal.take() else { return FakeWait(Box::pin(pending())) };
         let spare = inner.spare.take();
         inner.idle.extend(spare);
-        Box::pin(async { Err(refusal) })
+        FakeWait(Box::pin(async { Err(refusal) }))
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
+}
+
+/// The wait for a server: for ever, or until it is refused.
+struct FakeWait(Pin<Box<dyn Future<Output = Result<FakeLease, CheckoutError>> + Send>>);
+
+impl Future for FakeWait {
+    type Output = Result<FakeLease, CheckoutError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl Waiting for FakeWait {
+    fn may_buffer(&mut self, _: usize) -> bool {
+        true
     }
 }
 
@@ -80,6 +102,12 @@ impl Leased for FakeLease {
     fn cancels(&self) -> Option<&Arc<Cancels>> {
         None
     }
+
+    fn recall(&self) -> Option<&Recall> {
+        None
+    }
+
+    fn suspect(&self) {}
 
     fn release(mut self, disposition: Disposition, _: Instant) {
         let mut inner = self.servers.0.lock();

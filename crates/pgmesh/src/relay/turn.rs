@@ -55,9 +55,13 @@ where
             };
             let Scratch { input, along, back, inserted } = scratch;
             let chunk = source.bytes(input);
+            let begins = self.begins_exchange();
             let taken = self.take_client(chunk, along, back, inserted);
             self.client.unread = rest_of(chunk, taken.consumed);
             let done = self.send_to_server(cx, taken.out);
+            if done.is_err() && begins && back.is_empty() {
+                self.take_back(chunk);
+            }
             self.send_to_client(cx, back)?;
             done?;
             taken.fault.map_or(Ok(()), |fault| Err(End::Violation(fault)))?;
@@ -120,6 +124,13 @@ where
             },
             Link::Leased(active) => {
                 let state = active.lease.parts().state;
+                if self.session.may_pause(state)
+                    && !self.lender.is_open()
+                    && let Some(disposition) = self.session.pause(state)
+                {
+                    self.release(disposition);
+                    return Ok(Moved::Yes);
+                }
                 let verdict = self.session.on_client(&frame, state, inserted, back)?;
                 splice.insert(inserted);
                 match verdict {
@@ -212,11 +223,16 @@ where
             if taken.then == Then::Quiet {
                 active.end_query(&self.metrics, Instant::now());
             }
-            self.send_to_server(cx, back)?;
+            let sent = self.send_to_server(cx, back);
             if let Then::Release(disposition) = taken.then {
                 self.release(disposition);
             }
+            // Before the loss of the server: the client's answer must not have a gap.
             self.send_to_client(cx, taken.out)?;
+            sent?;
+            if taken.then == Then::ServerLost {
+                return Err(End::ServerLost);
+            }
             taken.fault.map_or(Ok(()), |fault| Err(End::Violation(fault)))?;
             self.check_preparation();
             Ok(Moved::Yes)
@@ -273,12 +289,13 @@ pub(super) fn take_server<'a, L: Leased>(
             splice.pass(consumed, consumed + shown);
         }
         if frame.header.tag == backend::ERROR_RESPONSE {
-            active.fatal |= ErrorFields::parse(frame.body).is_ok_and(|fields| fields.is_fatal());
+            active.fatal |= verdict.pass == Pass::Forward
+                && ErrorFields::parse(frame.body).is_ok_and(|fields| fields.is_fatal());
         }
         active.rest = Rest::of(&frame, verdict.pass);
         consumed += shown;
         then = verdict.then;
-        if matches!(then, Then::Release(_)) {
+        if matches!(then, Then::Release(_) | Then::ServerLost) {
             break None;
         }
     };

@@ -185,10 +185,25 @@ fn each_error_says_what_to_do() {
         ("cluster", "nodes = ['a:0', 'b']", "[::1]:5432"),
         ("[databases]", "name = 'x'\nmin_size = 3\npool_size = 2", "lower it"),
         ("[databases]", "pool_size = 2", "name is missing"),
+        ("peers", "id = 1024", "`1024` is not a whole number from 1 to 1023"),
+        ("peers", "addresses = ['pgmesh-2']", "peers.secret: missing"),
+        ("peers", "dns = 'tasks.pgmesh'", "give all the same"),
+        ("peers", "secret = 'fifteen letters'", "at least 16 bytes"),
+        ("peers", "secret = 'sixteen letters.'\naddresses = ['a:1', 'a:1']", "twice"),
+        ("peers", "secret = 'sixteen letters.'\naddresses = ['a:0']", "pgmesh-2:5432"),
+        ("peers", "secret = 'sixteen letters.'\ndns = 'tasks.pgmesh:5432'", "goes into peers.port"),
     ] {
         let text = complaint(section, line);
         assert!(text.contains(part), "{section} {line}: {text}");
     }
+}
+
+#[test]
+fn more_peers_than_are_asked_are_refused() {
+    let peers = |count| (1..=count).map(|n| format!("'p{n}:1'")).collect::<Vec<_>>().join(", ");
+    let text =
+        complaint("peers", &format!("secret = 'sixteen letters.'\naddresses = [{}]", peers(16)));
+    assert!(text.contains("at most 15"), "{text}");
 }
 
 #[test]
@@ -267,6 +282,8 @@ fn secret_places(secret: &str) -> Vec<String> {
         user(&format!("password = 'x'\nserver_password = \"{quoted}\"")),
         cluster(&format!("endpoints = ['http://e:1']\nuser = 'u'\npassword = \"{quoted}\"")),
         cluster(&format!("endpoints = [\"http://u:{quoted}@e:1\"]")),
+        user(&format!("password = 'x'\n[peers]\nsecret = \"{quoted}\"")),
+        user(&format!("password = 'x'\n[peers]\naddresses = 'a:1'\nsecret = \"{quoted}\"")),
         cluster(&format!("endpoints = \"{quoted}\"")),
         cluster(&format!("discovery = 'static'\nnodes = [\"u:{quoted}@h:1\"]")),
     ];

@@ -57,6 +57,9 @@ fn what_is_not_said_is_at_its_default() {
     assert_eq!(front.tcp.user_timeout, None);
     assert_eq!(front.tcp.keepalive, Some(transport::Keepalive::default()));
     assert_eq!(settings.max_client_connections, 10_000);
+    let peers = &settings.peers;
+    assert!(peers.id.is_none() && peers.names.is_empty() && peers.secret.is_none());
+    assert_eq!((peers.resolve_interval, peers.timeout), (secs(5), secs(2)));
     assert_eq!(settings.backend.connect_timeout, secs(5));
     assert_eq!(settings.backend.login_timeout, secs(10));
     assert_eq!(settings.backend.tcp.user_timeout, Some(secs(300)));
@@ -75,6 +78,27 @@ fn what_is_not_said_is_at_its_default() {
     assert!(etcd.patroni_fallback.is_empty());
     assert_eq!(etcd.endpoints, ["http://etcd-1:2379"]);
     assert_eq!((etcd.refresh_interval, etcd.request_timeout), (secs(10), secs(3)));
+}
+
+#[test]
+fn peers_are_addresses_and_a_name_on_our_own_port() {
+    let peers = |keys: &str| {
+        let text = format!("{MINIMAL}[proxy]\nport = 6432\n[peers]\n{keys}");
+        read_in(&text, [("PEERS", "what all of them know")]).peers
+    };
+    let all = peers(
+        "id = 1023\nsecret = { env = 'PEERS' }\naddresses = ['p2', 'p3:7', '[::1]:8']
+         dns = 'tasks.pgmesh'\nresolve_interval = '1s'\ntimeout = '300ms'",
+    );
+    let names: Vec<String> = all.names.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["p2:5432", "p3:7", "[::1]:8", "tasks.pgmesh:6432"]);
+    assert_eq!((all.id, all.resolve_interval), (Some(1023), secs(1)));
+    assert_eq!(all.timeout, Duration::from_millis(300));
+    assert_eq!(all.secret.unwrap().expose(), "what all of them know");
+    let named = peers("secret = { env = 'PEERS' }\ndns = 'tasks.pgmesh'\nport = 9");
+    assert_eq!(named.names[0].to_string(), "tasks.pgmesh:9");
+    // One that is only asked.
+    assert!(peers("secret = { env = 'PEERS' }").secret.is_some());
 }
 
 #[test]

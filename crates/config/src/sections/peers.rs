@@ -92,9 +92,11 @@ fn dns(section: &Section<'_>, port: u16) -> Option<Address> {
     if section.has("port") && !section.has("dns") {
         section.warning("port", "ignored: it belongs to dns; each of addresses has its own");
     }
-    match Address::new(&name?, own.unwrap_or(port)) {
-        Ok(address) => Some(address),
-        Err(_) => {
+    // A colon would begin a port, or be part of an address, which is no name.
+    let name = name?;
+    match Address::new(&name, own.unwrap_or(port)) {
+        Ok(address) if !name.contains(':') => Some(address),
+        Ok(_) | Err(_) => {
             section.error(
                 "dns",
                 "not a name; write one such as \"tasks.pgmesh\", the port goes into peers.port",

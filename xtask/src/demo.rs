@@ -7,6 +7,7 @@ use testbed::{
     Cluster, ClusterOptions, Error, Interrupt, Login, Pgmesh, PgmeshOptions, packages, until,
 };
 
+use crate::bench::failover;
 use crate::step;
 
 /// Whether the demo ends by itself.
@@ -33,6 +34,8 @@ pub(crate) fn run(stay: Stay, interrupt: &Interrupt) -> anyhow::Result<()> {
     let started = Instant::now();
     let cluster = Cluster::start(ClusterOptions {
         scope: "demo".to_owned(),
+        failsafe: true,
+        synchronous: true,
         interrupt: interrupt.clone(),
         ..ClusterOptions::default()
     })
@@ -40,7 +43,7 @@ pub(crate) fn run(stay: Stay, interrupt: &Interrupt) -> anyhow::Result<()> {
     println!("cluster ready after {:.1} s", started.elapsed().as_secs_f64());
 
     let options = PgmeshOptions { interrupt: interrupt.clone(), ..PgmeshOptions::new(binary) };
-    let mut pgmesh = Pgmesh::start_with(&options, |ports| ports.toml_for_cluster(&cluster))
+    let pgmesh = Pgmesh::start_with(&options, |ports| ports.toml_for_cluster(&cluster))
         .context("start pgmesh")?;
     if let Err(error) = benchmark(&pgmesh.app(), interrupt) {
         if !interrupt.raised() {
@@ -50,6 +53,7 @@ pub(crate) fn run(stay: Stay, interrupt: &Interrupt) -> anyhow::Result<()> {
     }
     pgmesh.metrics().context("read the metrics")?;
     describe(&cluster, &pgmesh)?;
+    let (_cluster, mut pgmesh) = failover::show(cluster, pgmesh, interrupt)?;
     match stay {
         Stay::Once => Ok(()),
         Stay::UntilInterrupted => wait(&mut pgmesh, interrupt),

@@ -7,7 +7,7 @@
 
 mod bars;
 mod cell;
-mod failover;
+pub(crate) mod failover;
 mod idle;
 mod load;
 mod machine;

@@ -48,7 +48,7 @@ const CRATES: &[Crate] = &[
     // word (docs/decisions/0002).
     io("pool", &["wire", "transport", "session", "backend", "topology"]),
     io("frontend", &["wire", "auth", "transport"]),
-    io("control", &["topology", "auth"]),
+    io("control", &["topology", "auth", "transport"]),
     io("discovery", &["topology", "auth"]),
     io("telemetry", &[]),
     io("admin", &["pool", "topology", "telemetry"]),

@@ -18,6 +18,7 @@ mod record;
 mod report;
 mod roles;
 mod round;
+mod show;
 mod stage;
 mod table;
 
@@ -35,6 +36,7 @@ use super::machine::Machine;
 use crate::step;
 
 pub(crate) use self::options::usage;
+pub(crate) use self::show::show;
 
 /// Installs, builds, starts, breaks, prints and writes.
 pub(crate) fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<()> {
@@ -57,7 +59,9 @@ pub(crate) fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<(
         println!("pgmesh's log is in {}", log.display());
     }
     // What was measured until something ended it is worth printing.
-    conclude(&options, &results, &machine, &directory)?;
+    if !results.is_empty() {
+        conclude(&options, &results, &machine, &directory)?;
+    }
     if ended.is_err() && !interrupt.raised() {
         eprintln!("{}", stage.cluster.tails());
     }
@@ -91,14 +95,14 @@ fn prepare(options: &Options, interrupt: &Interrupt) -> anyhow::Result<PathBuf> 
 fn measure(stage: &mut Stage, options: &Options, results: &mut Results) -> anyhow::Result<()> {
     for number in 0..options.rounds {
         for &fault in &options.faults {
-            if fault == Fault::Partition && stage.network != Network::Namespaces {
+            if fault == Fault::Partition && stage.cluster.options().network != Network::Namespaces {
                 if number == 0 {
                     let reason = "no network that can be cut".to_owned();
                     results.failures.push((fault, number, reason));
                 }
                 continue;
             }
-            match round::run(stage, fault, number, options) {
+            match round::run(stage, fault, number, options.crew, options.extent) {
                 Ok(round) => {
                     println!("{}", report::line(&round));
                     results.rounds.push(round);

@@ -21,11 +21,18 @@ pub(crate) struct Results {
     pub(crate) crowd: Option<Crowd>,
 }
 
+impl Results {
+    /// Whether nothing was even tried.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rounds.is_empty() && self.failures.is_empty() && self.crowd.is_none()
+    }
+}
+
 /// One line for a round that has just ended.
 pub(crate) fn line(round: &Round) -> String {
     let mut text = format!("{} {}", round.fault.as_str(), round.number + 1);
     if let Some(handover) = round.handover {
-        let _ = write!(text, ", new leader after {:.0} ms", millis(handover));
+        let _ = write!(text, ", writable again after {:.0} ms", millis(handover));
     }
     for (peer, figures) in &round.peers {
         let _ = write!(
@@ -60,8 +67,8 @@ pub(crate) fn table(results: &Results, peers: &[Peer]) -> String {
         }
         let handovers: Vec<Duration> = rounds.iter().filter_map(|round| round.handover).collect();
         let leader = match median(&handovers) {
-            Some(middle) => format!("new leader after {:.0} ms (median)", millis(middle)),
-            None => "the leader stayed".to_owned(),
+            Some(middle) => format!("writable again after {:.0} ms (median)", millis(middle)),
+            None => "writable all the time".to_owned(),
         };
         let _ = writeln!(text, "\n{}: {} rounds, {leader}", fault.as_str(), rounds.len());
         let _ = writeln!(
@@ -139,7 +146,8 @@ fn show(time: Option<&Duration>) -> String {
     time.map_or_else(|| "-".to_owned(), |time| format!("{:.0}", millis(*time)))
 }
 
-fn counts(before: &str, counts: &Counts) -> String {
+/// Each with its number, or a dash.
+pub(crate) fn counts(before: &str, counts: &Counts) -> String {
     if counts.is_empty() {
         return format!("{before}-");
     }
@@ -160,7 +168,7 @@ pub(crate) fn json(
             entry["fault"] = json!(round.fault.as_str());
             entry["round"] = json!(round.number);
             entry["peer"] = json!(peer.as_str());
-            entry["new_leader_ms"] = json!(round.handover.map(millis));
+            entry["writable_again_ms"] = json!(round.handover.map(millis));
             entry
         })
     });
@@ -253,7 +261,7 @@ mod tests {
     #[test]
     fn the_table_has_what_was_measured_and_what_was_not() {
         let text = table(&results(), &Peer::USUAL);
-        assert!(text.contains("hang: 1 rounds, new leader after 2000 ms"), "{text}");
+        assert!(text.contains("hang: 1 rounds, writable again after 2000 ms"), "{text}");
         assert!(text.contains("0+0/2/0") && text.contains("7/7"), "{text}");
         assert!(text.contains("40001×3; -"), "{text}");
         assert!(text.contains("etcd 1: not measured: no etcd"), "{text}");
@@ -265,7 +273,7 @@ mod tests {
         let json = json(&results(), &Peer::USUAL, &[], &Machine::default());
         assert_eq!(json["faults"][0]["disconnects"]["idle"], 2);
         assert_eq!(json["rounds"][0]["writable_to_first_success_ms"]["max"], 7.0);
-        assert_eq!(json["rounds"][0]["new_leader_ms"], 2000.0);
+        assert_eq!(json["rounds"][0]["writable_again_ms"], 2000.0);
         assert!(json["crowd"].is_null());
     }
 }

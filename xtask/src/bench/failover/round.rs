@@ -10,7 +10,7 @@ use super::client::Phase;
 use super::fault::Fault;
 use super::figures::{Figures, Round};
 use super::load::Load;
-use super::options::Options;
+use super::options::{Crew, Extent};
 use super::prober::{Handover, Prober};
 use super::stage::Stage;
 use super::table;
@@ -36,13 +36,14 @@ pub(crate) fn run(
     stage: &mut Stage,
     fault: Fault,
     number: usize,
-    options: &Options,
+    crew: Crew,
+    extent: Extent,
 ) -> anyhow::Result<Round> {
     stage.wait_whole()?;
     table::empty(&stage.cluster)?;
     let leader = stage.cluster.leader()?.name().to_owned();
-    let load = Load::start(&stage.runtime, &stage.logins(), options.crew, &stage.interrupt)?;
-    let event = event(stage, &load, fault, &leader, number, options);
+    let load = Load::start(&stage.runtime, &stage.logins(), crew, &stage.interrupt)?;
+    let event = event(stage, &load, fault, &leader, number, extent);
     let records = load.stop(&stage.runtime);
     // Whatever went wrong, the next round wants a cluster that can become whole.
     let repaired = fault.repair(&mut stage.cluster, &leader);
@@ -66,7 +67,7 @@ fn event(
     fault: Fault,
     leader: &str,
     number: usize,
-    options: &Options,
+    extent: Extent,
 ) -> anyhow::Result<(Instant, Option<Handover>)> {
     let interrupt = stage.interrupt.clone();
     pause(STEADY, &interrupt)?;
@@ -74,7 +75,7 @@ fn event(
     let struck = Instant::now();
     load.enter(Phase::Struck);
     let under_way = fault.strike(&mut stage.cluster, leader, number)?;
-    let outage = fault.outage(options.extent);
+    let outage = fault.outage(extent);
     let restored = outage.map_or(Ok(()), |outage| {
         let waited = pause(outage, &interrupt);
         waited.and_then(|()| Ok(stage.cluster.etcd_mut().restart()?))

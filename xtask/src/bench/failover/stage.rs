@@ -61,7 +61,6 @@ pub(crate) struct Stage {
     // Before the cluster: fields are dropped in order.
     pub(crate) running: Vec<Running>,
     pub(crate) cluster: Cluster,
-    pub(crate) network: Network,
     /// Of the clients.
     pub(crate) runtime: Runtime,
     pub(crate) interrupt: Interrupt,
@@ -121,21 +120,44 @@ impl Stage {
             ..ClusterOptions::default()
         })
         .context("start the cluster")?;
-        table::make(&cluster)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .context("start a runtime")?;
-        let running = Vec::new();
-        let interrupt = interrupt.clone();
-        let mut stage = Self { running, cluster, network, runtime, interrupt };
+        let mut stage = Self::empty(cluster, interrupt)?;
         for &peer in &options.peers {
             let running = stage.start(peer, binary, options);
             let running = running.with_context(|| format!("start {}", peer.as_str()))?;
             stage.running.push(running);
         }
         Ok(stage)
+    }
+
+    /// A cluster that runs already, with a pgmesh in front of it.
+    pub(crate) fn before(
+        cluster: Cluster,
+        pgmesh: Pgmesh,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Self> {
+        let mut stage = Self::empty(cluster, interrupt)?;
+        let (peer, login) = (Peer::Pgmesh, pgmesh.app());
+        stage.running.push(Running { peer, login, daemons: Daemons::Pgmesh(pgmesh) });
+        Ok(stage)
+    }
+
+    /// What [`Stage::before`] was given; `None` if it was made otherwise.
+    pub(crate) fn into_parts(self) -> Option<(Cluster, Pgmesh)> {
+        let pgmesh = self.running.into_iter().find_map(|running| match running.daemons {
+            Daemons::Pgmesh(pgmesh) => Some(pgmesh),
+            Daemons::HaProxy(..) => None,
+        });
+        Some((self.cluster, pgmesh?))
+    }
+
+    fn empty(cluster: Cluster, interrupt: &Interrupt) -> anyhow::Result<Self> {
+        table::make(&cluster)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .context("start a runtime")?;
+        Ok(Self { running: Vec::new(), cluster, runtime, interrupt: interrupt.clone() })
     }
 
     fn start(&self, peer: Peer, binary: &Path, options: &Options) -> anyhow::Result<Running> {

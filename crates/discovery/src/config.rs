@@ -36,6 +36,9 @@ pub struct EtcdConfig {
     pub request_timeout: Duration,
     /// The whole state is read this often beside the watch, which catches one that fell silent.
     pub refresh_interval: Duration,
+    /// Patroni's base URLs, asked while nothing was heard of etcd for longer than
+    /// `refresh_interval` and `request_timeout` together. `tls` is theirs too.
+    pub patroni_fallback: Vec<String>,
 }
 
 /// How to poll Patroni.
@@ -135,19 +138,26 @@ impl EtcdConfig {
             tls: Tls::default(),
             request_timeout: Self::REQUEST_TIMEOUT,
             refresh_interval: Self::REFRESH_INTERVAL,
+            patroni_fallback: Vec::new(),
         }
     }
 
-    /// `/<namespace>/<scope>/` or `/<namespace>/<scope>/<group>/`.
+    /// How to poll Patroni while etcd is away.
+    pub(crate) fn fallback(&self) -> Option<RestConfig> {
+        (!self.patroni_fallback.is_empty()).then(|| RestConfig {
+            tls: self.tls.clone(),
+            request_timeout: self.request_timeout,
+            ..RestConfig::new(self.patroni_fallback.clone())
+        })
+    }
+
+    /// `/<namespace>/<scope>/`. With Citus every group is below it, as `<group>/`.
     pub(crate) fn prefix(&self) -> Result<String, Error> {
         let namespace = self.namespace.trim_matches('/');
         if namespace.is_empty() || self.scope.is_empty() || self.scope.contains('/') {
             return Err(Error::Keyspace);
         }
-        Ok(match self.group {
-            Some(group) => format!("/{namespace}/{}/{group}/", self.scope),
-            None => format!("/{namespace}/{}/", self.scope),
-        })
+        Ok(format!("/{namespace}/{}/", self.scope))
     }
 }
 
@@ -198,10 +208,8 @@ mod tests {
     fn prefixes() {
         let mut config = EtcdConfig::new(Vec::new(), "demo");
         assert_eq!(config.prefix().unwrap(), "/service/demo/");
-        config.group = Some(0);
-        assert_eq!(config.prefix().unwrap(), "/service/demo/0/");
         config.namespace = "db/eu".into();
-        assert_eq!(config.prefix().unwrap(), "/db/eu/demo/0/");
+        assert_eq!(config.prefix().unwrap(), "/db/eu/demo/");
         config.scope = "a/b".into();
         assert!(matches!(config.prefix(), Err(Error::Keyspace)));
     }

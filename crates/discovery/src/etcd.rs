@@ -5,6 +5,7 @@
 //! the past. What keeps a silent connection from going unnoticed: HTTP/2 pings, and a whole read
 //! at intervals whose result must already be known.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -35,7 +36,7 @@ const KEYS_MAX: i64 = 4096;
 /// The follower of one scope.
 pub(crate) struct Source {
     config: EtcdConfig,
-    prefix: String,
+    keys: Keyspace,
     tls: Option<TlsOptions>,
     current: usize,
     /// Attempts that failed since the last whole read.
@@ -72,7 +73,26 @@ struct LeftOut {
 struct Read {
     revision: i64,
     state: SourceState,
+    /// The other Citus groups.
+    groups: BTreeMap<u32, SourceState>,
     left_out: Vec<LeftOut>,
+}
+
+/// Which of the keys below the scope are looked at, and whose they are.
+#[derive(Clone, Debug)]
+struct Keyspace {
+    prefix: String,
+    /// The Citus group that is followed.
+    group: Option<u32>,
+}
+
+/// Whose a key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// The cluster's that is followed.
+    Ours,
+    /// Another Citus group's.
+    Group(u32),
 }
 
 /// The wait for, and the making of, the next whole read.
@@ -96,8 +116,8 @@ impl Source {
     pub(crate) fn new(config: EtcdConfig) -> Result<Self, Error> {
         let uris = endpoints(&config.endpoints)?;
         let tls = if uris.iter().any(is_https) { Some(config.tls.for_etcd()?) } else { None };
-        let prefix = config.prefix()?;
-        Ok(Self { prefix, config, tls, current: 0, failures: 0, left_out: Vec::new() })
+        let keys = Keyspace { prefix: config.prefix()?, group: config.group };
+        Ok(Self { keys, config, tls, current: 0, failures: 0, left_out: Vec::new() })
     }
 
     pub(crate) async fn run(mut self, mut publisher: Publisher) {
@@ -133,12 +153,17 @@ impl Source {
             publisher.drive(timeout(limit, connect)).await.map_err(|_| Failure::Timeout)??;
         let mut following = false;
         loop {
-            let read =
-                publisher.drive(read(client.kv_client(), self.prefix.clone(), limit)).await?;
+            let read = publisher.drive(read(client.kv_client(), self.keys.clone(), limit)).await?;
             let revision = read.revision;
             self.apply(publisher, read);
             if !following {
-                info!(endpoint, revision, prefix = self.prefix, "following etcd");
+                info!(
+                    endpoint,
+                    revision,
+                    prefix = self.keys.prefix,
+                    group = self.keys.group,
+                    "following etcd"
+                );
                 (following, self.failures) = (true, 0);
             }
             match self.watch(&client, revision, publisher).await? {
@@ -184,7 +209,7 @@ impl Source {
         let options =
             WatchOptions::new().with_prefix().with_start_revision(revision.saturating_add(1));
         let mut client = client.watch_client();
-        let open = client.watch(self.prefix.as_str(), Some(options));
+        let open = client.watch(self.keys.prefix.as_str(), Some(options));
         Ok(timeout(self.config.request_timeout, open).await.map_err(|_| Failure::Timeout)??)
     }
 
@@ -196,14 +221,18 @@ impl Source {
             }
             self.left_out = read.left_out;
         }
+        publisher.heard();
         let revision = Revision(u64::try_from(read.revision).unwrap_or_default());
-        publisher.apply(Event::Resync { revision, state: read.state })
+        let others = self.keys.group.is_some()
+            && publisher.apply(Event::Groups { revision, states: read.groups });
+        publisher.apply(Event::Resync { revision, state: read.state }) || others
     }
 
     fn take(&self, response: &WatchResponse, publisher: &mut Publisher) {
+        publisher.heard();
         for event in response.events() {
             let Some(kv) = event.kv() else { continue };
-            let Some(key) = relative(kv.key(), &self.prefix) else { continue };
+            let Some((owner, key)) = self.keys.own(kv.key()) else { continue };
             // A deletion has version 0: `Event::event_type` would panic on a type it does not know.
             let value = (kv.version() != 0).then(|| kv.value());
             let (change, malformed) = patroni::change(key, value);
@@ -212,18 +241,21 @@ impl Source {
             }
             let revision = Revision(u64::try_from(kv.mod_revision()).unwrap_or_default());
             if let Some(change) = change {
-                debug!(key, %revision, deleted = value.is_none(), "key changed");
-                publisher.apply(Event::Change { revision, change });
+                debug!(key, ?owner, %revision, deleted = value.is_none(), "key changed");
+                publisher.apply(match owner {
+                    Owner::Ours => Event::Change { revision, change },
+                    Owner::Group(group) => Event::GroupChange { group, revision, change },
+                });
             }
         }
     }
 
     fn next_read(&self, client: &Client) -> NextRead {
-        let (kv, prefix) = (client.kv_client(), self.prefix.clone());
+        let (kv, keys) = (client.kv_client(), self.keys.clone());
         let (interval, limit) = (self.config.refresh_interval, self.config.request_timeout);
         Box::pin(async move {
             sleep(interval).await;
-            read(kv, prefix, limit).await
+            read(kv, keys, limit).await
         })
     }
 
@@ -256,28 +288,69 @@ async fn step(watch: &mut WatchStream, next_read: &mut NextRead) -> Step {
 }
 
 /// Reads everything under the prefix at one revision.
-async fn read(mut kv: KvClient, prefix: String, limit: Duration) -> Result<Read, Failure> {
+async fn read(mut kv: KvClient, keys: Keyspace, limit: Duration) -> Result<Read, Failure> {
     let options = GetOptions::new().with_prefix().with_limit(KEYS_MAX);
-    let request = kv.get(prefix.as_str(), Some(options));
+    let request = kv.get(keys.prefix.as_str(), Some(options));
     let response = timeout(limit, request).await.map_err(|_| Failure::Timeout)??;
     if response.more() {
         return Err(Failure::TooManyKeys);
     }
     let revision = response.header().ok_or(Failure::NoRevision)?.revision();
     let (mut state, mut left_out) = (SourceState::default(), Vec::new());
+    let mut groups: BTreeMap<_, SourceState> = BTreeMap::new();
     for kv in response.kvs() {
-        let Some(key) = relative(kv.key(), &prefix) else { continue };
+        let Some((owner, key)) = keys.own(kv.key()) else { continue };
         let (change, malformed) = patroni::change(key, Some(kv.value()));
         if let Some(reason) = malformed {
             left_out.push(LeftOut { key: key.to_owned(), reason });
         }
-        change.into_iter().for_each(|change| state.apply(change));
+        let Some(change) = change else { continue };
+        match owner {
+            Owner::Ours => state.apply(change),
+            Owner::Group(group) => groups.entry(group).or_default().apply(change),
+        }
     }
-    Ok(Read { revision, state, left_out })
+    Ok(Read { revision, state, groups, left_out })
 }
 
-/// The key below the prefix, if it is one that is looked at.
-fn relative<'a>(key: &'a [u8], prefix: &str) -> Option<&'a str> {
-    let key = key.strip_prefix(prefix.as_bytes())?;
-    std::str::from_utf8(key).ok().filter(|key| patroni::is_etcd_key(key))
+impl Keyspace {
+    /// Whose a key is and what it is called there, if it is one that is looked at.
+    fn own<'a>(&self, key: &'a [u8]) -> Option<(Owner, &'a str)> {
+        let key = std::str::from_utf8(key.strip_prefix(self.prefix.as_bytes())?).ok()?;
+        let (owner, key) = match self.group {
+            None => (Owner::Ours, key),
+            Some(ours) => {
+                let (digits, key) = key.split_once('/')?;
+                // Patroni knows a group by its digits alone.
+                let group =
+                    digits.parse().ok().filter(|group: &u32| group.to_string() == digits)?;
+                (if group == ours { Owner::Ours } else { Owner::Group(group) }, key)
+            }
+        };
+        patroni::is_etcd_key(key).then_some((owner, key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_owners() {
+        let own = |group, key: &'static str| {
+            Keyspace { prefix: "/service/demo/".into(), group }.own(key.as_bytes())
+        };
+        assert_eq!(own(None, "/service/demo/leader"), Some((Owner::Ours, "leader")));
+        assert_eq!(own(None, "/service/demo/0/leader"), None);
+        assert_eq!(own(None, "/service/demo2/leader"), None);
+        assert_eq!(own(Some(0), "/service/demo/0/members/a"), Some((Owner::Ours, "members/a")));
+        assert_eq!(own(Some(0), "/service/demo/12/leader"), Some((Owner::Group(12), "leader")));
+        for key in ["leader", "00/leader", "+1/leader", "-1/leader", "x/leader", "1/history", "1"] {
+            let key = format!("/service/demo/{key}");
+            assert_eq!(
+                Keyspace { prefix: "/service/demo/".into(), group: Some(0) }.own(key.as_bytes()),
+                None
+            );
+        }
+    }
 }

@@ -7,6 +7,7 @@
 mod backoff;
 mod config;
 mod etcd;
+mod fallback;
 mod fixed;
 mod http;
 mod patroni;
@@ -18,10 +19,11 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
-use topology::{Probe, Snapshot};
+use topology::{Event, Snapshot};
 
 pub use config::{Config, Error, EtcdConfig, FixedConfig, RestConfig, Tls};
 
+use crate::fallback::Fallback;
 use crate::publisher::Publisher;
 
 /// A running source.
@@ -36,17 +38,30 @@ pub struct Discovery {
 /// Starts to follow the cluster. Returns at once; what is wrong with the source itself is logged
 /// and retried for ever.
 ///
-/// `probes` are results of asking the nodes. A fixed list of several nodes needs them to find its
-/// primary; the other sources are refined by them.
+/// `rules` are the topology's. `events` is what the nodes themselves say: probes, and suspicions
+/// that their servers raise. A fixed list of several nodes needs probes to find its primary, and
+/// so does any source where proof is required.
 ///
 /// # Errors
 /// The configuration cannot work: a malformed endpoint, an unreadable or unfit TLS file.
-pub fn spawn(config: Config, probes: Option<mpsc::Receiver<Probe>>) -> Result<Discovery, Error> {
-    let (publisher, snapshots) = Publisher::new(config.authority(), probes);
+pub fn spawn(
+    config: Config,
+    rules: topology::Config,
+    events: Option<mpsc::Receiver<Event>>,
+) -> Result<Discovery, Error> {
+    let mut publisher = Publisher::new(config.authority(), rules, events);
+    let snapshots = publisher.subscribe();
     let task = match config {
-        Config::Etcd(config) => tokio::spawn(etcd::Source::new(config)?.run(publisher)),
+        Config::Etcd(config) => {
+            if let Some(rest) = config.fallback() {
+                let patience = config.refresh_interval + config.request_timeout;
+                let poller = rest::Poller::new(rest)?;
+                publisher.fall_back_on(Fallback::start(poller, patience, publisher.subscribe()));
+            }
+            tokio::spawn(etcd::Source::new(config)?.run(publisher))
+        }
         Config::Fixed(config) => tokio::spawn(fixed::run(config, publisher)),
-        Config::Rest(config) => tokio::spawn(rest::Source::new(config)?.run(publisher)),
+        Config::Rest(config) => tokio::spawn(rest::run(rest::Poller::new(config)?, publisher)),
     };
     Ok(Discovery { snapshots, task: AbortOnDropHandle::new(task) })
 }

@@ -3,75 +3,135 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use tokio::sync::{mpsc, watch};
-use topology::{Authority, Config, Event, Machine, Node, Now, Probe, Snapshot};
+use tokio::time::{Instant, sleep_until};
+use topology::{
+    Authority, Config, Event, Group, Machine, Node, Now, Snapshot, SourceState, Standing,
+};
 use tracing::{info, warn};
+
+use crate::fallback::Fallback;
 
 /// Applies events, publishes snapshots and logs what changed.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     machine: Machine,
+    /// From when the machine's clock is counted.
+    origin: Instant,
     snapshots: watch::Sender<Arc<Snapshot>>,
-    probes: Option<mpsc::Receiver<Probe>>,
+    events: Option<mpsc::Receiver<Event>>,
+    fallback: Option<Fallback>,
+}
+
+/// What came while a source waited.
+enum Arrival {
+    Event(Option<Event>),
+    SecondHand(SourceState),
+    Tick,
 }
 
 impl Publisher {
     pub(crate) fn new(
         authority: Authority,
-        probes: Option<mpsc::Receiver<Probe>>,
-    ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
-        let machine = Machine::new(Config::new(authority));
-        let (snapshots, receiver) = watch::channel(Arc::clone(machine.snapshot()));
-        (Self { machine, snapshots, probes }, receiver)
+        config: Config,
+        events: Option<mpsc::Receiver<Event>>,
+    ) -> Self {
+        let machine = Machine::new(authority, config);
+        let (snapshots, _) = watch::channel(Arc::clone(machine.snapshot()));
+        Self { machine, origin: Instant::now(), snapshots, events, fallback: None }
+    }
+
+    /// What is published, from now on.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshots.subscribe()
+    }
+
+    /// Takes the fallback's word whenever the source is not heard of.
+    pub(crate) fn fall_back_on(&mut self, fallback: Fallback) {
+        self.fallback = Some(fallback);
+    }
+
+    /// The source was heard of.
+    pub(crate) fn heard(&self) {
+        if let Some(fallback) = &self.fallback {
+            fallback.heard();
+        }
     }
 
     /// Takes an event; whether it changed anything.
     pub(crate) fn apply(&mut self, event: Event) -> bool {
+        let now = Now { monotonic: self.origin.elapsed(), wall: SystemTime::now() };
         let before = Arc::clone(self.machine.snapshot());
-        let Some(after) = self.machine.apply(event, now()) else { return false };
+        let Some(after) = self.machine.apply(event, now) else { return false };
         log(&before, &after);
         self.snapshots.send_replace(after);
         true
     }
 
-    /// Applies probes until `work` is done. Every wait of a source goes through here, so that
-    /// probes count also while the source is away.
+    /// Applies what the nodes say, and lets time pass, until `work` is done. Every wait of a source
+    /// goes through here, so that both count also while the source is away.
     ///
     /// # Cancel safety
-    /// As cancel safe as `work`: a probe is applied as soon as it is taken.
+    /// As cancel safe as `work`: an event is applied as soon as it is taken.
     pub(crate) async fn drive<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
-            let probe = async {
-                match &mut self.probes {
-                    Some(probes) => probes.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
-            let probe = tokio::select! {
+            let wake_at = self.machine.wake_at().map(|at| self.origin + at);
+            let arrival = tokio::select! {
                 biased;
                 done = &mut work => return done,
-                probe = probe => probe,
-            };
-            match probe {
-                Some(probe) => {
-                    self.apply(Event::Probe(probe));
+                arrival = arrival(&mut self.events, &mut self.fallback, wake_at) => {
+                    arrival
                 }
-                None => self.probes = None,
+            };
+            match arrival {
+                Arrival::Event(Some(event)) => {
+                    self.apply(event);
+                }
+                Arrival::Event(None) => self.events = None,
+                Arrival::SecondHand(state) => {
+                    self.apply(Event::SecondHand(state));
+                }
+                Arrival::Tick => {
+                    self.apply(Event::Tick);
+                }
             }
         }
     }
-
-    /// The current snapshot.
-    pub(crate) fn snapshot(&self) -> &Snapshot {
-        self.machine.snapshot()
-    }
 }
 
-fn now() -> Now {
-    Now { monotonic: Instant::now(), wall: SystemTime::now() }
+/// # Cancel safety
+/// Cancel safe: nothing that has come is lost.
+async fn arrival(
+    events: &mut Option<mpsc::Receiver<Event>>,
+    fallback: &mut Option<Fallback>,
+    wake_at: Option<Instant>,
+) -> Arrival {
+    let event = async {
+        match events {
+            Some(events) => events.recv().await,
+            None => std::future::pending().await,
+        }
+    };
+    let second_hand = async {
+        match fallback {
+            Some(fallback) => fallback.next().await,
+            None => std::future::pending().await,
+        }
+    };
+    let tick = async {
+        match wake_at {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        event = event => Arrival::Event(event),
+        state = second_hand => Arrival::SecondHand(state),
+        () = tick => Arrival::Tick,
+    }
 }
 
 fn log(before: &Snapshot, after: &Snapshot) {
@@ -88,18 +148,7 @@ fn log(before: &Snapshot, after: &Snapshot) {
             "new epoch"
         );
     }
-    if before.leader().is_some() && after.leader().is_none() {
-        warn!(primary = name(after), "no leader is named; the last one stays the primary");
-    }
-    match after.standing().refusal() {
-        Some(reason) if before.standing() != after.standing() => {
-            warn!(epoch = after.epoch().get(), primary = name(after), %reason, "writes are refused");
-        }
-        None if before.standing() != after.standing() => {
-            info!(epoch = after.epoch().get(), primary = name(after), "writes are allowed");
-        }
-        Some(_) | None => {}
-    }
+    log_standing(before, after, &name(after));
     if before.paused() != after.paused() {
         info!(paused = after.paused(), "maintenance mode");
     }
@@ -115,6 +164,43 @@ fn log(before: &Snapshot, after: &Snapshot) {
         }
     }
     log_nodes(before.nodes(), after.nodes());
+    log_groups(before.groups(), after.groups());
+}
+
+fn log_standing(before: &Snapshot, after: &Snapshot, primary: &str) {
+    if before.leader().is_some() && after.leader().is_none() && after.paused() {
+        warn!(primary, "no leader is named; in maintenance the last one stays the primary");
+    }
+    let standing = after.standing();
+    if before.standing() == standing && before.epoch() == after.epoch() {
+        return;
+    }
+    let epoch = after.epoch().get();
+    match (standing.refusal(), standing) {
+        (None, _) => info!(epoch, primary, standing = standing.as_str(), "writes are allowed"),
+        // What every failover and every start go through.
+        (
+            Some(reason),
+            Standing::Promoting | Standing::SwitchingOver | Standing::Unknown | Standing::Unproven,
+        ) => info!(epoch, primary, %reason, "writes wait"),
+        (Some(reason), _) => warn!(epoch, primary, %reason, "writes are refused"),
+    }
+}
+
+/// Other groups are only shown; who leads them is worth a line.
+fn log_groups(before: &[Group], after: &[Group]) {
+    for group in after {
+        let old = before.iter().find(|old| old.id == group.id);
+        if old.is_none_or(|old| old.leader != group.leader) {
+            let leader = group.leader.as_ref().map(ToString::to_string);
+            info!(group = group.id, leader, nodes = group.nodes.len(), "leader of another group");
+        }
+    }
+    for group in before {
+        if !after.iter().any(|new| new.id == group.id) {
+            info!(group = group.id, "group is gone");
+        }
+    }
 }
 
 fn log_nodes(before: &[Arc<Node>], after: &[Arc<Node>]) {

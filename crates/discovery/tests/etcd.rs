@@ -2,6 +2,8 @@
 
 #[path = "support/link.rs"]
 mod link;
+#[path = "support/node.rs"]
+mod node;
 mod support;
 
 use std::time::{Duration, Instant};
@@ -10,9 +12,10 @@ use auth::Secret;
 use discovery::{Config, Discovery, EtcdConfig, spawn};
 use etcd_client::{Client, CompactionOptions, ConnectOptions, Permission, PermissionType};
 use link::Link;
+use node::{Node, cluster};
 use support::{primary, route, until};
 use testbed::Etcd;
-use topology::{Access, Timeline};
+use topology::{Access, Config as Rules, Refusal, Snapshot, Standing, Timeline};
 
 /// Three members as Patroni 3.0.2 records them, n1 leading on timeline 1.
 struct Store {
@@ -43,7 +46,8 @@ impl Store {
     }
 
     fn follow(&self) -> Discovery {
-        spawn(Config::Etcd(self.config()), None).expect("the configuration is fit")
+        spawn(Config::Etcd(self.config()), Rules::default(), None)
+            .expect("the configuration is fit")
     }
 
     async fn put(&mut self, key: &str, value: &str) {
@@ -87,14 +91,17 @@ async fn a_switchover_is_followed_key_by_key() {
     assert_eq!(route(&first, Access::ReadOnly), "n2 n3");
 
     store.put("failover", r#"{"leader":"n1","member":"n2"}"#).await;
-    until(&mut discovery, |s| s.switchover().is_some()).await;
+    let asked = until(&mut discovery, |s| s.switchover().is_some()).await;
+    assert_eq!(asked.standing(), Standing::SwitchingOver);
+    assert_eq!(asked.candidates()[0].name.as_str(), "n2");
     store.put("status", r#"{"optime":50332140}"#).await;
     let lagging = until(&mut discovery, |s| s.nodes()[1].lag == Some(100)).await;
     assert_eq!(lagging.timeline(), Some(Timeline(1)));
 
     store.delete("leader").await;
     let between = until(&mut discovery, |s| s.leader().is_none()).await;
-    assert_eq!((between.epoch().get(), primary(&between).as_str()), (1, "n1"));
+    assert_eq!(between.epoch().get(), 1);
+    assert_eq!(between.route(Access::ReadWrite).unwrap_err(), Refusal::LeaderGone);
     store.put("leader", "n2").await;
     let named = until(&mut discovery, |s| primary(s) == "n2").await;
     assert_eq!(named.epoch().get(), 2);
@@ -147,7 +154,7 @@ async fn etcd_down_changes_nothing_and_what_was_missed_is_caught_up() {
     let (mut link, port) = Link::to(store.etcd.port()).await;
     let endpoints = vec![format!("http://127.0.0.1:{port}")];
     let config = EtcdConfig { endpoints, ..store.config() };
-    let mut discovery = spawn(Config::Etcd(config), None).unwrap();
+    let mut discovery = spawn(Config::Etcd(config), Rules::default(), None).unwrap();
     let before = until(&mut discovery, |s| primary(s) == "n1").await;
     store.etcd.kill();
     link.accepted(4).await;
@@ -172,7 +179,7 @@ async fn history_that_is_compacted_away_is_not_needed() {
     let (link, port) = Link::to(store.etcd.port()).await;
     let config =
         EtcdConfig { endpoints: vec![format!("http://127.0.0.1:{port}")], ..store.config() };
-    let mut discovery = spawn(Config::Etcd(config), None).unwrap();
+    let mut discovery = spawn(Config::Etcd(config), Rules::default(), None).unwrap();
     until(&mut discovery, |s| primary(s) == "n1").await;
     link.cut();
     store.delete("members/n3").await;
@@ -196,7 +203,7 @@ async fn silence(refresh_interval: Duration) -> Duration {
         request_timeout: Duration::from_secs(1),
         ..store.config()
     };
-    let mut discovery = spawn(Config::Etcd(config), None).expect("fit");
+    let mut discovery = spawn(Config::Etcd(config), Rules::default(), None).expect("fit");
     until(&mut discovery, |s| primary(s) == "n1").await;
     // Seen by the watch, which therefore is open.
     store.put("config", r#"{"pause":true}"#).await;
@@ -225,20 +232,78 @@ async fn the_next_endpoint_is_taken_when_one_does_not_answer() {
     let closed = testbed::Port::reserve().unwrap();
     let endpoints = vec![format!("http://127.0.0.1:{}", closed.number()), store.etcd.endpoint()];
     let config = EtcdConfig { endpoints, ..store.config() };
-    let mut discovery = spawn(Config::Etcd(config), None).unwrap();
+    let mut discovery = spawn(Config::Etcd(config), Rules::default(), None).unwrap();
     until(&mut discovery, |s| primary(s) == "n1").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_citus_group_is_followed_alone() {
+async fn a_switchover_that_comes_to_nothing_lets_go_by_itself() {
+    let mut store = Store::new("/service/demo/").await;
+    let rules = Rules { drain_timeout: Duration::from_millis(300), ..Rules::default() };
+    let mut discovery = spawn(Config::Etcd(store.config()), rules, None).unwrap();
+    until(&mut discovery, |s| primary(s) == "n1").await;
+    store.put("failover", r#"{"leader":"n1","member":"n2"}"#).await;
+    until(&mut discovery, |s| s.standing() == Standing::SwitchingOver).await;
+    let after = until(&mut discovery, |s| primary(s) == "n1").await;
+    assert!(after.switchover().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn patroni_is_asked_while_etcd_is_away() {
+    let mut store = Store::new("/service/demo/").await;
+    let mut node = Node::start(cluster("n2", 2), None).await;
+    let config = EtcdConfig {
+        patroni_fallback: vec![node.url()],
+        refresh_interval: Duration::from_secs(1),
+        ..store.config()
+    };
+    let mut discovery = spawn(Config::Etcd(config), Rules::default(), None).unwrap();
+    until(&mut discovery, |s| primary(s) == "n1").await;
+    assert_eq!(*node.answered.borrow(), 0);
+
+    store.etcd.kill();
+    let meanwhile = until(&mut discovery, |s| primary(s) == "n2").await;
+    assert_eq!((meanwhile.epoch().get(), meanwhile.timeline()), (2, Some(Timeline(2))));
+    assert_eq!(route(&meanwhile, Access::ReadOnly), "n1 n3", "nobody is taken away");
+    // A node that is cut off shows the time before.
+    node.response.send_replace(cluster("n1", 1));
+    node.asked_again().await;
+    assert_eq!(primary(&discovery.snapshots.borrow()), "n2");
+
+    let restart = move || {
+        store.etcd.restart().expect("etcd restarts");
+        store
+    };
+    let _store = tokio::task::spawn_blocking(restart).await.unwrap();
+    let back =
+        until(&mut discovery, |s| s.leader().is_some_and(|name| name.as_str() == "n1")).await;
+    assert_eq!(back.epoch().get(), 3, "etcd has the last word");
+    assert_eq!(back.standing(), Standing::OldTimeline, "which is not enough for a write");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_citus_group_is_followed_and_the_others_are_shown() {
     let mut store = Store::new("/service/demo/0/").await;
     let worker = member("w1", "master", 7);
     store.client.put("/service/demo/1/members/w1", worker, None).await.unwrap();
     store.client.put("/service/demo/1/leader", "w1", None).await.unwrap();
     let config = EtcdConfig { group: Some(0), ..store.config() };
-    let mut discovery = spawn(Config::Etcd(config), None).unwrap();
-    until(&mut discovery, |s| primary(s) == "n1").await;
+    let mut discovery = spawn(Config::Etcd(config), Rules::default(), None).unwrap();
+    let first = until(&mut discovery, |s| primary(s) == "n1").await;
+    let leader_of = |s: &Snapshot, id: u32| {
+        let group = s.groups().iter().find(|group| group.id == id)?;
+        Some((group.leader.as_ref()?.to_string(), group.nodes.len()))
+    };
+    assert_eq!((first.nodes().len(), first.groups().len()), (3, 1), "a group is not its own");
+    assert_eq!(leader_of(&first, 1), Some(("w1".into(), 1)));
+
     store.client.put("/service/demo/1/leader", "w2", None).await.unwrap();
+    store.client.put("/service/demo/2/leader", "x1", None).await.unwrap();
+    let grown = until(&mut discovery, |s| s.groups().len() == 2).await;
+    assert_eq!(
+        (leader_of(&grown, 1), leader_of(&grown, 2)),
+        (Some(("w2".into(), 1)), Some(("x1".into(), 0)))
+    );
     store.put("leader", "n2").await;
     let snapshot = until(&mut discovery, |s| primary(s) == "n2").await;
     assert_eq!((snapshot.epoch().get(), snapshot.nodes().len()), (2, 3));
@@ -260,7 +325,7 @@ async fn etcd_with_authentication_is_followed() {
 
     let user = |password: &str| Some(("pgmesh".to_owned(), Secret::new(password)));
     let config = EtcdConfig { credentials: user("s3cret"), ..store.config() };
-    let mut discovery = spawn(Config::Etcd(config), None).unwrap();
+    let mut discovery = spawn(Config::Etcd(config), Rules::default(), None).unwrap();
     until(&mut discovery, |s| primary(s) == "n1").await;
     let root = ConnectOptions::new().with_user("root", "rootpw");
     store.client = Client::connect([store.etcd.endpoint()], Some(root)).await.unwrap();
@@ -272,7 +337,7 @@ async fn etcd_with_authentication_is_followed() {
     let (mut link, port) = Link::to(store.etcd.port()).await;
     let endpoints = vec![format!("http://127.0.0.1:{port}")];
     let config = EtcdConfig { credentials: user("wrong"), endpoints, ..store.config() };
-    let discovery = spawn(Config::Etcd(config), None).unwrap();
+    let discovery = spawn(Config::Etcd(config), Rules::default(), None).unwrap();
     link.accepted(4).await;
     assert!(discovery.snapshots.borrow().primary().is_none());
     assert!(!discovery.task.is_finished());

@@ -78,7 +78,8 @@ async fn etcd_over_tls_with_a_client_certificate_is_followed() {
         refresh_interval: Duration::from_secs(600),
         ..EtcdConfig::new(vec![url.clone()], "demo")
     };
-    let mut discovery = spawn(Config::Etcd(config(identity)), None).unwrap();
+    let mut discovery =
+        spawn(Config::Etcd(config(identity)), topology::Config::default(), None).unwrap();
     let _etcd = start(directory.path(), &port, &peer);
 
     let pem = |file| fs::read(at(file)).unwrap();
@@ -99,6 +100,6 @@ async fn etcd_over_tls_with_a_client_certificate_is_followed() {
 
     // A certificate without its key is found out at start.
     let wrong = Some((at("own.crt"), at("ca.crt")));
-    let error = spawn(Config::Etcd(config(wrong)), None).unwrap_err();
+    let error = spawn(Config::Etcd(config(wrong)), topology::Config::default(), None).unwrap_err();
     assert_eq!(error.to_string(), format!("no usable PEM in {}", at("ca.crt").display()));
 }

@@ -1,6 +1,6 @@
 //! A switchover request: when it takes effect, and how long it may hold everybody.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::time::{self, Now};
 use crate::{NodeName, Switchover};
@@ -23,11 +23,11 @@ enum Phase {
     /// It did not come about in time; it holds nobody until it is another one.
     GivenUp(Asked),
     /// New transactions wait.
-    Holding(Asked, Instant),
+    Holding(Asked, Duration),
     /// Nothing is asked for, or not of this leader.
     Idle,
     /// It is for later; to be looked at then.
-    Scheduled(Instant),
+    Scheduled(Duration),
 }
 
 /// A request, and who led when it took effect.
@@ -79,7 +79,7 @@ impl Drain {
     }
 
     /// When it is to be looked at again.
-    pub(crate) const fn wake_at(&self) -> Option<Instant> {
+    pub(crate) const fn wake_at(&self) -> Option<Duration> {
         match self.phase {
             Phase::Holding(_, at) | Phase::Scheduled(at) => Some(at),
             Phase::GivenUp(_) | Phase::Idle => None,

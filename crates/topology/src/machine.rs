@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::drain::Drain;
 use crate::source::{Change, Event, Member, Outcome, Probe, Replay, Role, SourceState};
@@ -18,11 +18,9 @@ const TOMBSTONES_MAX: usize = 1024;
 /// make one at every turn, and each wakes every pool.
 const LAG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a machine is built with.
+/// The rules that a machine goes by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Who says which node is the primary.
-    pub authority: Authority,
     /// What the primary has to show.
     pub proof: Proof,
     /// Which replicas serve reads.
@@ -34,11 +32,12 @@ pub struct Config {
 impl Config {
     /// Patroni stops a primary within seconds of the request, or not at all.
     pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+}
 
-    /// Proof by login, replicas at any lag and no fallback to the primary.
-    pub fn new(authority: Authority) -> Self {
+/// Proof by login, replicas at any lag and no fallback to the primary.
+impl Default for Config {
+    fn default() -> Self {
         Self {
-            authority,
             proof: Proof::ByLogin,
             routes: RoutePolicy::default(),
             drain_timeout: Self::DRAIN_TIMEOUT,
@@ -73,6 +72,7 @@ impl Key {
 /// Folds events into snapshots. One per cluster, owned by its source's task.
 #[derive(Debug)]
 pub struct Machine {
+    authority: Authority,
     config: Config,
     state: SourceState,
     /// Revision of the last whole read: older changes are part of it.
@@ -87,15 +87,16 @@ pub struct Machine {
     groups: BTreeMap<u32, Self>,
     snapshot: Arc<Snapshot>,
     /// When the snapshot was made.
-    made: Option<Instant>,
+    made: Option<Duration>,
     /// When to show lags that were held back.
-    lags_due: Option<Instant>,
+    lags_due: Option<Duration>,
 }
 
 impl Machine {
     /// Knows nothing yet.
-    pub fn new(config: Config) -> Self {
+    pub fn new(authority: Authority, config: Config) -> Self {
         Self {
+            authority,
             succession: Succession::new(config.proof),
             drain: Drain::new(config.drain_timeout),
             config,
@@ -115,9 +116,9 @@ impl Machine {
         &self.snapshot
     }
 
-    /// When [`Event::Tick`] is wanted, if nothing else comes before: a drain ends, a scheduled
-    /// switchover begins, a lag is due.
-    pub fn wake_at(&self) -> Option<Instant> {
+    /// When [`Event::Tick`] is wanted, on the monotonic clock, if nothing else comes before: a
+    /// drain ends, a scheduled switchover begins, a lag is due.
+    pub fn wake_at(&self) -> Option<Duration> {
         let groups = self.groups.values().filter_map(Self::wake_at);
         groups.chain(self.drain.wake_at()).chain(self.lags_due).min()
     }
@@ -179,7 +180,7 @@ impl Machine {
         match &change {
             Change::Member(name, after) => {
                 let before = self.state.members.get(name);
-                if outdates_probe(self.config.authority, before, after.as_ref()) {
+                if outdates_probe(self.authority, before, after.as_ref()) {
                     self.probes.remove(name);
                     if self.succession.is_led_by(name) {
                         self.succession.reconsider();
@@ -266,7 +267,7 @@ impl Machine {
     }
 
     fn of_group() -> Self {
-        Self::new(Config::new(Authority::LeaderKey))
+        Self::new(Authority::LeaderKey, Config::default())
     }
 
     fn forget_empty_groups(&mut self) {
@@ -300,7 +301,7 @@ impl Machine {
         answer: Option<(NodeName, Outcome)>,
         now: Now,
     ) -> Option<Arc<Snapshot>> {
-        let named = match self.config.authority {
+        let named = match self.authority {
             Authority::LeaderKey => self.state.leader.clone(),
             Authority::Probes => self.elect(),
         };
@@ -337,7 +338,7 @@ impl Machine {
 
     /// What stops new transactions without saying anything about the primary.
     fn stop(&self) -> Option<Stop> {
-        let by_key = self.config.authority == Authority::LeaderKey;
+        let by_key = self.authority == Authority::LeaderKey;
         if by_key && self.state.leader.is_none() && !self.state.paused {
             return Some(Stop::LeaderGone);
         }

@@ -1,6 +1,6 @@
 //! Who is the primary, since which epoch, and whether it may be written to.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::{Address, Epoch, Fence, NodeName, Outcome, Refusal, Round, Timeline};
 
@@ -125,7 +125,7 @@ pub(crate) struct Succession {
     floor: Option<Timeline>,
     trust: Trust,
     /// The last suspicion that was honoured.
-    suspected: Option<(Epoch, Instant)>,
+    suspected: Option<(Epoch, Duration)>,
 }
 
 // === impl Standing ===
@@ -257,10 +257,10 @@ impl Succession {
     }
 
     /// A server of `epoch` said that it is read-only. Whether that is believed.
-    pub(crate) fn suspect(&mut self, epoch: Epoch, now: Instant) -> bool {
-        let recently = self.suspected.is_some_and(|(of, at)| {
-            of == epoch && now.saturating_duration_since(at) < SUSPICION_INTERVAL
-        });
+    pub(crate) fn suspect(&mut self, epoch: Epoch, now: Duration) -> bool {
+        let recently = self
+            .suspected
+            .is_some_and(|(of, at)| of == epoch && now.saturating_sub(at) < SUSPICION_INTERVAL);
         if epoch != self.epoch || self.trust != Trust::Proven || recently {
             return false;
         }

@@ -1,12 +1,12 @@
 //! Time as an argument: what a caller's clocks say, and Patroni's scheduled times.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What the caller's clocks say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// For intervals.
-    pub monotonic: Instant,
+    /// For intervals: a clock that never goes back, counted from any moment that stays the same.
+    pub monotonic: Duration,
     /// For times that others have written down.
     pub wall: SystemTime,
 }

@@ -1,7 +1,7 @@
 //! Properties of the machine under any sequence of events.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -138,23 +138,27 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step(), 0..100)
 }
 
-fn config() -> impl Strategy<Value = Config> {
+fn config() -> impl Strategy<Value = (Authority, Config)> {
     let authority = prop_oneof![3 => Just(Authority::LeaderKey), 1 => Just(Authority::Probes)];
     let proof = prop_oneof![Just(Proof::ByLogin), Just(Proof::Required)];
     let lag = prop::option::of(0..99_u64);
     let fallback = prop_oneof![Just(Fallback::None), Just(Fallback::Primary)];
     (authority, proof, lag, fallback).prop_map(
-        |(authority, proof, max_replica_lag, replica_fallback)| Config {
-            proof,
-            routes: RoutePolicy { max_replica_lag, replica_fallback },
-            ..Config::new(authority)
+        |(authority, proof, max_replica_lag, replica_fallback)| {
+            (
+                authority,
+                Config {
+                    proof,
+                    routes: RoutePolicy { max_replica_lag, replica_fallback },
+                    ..Config::default()
+                },
+            )
         },
     )
 }
 
 fn clocks() -> Now {
-    let wall: SystemTime = UNIX_EPOCH + Duration::from_secs(WALL);
-    Now { monotonic: Instant::now(), wall }
+    Now { monotonic: Duration::ZERO, wall: UNIX_EPOCH + Duration::from_secs(WALL) }
 }
 
 /// A machine on clocks of its own, and what happened to it.
@@ -167,8 +171,8 @@ struct Run {
 }
 
 impl Run {
-    fn new(config: Config) -> Self {
-        let machine = Machine::new(config);
+    fn new((authority, config): (Authority, Config)) -> Self {
+        let machine = Machine::new(authority, config);
         let rounds = vec![machine.snapshot().round()];
         Self { machine, now: clocks(), rounds, answered: BTreeSet::new() }
     }
@@ -233,7 +237,7 @@ impl Run {
     fn settle(&mut self) {
         for _ in 0..200 {
             let Some(at) = self.machine.wake_at() else { return };
-            self.step(Step::Wait(at.saturating_duration_since(self.now.monotonic)));
+            self.step(Step::Wait(at.saturating_sub(self.now.monotonic)));
         }
         panic!("it wants to be woken for ever");
     }
@@ -263,7 +267,7 @@ fn settled(snapshot: &Snapshot) -> impl PartialEq + std::fmt::Debug {
 }
 
 fn of_state(state: &SourceState) -> Machine {
-    let mut machine = Machine::new(Config::new(Authority::LeaderKey));
+    let mut machine = Machine::new(Authority::LeaderKey, Config::default());
     machine.apply(Event::Resync { revision: Revision(1), state: state.clone() }, clocks());
     machine
 }
@@ -291,7 +295,7 @@ proptest! {
         config in config(),
         steps in steps(),
     ) {
-        let proof = config.proof;
+        let proof = config.1.proof;
         let mut run = Run::new(config);
         let mut writable: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for step in steps {
@@ -376,7 +380,7 @@ proptest! {
 
     #[test]
     fn a_whole_read_ends_whatever_went_before(steps in steps(), state in state()) {
-        let mut run = Run::new(Config::new(Authority::LeaderKey));
+        let mut run = Run::new((Authority::LeaderKey, Config::default()));
         // No probes: a role is what the record says until a probe says otherwise.
         for step in steps.into_iter().filter(|step| !matches!(step, Step::Answer(_))) {
             run.step(step);
@@ -401,7 +405,7 @@ proptest! {
         let mut keyed: Vec<_> = numbered.into_iter().enumerate().collect();
         keyed.sort_by_key(|(at, _)| (*at as u64 ^ order).wrapping_mul(0x9E37_79B9_7F4A_7C15));
 
-        let mut machine = Machine::new(Config::new(Authority::LeaderKey));
+        let mut machine = Machine::new(Authority::LeaderKey, Config::default());
         for (_, (revision, change)) in keyed {
             machine.apply(Event::Change { revision: Revision(revision), change }, clocks());
         }
@@ -417,7 +421,7 @@ proptest! {
     ) {
         // The read is of revision `read`, but comes after the watch has delivered later changes.
         let read = read_at.index(changes.len() + 1);
-        let mut machine = Machine::new(Config::new(Authority::LeaderKey));
+        let mut machine = Machine::new(Authority::LeaderKey, Config::default());
         for (at, change) in changes.iter().enumerate() {
             if at >= read || seen[at] {
                 let revision = Revision(at as u64 + 1);
@@ -442,7 +446,7 @@ fn members_are_bounded() {
         noloadbalance: false,
         nofailover: false,
     };
-    let mut machine = Machine::new(Config::new(Authority::LeaderKey));
+    let mut machine = Machine::new(Authority::LeaderKey, Config::default());
     for n in 0..2000 {
         let name = NodeName::new(&format!("n{n}")).unwrap();
         let change = Change::Member(name, Some(member.clone()));

@@ -13,7 +13,7 @@ use topology::{
 
 #[test]
 fn nothing_known_is_refused() {
-    let cluster = Cluster::new(by_login());
+    let cluster = Cluster::new(Authority::LeaderKey, by_login());
     assert_eq!(cluster.epoch(), 0);
     assert_eq!(cluster.snapshot().epoch(), Epoch::NONE);
     assert_eq!(cluster.primary(), Err(Refusal::PrimaryUnknown));
@@ -129,7 +129,7 @@ fn a_probe_that_finds_recovery_stops_writes_until_promoted() {
 
 #[test]
 fn a_standby_cluster_takes_reads_only() {
-    let mut cluster = Cluster::new(by_login());
+    let mut cluster = Cluster::new(Authority::LeaderKey, by_login());
     cluster.member("n1", Role::StandbyLeader, 1);
     cluster.leader(Some("n1"));
     assert_eq!(cluster.primary(), Err(Refusal::StandbyCluster));
@@ -252,7 +252,7 @@ fn a_store_restored_from_a_backup_is_followed() {
 
 #[test]
 fn probes_elect_the_highest_timeline_once_all_were_asked() {
-    let mut cluster = Cluster::new(Config::new(Authority::Probes));
+    let mut cluster = Cluster::new(Authority::Probes, by_login());
     for node in ["n1", "n2", "n3"] {
         cluster.member(node, Role::Other, 0);
     }
@@ -274,7 +274,7 @@ fn probes_elect_the_highest_timeline_once_all_were_asked() {
 
 #[test]
 fn probes_that_claim_one_timeline_twice_elect_nobody() {
-    let mut cluster = Cluster::new(Config::new(Authority::Probes));
+    let mut cluster = Cluster::new(Authority::Probes, by_login());
     cluster.member("n1", Role::Other, 0);
     cluster.member("n2", Role::Other, 0);
     cluster.probe("n1", answered(false, 1));

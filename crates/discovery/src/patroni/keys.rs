@@ -173,7 +173,11 @@ mod tests {
         let member = member_of(
             r#"{"conn_url":"postgres://[fd00::2]:5432/postgres","state":"running","role":"primary",
             "replication_state":"in archive recovery","receive_lsn":20,"replay_lsn":10,
-            "xlog_location":20,"tags":{"noloadbalance":"yes"}}"#,
+            "xlog_location":20,"tags":{"noloadbalance":"yes","failover_priority":0}}"#,
+        );
+        assert!(member.nofailover);
+        assert!(
+            member_of(r#"{"conn_url":"postgres://h:1/","tags":{"nofailover":true}}"#).nofailover
         );
         assert_eq!(member.address.to_string(), "[fd00::2]:5432");
         assert_eq!((member.role, member.state), (Role::Primary, NodeState::ArchiveRecovery));
@@ -197,6 +201,13 @@ mod tests {
         };
         assert_eq!(put("failover", scheduled).0, Some(Change::FailoverRequest(Some(request))));
         assert_eq!(put("failover", "{}"), (Some(Change::FailoverRequest(None)), None));
+        let standbys = ["n2", "n3"].map(n).into();
+        let synchronous = Synchronous { leader: Some(n("n1")), standbys };
+        let written = r#"{"leader":"n1","sync_standby":"n2,n3"}"#;
+        assert_eq!(put("sync", written).0, Some(Change::Sync(synchronous)));
+        for none in [r#"{"leader":null,"sync_standby":null}"#, "", "{}"] {
+            assert_eq!(put("sync", none), (Some(Change::Sync(Synchronous::default())), None));
+        }
         for key in ["history", "initialize", "0/leader", "members", ""] {
             assert_eq!(put(key, "[]"), (None, None), "{key}");
             assert!(!is_etcd_key(key), "{key}");
@@ -245,7 +256,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(
-            key in "(config|failover|leader|status|members/[a-z]{0,3}|[a-z/]{0,8})",
+            key in "(config|failover|leader|status|sync|members/[a-z]{0,3}|[a-z/]{0,8})",
             value in prop::collection::vec(any::<u8>(), 0..64),
             json in "[{\\[]?(\"(conn_url|role|state|timeline|tags|leader)\":[0-9{}\"a-z/:.-]{0,9},?){0,5}[}\\]]?",
         ) {

@@ -1,7 +1,7 @@
 //! The document of `GET /cluster`.
 
 use serde_json::Value;
-use topology::{Address, Member, NodeName, Replay, Role, SourceState, Switchover};
+use topology::{Address, Member, NodeName, Replay, Role, SourceState, Switchover, Synchronous};
 
 use super::Malformed;
 use super::word::{self, Object};
@@ -19,12 +19,15 @@ pub(crate) fn cluster(body: &[u8]) -> Result<(SourceState, Vec<Malformed>), Malf
         ..SourceState::default()
     };
     let mut left_out = Vec::new();
-    let mut leaders = Vec::new();
+    let (mut leaders, mut standbys) = (Vec::new(), Vec::new());
     for value in members.iter().take(SourceState::MEMBERS_MAX) {
         match value.as_object().ok_or(Malformed::Json).and_then(member) {
             Ok((name, member)) => {
                 if matches!(member.role, Role::Primary | Role::StandbyLeader) {
                     leaders.push(name.clone());
+                }
+                if value.as_object().is_some_and(word::is_synchronous) {
+                    standbys.push(name.clone());
                 }
                 state.members.insert(name, member);
             }
@@ -35,6 +38,8 @@ pub(crate) fn cluster(body: &[u8]) -> Result<(SourceState, Vec<Malformed>), Malf
         left_out.push(Malformed::TwoLeaders);
     } else {
         state.leader = leaders.pop();
+        let leader = state.leader.clone();
+        state.synchronous = Synchronous { leader, standbys: standbys.into() };
     }
     Ok((state, left_out))
 }
@@ -98,6 +103,17 @@ mod tests {
         let (state, _) = cluster(PAUSED.as_bytes()).unwrap();
         assert!(state.paused && state.members[&n("n2")].noloadbalance);
         assert_eq!(state.switchover, None);
+    }
+
+    #[test]
+    fn synchronous_standbys_have_a_role_of_their_own() {
+        let body = r#"{"members": [{"name": "a", "host": "h", "role": "leader"},
+            {"name": "b", "host": "h", "role": "replica"},
+            {"name": "c", "host": "h", "role": "sync_standby"}]}"#;
+        let (state, _) = cluster(body.as_bytes()).unwrap();
+        assert_eq!(state.members[&n("c")].role, Role::Replica);
+        assert_eq!(state.synchronous.leader, Some(n("a")));
+        assert_eq!(*state.synchronous.standbys, [n("c")]);
     }
 
     #[test]

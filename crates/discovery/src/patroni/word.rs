@@ -63,6 +63,10 @@ pub(super) fn role(object: &Object) -> Role {
     }
 }
 
+pub(super) fn is_synchronous(object: &Object) -> bool {
+    matches!(text(object, "role"), Some("sync_standby" | "quorum_standby"))
+}
+
 /// `state`, refined by `replication_state` where a version has it.
 pub(super) fn state(object: &Object) -> NodeState {
     let state = text(object, "state").map_or(NodeState::Unknown, state_word);

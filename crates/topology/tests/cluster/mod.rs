@@ -1,7 +1,7 @@
 //! A cluster that a test feeds event by event, on clocks that it sets.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use topology::{
     Access, Address, Authority, Change, Config, Epoch, Event, Fence, Machine, Member, NodeName,
@@ -16,14 +16,14 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn new(config: Config) -> Self {
-        let now = Now { monotonic: Instant::now(), wall: SystemTime::now() };
-        Self { machine: Machine::new(config), revision: 0, now }
+    pub(crate) fn new(authority: Authority, config: Config) -> Self {
+        let now = Now { monotonic: Duration::ZERO, wall: UNIX_EPOCH };
+        Self { machine: Machine::new(authority, config), revision: 0, now }
     }
 
     /// Three nodes on timeline 1, n1 leads.
     pub(crate) fn led_by_n1(config: Config) -> Self {
-        let mut cluster = Self::new(config);
+        let mut cluster = Self::new(Authority::LeaderKey, config);
         cluster.member("n1", Role::Primary, 1);
         cluster.member("n2", Role::Replica, 1);
         cluster.member("n3", Role::Replica, 1);
@@ -82,7 +82,7 @@ impl Cluster {
     /// Time passes up to the moment that the machine wants to be woken at.
     pub(crate) fn wake(&mut self) -> Option<Arc<Snapshot>> {
         let at = self.machine.wake_at().expect("something is due");
-        self.pass(at.saturating_duration_since(self.now.monotonic));
+        self.pass(at.saturating_sub(self.now.monotonic));
         self.apply(Event::Tick)
     }
 
@@ -125,12 +125,12 @@ impl Cluster {
 
 /// A prober is there.
 pub(crate) fn required() -> Config {
-    Config { proof: Proof::Required, ..Config::new(Authority::LeaderKey) }
+    Config { proof: Proof::Required, ..Config::default() }
 }
 
 /// Nobody probes.
 pub(crate) fn by_login() -> Config {
-    Config::new(Authority::LeaderKey)
+    Config::default()
 }
 
 pub(crate) fn name(text: &str) -> NodeName {

@@ -1,9 +1,12 @@
 //! pgmesh's own SQL on the nodes: who is in recovery, on which timeline, how far.
 //!
 //! Nothing here shares a connection with clients, and no name in the SQL depends on a client's or
-//! a role's `search_path`. Connections are plain: servers that insist on TLS cannot be probed.
+//! a role's `search_path`. A connection is kept to every node, so that a probe is one round trip
+//! and a standby that is promoted needs no login to say so.
 
 mod node;
+mod pace;
 mod prober;
+mod tls;
 
 pub use prober::{Config, Prober, spawn};

@@ -1,14 +1,16 @@
 //! Asking one node.
 
-use std::time::Duration;
+use std::error::Error as _;
+use std::io;
 
-use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
-use tokio::time::timeout;
-use tokio_postgres::config::SslMode;
-use tokio_postgres::{NoTls, Row};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_util::task::AbortOnDropHandle;
 use topology::{Address, Lsn, Outcome, Timeline};
+use transport::HandshakeError;
 
 use crate::Config;
+use crate::tls::{Tls, ssl_mode};
 
 /// Shown in `pg_stat_activity`.
 const APPLICATION_NAME: &str = "pgmesh-probe";
@@ -34,27 +36,32 @@ const PROBE: &str = "\
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("no connection")]
-    Connect(#[source] PoolError),
+    Connect(#[source] Error),
     #[error("the probe failed")]
-    Query(#[source] tokio_postgres::Error),
+    Query(#[source] Error),
     #[error("no answer in time")]
     Timeout,
 }
 
-/// The one connection to a node; made again when it is lost.
+/// A node, and the one connection to it; made again when it is lost.
 #[derive(Debug)]
 pub(crate) struct Node {
-    pool: Pool,
-    limit: Duration,
+    login: tokio_postgres::Config,
+    tls: Tls,
+    session: Option<Session>,
+}
+
+/// A connection that is ready to be asked, in one round trip.
+#[derive(Debug)]
+struct Session {
+    client: Client,
+    probe: Statement,
+    /// Closes the connection when dropped, also one that still owes an answer.
+    _connection: AbortOnDropHandle<()>,
 }
 
 impl Node {
-    /// # Errors
-    /// The pool refuses its settings.
-    pub(crate) fn new(
-        config: &Config,
-        address: &Address,
-    ) -> Result<Self, deadpool_postgres::BuildError> {
+    pub(crate) fn new(config: &Config, address: &Address) -> Self {
         let mut login = tokio_postgres::Config::new();
         // Milliseconds; the server gives up when we have.
         let limit = config.timeout.as_millis().clamp(1, 60_000);
@@ -65,41 +72,86 @@ impl Node {
             .dbname(&config.database)
             .application_name(APPLICATION_NAME)
             .options(format!("-c search_path=pg_catalog,pg_temp -c statement_timeout={limit}"))
-            .ssl_mode(SslMode::Disable)
-            .connect_timeout(config.timeout)
+            .ssl_mode(ssl_mode(config.tls.mode()))
             .tcp_user_timeout(config.timeout);
         if let Some(password) = &config.password {
             login.password(password.expose());
         }
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(login, NoTls, recycling);
-        Ok(Self { pool: Pool::builder(manager).max_size(1).build()?, limit: config.timeout })
+        Self { login, tls: Tls(config.tls.clone()), session: None }
     }
 
-    /// Asks once, within the configured time for the connection and again for the answer.
+    /// Asks once; a connection that was lost since the last time is made again first. The caller
+    /// bounds the time.
     ///
     /// # Cancel safety
-    /// Not cancel safe: drop the node too, for its connection may still owe an answer.
-    pub(crate) async fn ask(&self) -> Result<Outcome, Failure> {
-        let client = timeout(self.limit, self.pool.get()).await.map_err(|_| Failure::Timeout)?;
-        let client: Client = client.map_err(Failure::Connect)?;
-        let row = match timeout(self.limit, client.query_one(PROBE, &[])).await {
-            Ok(Ok(row)) => row,
-            Ok(Err(error)) => {
-                drop(Object::take(client));
-                return Err(Failure::Query(error));
+    /// Cancel safe: a connection that still owes an answer is closed with the question.
+    pub(crate) async fn ask(&mut self) -> Result<Outcome, Failure> {
+        if let Some(session) = self.session.take() {
+            match session.ask().await {
+                Ok(outcome) => {
+                    self.session = Some(session);
+                    return Ok(outcome);
+                }
+                Err(error) if error.is_closed() => {}
+                Err(error) => return Err(Failure::Query(error)),
             }
-            // Its answer may still come: it must not be the next probe's.
-            Err(_) => {
-                drop(Object::take(client));
-                return Err(Failure::Timeout);
-            }
-        };
-        outcome(&row).map_err(Failure::Query)
+        }
+        let session = self.connect().await.map_err(Failure::Connect)?;
+        let outcome = session.ask().await.map_err(Failure::Query)?;
+        self.session = Some(session);
+        Ok(outcome)
+    }
+
+    async fn connect(&self) -> Result<Session, Error> {
+        let (client, connection) = self.login.connect(self.tls.clone()).await?;
+        // How it ends is told by the client's next question.
+        let task = tokio::spawn(async move { drop(connection.await) });
+        let connection = AbortOnDropHandle::new(task);
+        let probe = client.prepare(PROBE).await?;
+        Ok(Session { client, probe, _connection: connection })
     }
 }
 
-fn outcome(row: &Row) -> Result<Outcome, tokio_postgres::Error> {
+impl Session {
+    async fn ask(&self) -> Result<Outcome, Error> {
+        outcome(&self.client.query_one(&self.probe, &[]).await?)
+    }
+}
+
+impl Failure {
+    /// Whether the node is there and only will not have this question.
+    pub(crate) fn outcome(&self) -> Outcome {
+        let refused = match self {
+            Self::Connect(error) | Self::Query(error) => match error.code() {
+                Some(code) => is_refusal(code),
+                None => is_misfit(error),
+            },
+            Self::Timeout => false,
+        };
+        if refused { Outcome::Refused } else { Outcome::Unreachable }
+    }
+}
+
+/// Not: a server that starts, stops, has crashed or takes too long (57), or that is itself in
+/// trouble (53, 58, XX). One that is merely full runs, and what is logged in there proves it.
+fn is_refusal(code: &SqlState) -> bool {
+    let class = code.code().get(..2).unwrap_or_default();
+    let full = *code == SqlState::TOO_MANY_CONNECTIONS;
+    full || !matches!(class, "08" | "53" | "57" | "58" | "XX")
+}
+
+/// A login that cannot be made with what is configured: a password that is missing, a
+/// certificate that does not fit.
+fn is_misfit(error: &Error) -> bool {
+    let Some(source) = error.source() else { return false };
+    match source.downcast_ref::<HandshakeError>() {
+        Some(HandshakeError::Io(_)) => false,
+        Some(HandshakeError::Name(_) | HandshakeError::Tls(_)) => true,
+        None => !source.is::<io::Error>(),
+    }
+}
+
+fn outcome(row: &Row) -> Result<Outcome, Error> {
     let in_recovery: bool = row.try_get(0)?;
     let file: Option<&str> = row.try_get(1)?;
     let replayed: Option<i32> = row.try_get(2)?;
@@ -122,6 +174,16 @@ fn file_timeline(file: &str) -> Option<Timeline> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_cannot_take_logins_has_refused_nobody() {
+        for code in ["28P01", "28000", "3D000", "42501", "53300", "0A000"] {
+            assert!(is_refusal(&SqlState::from_code(code)), "{code}");
+        }
+        for code in ["57P01", "57P02", "57P03", "57014", "53200", "58000", "XX000", "08006"] {
+            assert!(!is_refusal(&SqlState::from_code(code)), "{code}");
+        }
+    }
 
     #[test]
     fn timelines_of_log_files() {

@@ -1,4 +1,5 @@
-//! One task per node of the snapshot, each asking at intervals.
+//! One task per node of the snapshot, each asking at intervals: at leisure, or as fast as the
+//! node answers while everybody waits for what it says.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -7,12 +8,14 @@ use std::time::Duration;
 
 use auth::Secret;
 use tokio::sync::{mpsc, watch};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
-use topology::{Address, NodeName, Outcome, Probe, Snapshot};
-use tracing::{error, info, warn};
+use topology::{Address, Event, NodeName, Outcome, Probe, Snapshot};
+use tracing::{info, warn};
+use transport::Connector;
 
-use crate::node::Node;
+use crate::node::{Failure, Node};
+use crate::pace::Pace;
 
 /// Who asks, and how often.
 #[derive(Clone, Debug)]
@@ -23,9 +26,12 @@ pub struct Config {
     pub password: Option<Secret>,
     /// A database that it may connect to.
     pub database: String,
-    /// From one question to a node to the next.
+    /// Encryption, as servers have it.
+    pub tls: Connector,
+    /// From one question to a node to the next, as long as nobody waits for the answer.
     pub interval: Duration,
-    /// Longest wait for a connection, and again for an answer.
+    /// Longest wait for an answer, with the connection if there is none; while somebody waits,
+    /// [`Config::URGENT_TIMEOUT`] if that is less.
     pub timeout: Duration,
 }
 
@@ -35,12 +41,21 @@ impl Config {
     /// A node that takes longer is as good as lost.
     pub const TIMEOUT: Duration = Duration::from_secs(2);
 
-    /// With the default times.
+    /// From one question to the next while everybody waits for the answer: a promotion is seen
+    /// half of it late on average.
+    pub const URGENT_INTERVAL: Duration = Duration::from_millis(5);
+    /// As [`Self::URGENT_INTERVAL`], where the connection has to be made first.
+    pub const URGENT_RECONNECT: Duration = Duration::from_millis(25);
+    /// A node that is needed now and does not answer is asked on a new connection.
+    pub const URGENT_TIMEOUT: Duration = Duration::from_millis(500);
+
+    /// With the default times, and no encryption.
     pub fn new(user: impl Into<String>, password: Option<Secret>, database: &str) -> Self {
         Self {
             user: user.into(),
             password,
             database: database.into(),
+            tls: Connector::disabled(),
             interval: Self::INTERVAL,
             timeout: Self::TIMEOUT,
         }
@@ -59,9 +74,9 @@ pub struct Prober {
 pub fn spawn(
     config: Config,
     snapshots: watch::Receiver<Arc<Snapshot>>,
-    probes: mpsc::Sender<Probe>,
+    events: mpsc::Sender<Event>,
 ) -> Prober {
-    let task = tokio::spawn(supervise(Arc::new(config), snapshots, probes));
+    let task = tokio::spawn(supervise(Arc::new(config), snapshots, events));
     Prober { task: AbortOnDropHandle::new(task) }
 }
 
@@ -69,73 +84,134 @@ pub fn spawn(
 async fn supervise(
     config: Arc<Config>,
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
-    probes: mpsc::Sender<Probe>,
+    events: mpsc::Sender<Event>,
 ) {
     let mut tasks: BTreeMap<(NodeName, Address), AbortOnDropHandle<()>> = BTreeMap::new();
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        let known = |name: &NodeName, address: &Address| {
-            snapshot.nodes().iter().any(|n| n.name == *name && n.address == *address)
-        };
-        tasks.retain(|(name, address), _| known(name, address));
-        for node in snapshot.nodes() {
+        // A primary whose record is gone has to prove itself too.
+        let nodes = || snapshot.nodes().iter().chain(snapshot.primary());
+        tasks
+            .retain(|(name, address), _| nodes().any(|n| n.name == *name && n.address == *address));
+        for node in nodes() {
             let key = (node.name.clone(), node.address.clone());
             tasks.entry(key).or_insert_with_key(|(name, address)| {
-                let task = follow(
-                    Arc::clone(&config),
-                    name.clone(),
-                    address.clone(),
-                    snapshots.clone(),
-                    probes.clone(),
-                );
-                AbortOnDropHandle::new(tokio::spawn(task))
+                let follower = Follower {
+                    node: Node::new(&config, address),
+                    config: Arc::clone(&config),
+                    name: name.clone(),
+                    address: address.clone(),
+                    snapshots: snapshots.clone(),
+                    last: None,
+                };
+                AbortOnDropHandle::new(tokio::spawn(follower.run(events.clone())))
             });
         }
         tokio::select! {
             changed = snapshots.changed() => if changed.is_err() { return },
-            () = probes.closed() => return,
+            () = events.closed() => return,
         }
     }
 }
 
 /// Asks one node for ever.
-async fn follow(
+struct Follower {
     config: Arc<Config>,
+    node: Node,
     name: NodeName,
     address: Address,
     snapshots: watch::Receiver<Arc<Snapshot>>,
-    probes: mpsc::Sender<Probe>,
-) {
-    let node = match Node::new(&config, &address) {
-        Ok(node) => node,
-        Err(error) => {
-            error!(node = %name, %error, "node cannot be probed");
-            return;
+    /// What the last question came to, for the log.
+    last: Option<Outcome>,
+}
+
+impl Follower {
+    async fn run(mut self, events: mpsc::Sender<Event>) {
+        let mut due = Instant::now();
+        // Since when the answer is waited for.
+        let mut urgent_since = None;
+        loop {
+            tokio::select! {
+                biased;
+                () = sleep_until(due) => {}
+                changed = self.snapshots.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    if self.pace() == Pace::Urgent && urgent_since.is_none() {
+                        due = Instant::now();
+                    }
+                    continue;
+                }
+            }
+            let began = Instant::now();
+            // Read before the question is put: what it proves, it proves of this round.
+            let round = self.snapshots.borrow_and_update().round();
+            let answer = self.ask(began).await;
+            let outcome = answer.as_ref().map_or_else(Failure::outcome, |outcome| *outcome);
+            self.log(outcome, answer.err());
+            let (node, address) = (self.name.clone(), self.address.clone());
+            let probe = Probe { node, address, round, outcome };
+            if events.send(Event::Probe(probe)).await.is_err() {
+                return;
+            }
+            due = began
+                + match self.pace() {
+                    Pace::Leisurely => {
+                        urgent_since = None;
+                        self.config.interval
+                    }
+                    Pace::Urgent => {
+                        let waited = urgent_since.get_or_insert(began).elapsed();
+                        Pace::urgent_interval(waited, outcome).min(self.config.interval)
+                    }
+                };
         }
-    };
-    let mut ticks = tokio::time::interval(config.interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut reachable = None;
-    loop {
-        ticks.tick().await;
-        let round = snapshots.borrow().round();
-        let outcome = match node.ask().await {
-            Ok(outcome) => {
-                if reachable.replace(true) == Some(false) {
-                    info!(node = %name, %address, "node answers probes");
+    }
+
+    fn pace(&mut self) -> Pace {
+        Pace::of(&self.snapshots.borrow_and_update(), &self.name, &self.address)
+    }
+
+    /// Asks, for as long as the pace of the moment allows.
+    async fn ask(&mut self, began: Instant) -> Result<Outcome, Failure> {
+        let (name, address) = (&self.name, &self.address);
+        let mut snapshots = self.snapshots.clone();
+        let mut question = std::pin::pin!(self.node.ask());
+        loop {
+            let limit = match Pace::of(&snapshots.borrow_and_update(), name, address) {
+                Pace::Leisurely => self.config.timeout,
+                Pace::Urgent => self.config.timeout.min(Config::URGENT_TIMEOUT),
+            };
+            tokio::select! {
+                biased;
+                answer = &mut question => return answer,
+                () = sleep_until(began + limit) => return Err(Failure::Timeout),
+                changed = snapshots.changed() => {
+                    if changed.is_err() {
+                        return Err(Failure::Timeout);
+                    }
                 }
-                outcome
             }
-            Err(failure) => {
-                if reachable.replace(false) != Some(false) {
-                    warn!(node = %name, %address, error = chain(&failure), "node does not answer probes");
-                }
-                Outcome::Unreachable
+        }
+    }
+
+    /// Says what has changed since the last question.
+    fn log(&mut self, outcome: Outcome, failure: Option<Failure>) {
+        let (name, address) = (&self.name, &self.address);
+        let before = self.last.replace(outcome);
+        let same =
+            before.is_some_and(|b| std::mem::discriminant(&b) == std::mem::discriminant(&outcome));
+        match (outcome, failure) {
+            _ if same => {}
+            (Outcome::Answered { .. }, _) if before.is_none() => {}
+            (Outcome::Refused, Some(failure)) => {
+                warn!(node = %name, %address, error = chain(&failure), "node refuses probes");
             }
-        };
-        let probe = Probe { node: name.clone(), address: address.clone(), round, outcome };
-        if probes.send(probe).await.is_err() {
-            return;
+            (_, Some(failure)) => {
+                warn!(node = %name, %address, error = chain(&failure), "node does not answer probes");
+            }
+            (_, None) => info!(node = %name, %address, "node answers probes"),
         }
     }
 }

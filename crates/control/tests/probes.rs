@@ -1,17 +1,20 @@
 //! Probing a real Postgres through promotion, restart and loss.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use auth::Secret;
 use control::Config;
-use testbed::{APP_DATABASE, APP_USER, Postgres, PostgresOptions, Stop};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use testbed::{APP_DATABASE, APP_USER, Postgres, PostgresOptions, ServerTls, Stop};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use topology::{
-    Address, Authority, Change, Event, Lsn, Machine, Member, NodeName, NodeState, Outcome, Probe,
-    Replay, Revision, Role, Snapshot, Timeline,
+    Address, Authority, Change, Event, Lsn, Machine, Member, NodeName, NodeState, Now, Outcome,
+    Probe, Proof, Replay, Revision, Role, Snapshot, Standing, Timeline,
 };
+use transport::{ClientTls, TlsMode};
 
 /// More than a probe takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -24,8 +27,14 @@ struct Cluster {
 }
 
 impl Cluster {
+    /// Nobody leads, and nothing has to be proven.
     fn new() -> Self {
-        let machine = Machine::new(Authority::Probes);
+        Self::with(Proof::ByLogin)
+    }
+
+    fn with(proof: Proof) -> Self {
+        let rules = topology::Config { proof, ..topology::Config::default() };
+        let machine = Machine::new(Authority::LeaderKey, rules);
         let (snapshots, _) = watch::channel(Arc::clone(machine.snapshot()));
         Self { machine, snapshots, revision: 0 }
     }
@@ -38,13 +47,34 @@ impl Cluster {
             timeline: None,
             replay: Replay::Unknown,
             noloadbalance: false,
+            nofailover: false,
         });
-        let name = NodeName::new(name).expect("a name");
-        self.revision += 1;
-        let change = Change::Member(name, member);
-        let event = Event::Change { revision: Revision(self.revision), change };
-        self.snapshots.send_replace(self.machine.apply(event).expect("a change"));
+        self.change(Change::Member(node(name), member));
     }
+
+    fn change(&mut self, change: Change) {
+        self.revision += 1;
+        self.apply(Event::Change { revision: Revision(self.revision), change });
+    }
+
+    fn apply(&mut self, event: Event) {
+        let now = Now { monotonic: Duration::from_secs(self.revision), wall: SystemTime::now() };
+        if let Some(snapshot) = self.machine.apply(event, now) {
+            self.snapshots.send_replace(snapshot);
+        }
+    }
+
+    /// Takes events until the primary stands so.
+    async fn stands(&mut self, events: &mut mpsc::Receiver<Event>, standing: Standing) {
+        while self.machine.snapshot().standing() != standing {
+            let event = tokio::time::timeout(LIMIT, events.recv()).await;
+            self.apply(event.expect("the prober asks").expect("the prober runs"));
+        }
+    }
+}
+
+fn node(name: &str) -> NodeName {
+    NodeName::new(name).expect("a name")
 }
 
 fn config(password: &str) -> Config {
@@ -54,10 +84,12 @@ fn config(password: &str) -> Config {
     }
 }
 
-async fn until(probes: &mut mpsc::Receiver<Probe>, condition: impl Fn(&Probe) -> bool) -> Probe {
+async fn until(events: &mut mpsc::Receiver<Event>, condition: impl Fn(&Probe) -> bool) -> Probe {
     let found = async {
         loop {
-            let probe = probes.recv().await.expect("the prober runs");
+            let Event::Probe(probe) = events.recv().await.expect("the prober runs") else {
+                panic!("no probe")
+            };
             if condition(&probe) {
                 return probe;
             }
@@ -66,7 +98,7 @@ async fn until(probes: &mut mpsc::Receiver<Probe>, condition: impl Fn(&Probe) ->
     tokio::time::timeout(LIMIT, found).await.expect("the probe never came")
 }
 
-async fn answered(probes: &mut mpsc::Receiver<Probe>, recovering: bool, on: u32) -> Option<Lsn> {
+async fn answered(probes: &mut mpsc::Receiver<Event>, recovering: bool, on: u32) -> Option<Lsn> {
     let probe = until(probes, |probe| {
         matches!(probe.outcome, Outcome::Answered { in_recovery, timeline, .. }
             if in_recovery == recovering && timeline == Some(Timeline(on)))
@@ -74,11 +106,11 @@ async fn answered(probes: &mut mpsc::Receiver<Probe>, recovering: bool, on: u32)
     .await;
     match probe.outcome {
         Outcome::Answered { position, .. } => position,
-        Outcome::Unreachable => None,
+        Outcome::Refused | Outcome::Unreachable => None,
     }
 }
 
-async fn unreachable(probes: &mut mpsc::Receiver<Probe>, name: &str) {
+async fn unreachable(probes: &mut mpsc::Receiver<Event>, name: &str) {
     until(probes, |p| p.node.as_str() == name && p.outcome == Outcome::Unreachable).await;
 }
 
@@ -135,11 +167,114 @@ async fn nodes_come_and_go_and_a_silent_one_holds_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_login_is_unreachable() {
+async fn a_node_that_will_not_be_asked_is_not_an_unreachable_one() {
     let postgres = Postgres::start(PostgresOptions::default()).expect("Postgres starts");
     let mut cluster = Cluster::new();
     cluster.member("n1", Some(postgres.port()));
-    let (sender, mut probes) = mpsc::channel(1);
-    let _prober = control::spawn(config("wrong"), cluster.snapshots.subscribe(), sender);
-    unreachable(&mut probes, "n1").await;
+    let missing = Config { database: "missing".into(), ..config(APP_USER.password) };
+    let unarmed = Config { password: None, ..config(APP_USER.password) };
+    for config in [config("wrong"), missing, unarmed] {
+        let (sender, mut probes) = mpsc::channel(1);
+        let _prober = control::spawn(config, cluster.snapshots.subscribe(), sender);
+        let first = until(&mut probes, |_| true).await;
+        assert_eq!(first.outcome, Outcome::Refused);
+    }
+}
+
+/// Nothing but urgency makes the prober ask twice.
+fn unhurried() -> Config {
+    Config { interval: Duration::from_secs(3600), ..config(APP_USER.password) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_is_asked_until_it_is_proven_and_again_when_it_is_suspect() {
+    let mut postgres = Postgres::start(PostgresOptions::default()).expect("Postgres starts");
+    postgres.stop(Stop::Fast).unwrap();
+    std::fs::write(postgres.data().join("standby.signal"), "").unwrap();
+    postgres.restart().unwrap();
+
+    let mut cluster = Cluster::with(Proof::Required);
+    cluster.member("n1", Some(postgres.port()));
+    let (sender, mut events) = mpsc::channel(1);
+    let _prober = control::spawn(unhurried(), cluster.snapshots.subscribe(), sender);
+    until(&mut events, |p| p.outcome != Outcome::Unreachable).await;
+    cluster.change(Change::Leader(Some(node("n1"))));
+    assert_eq!(cluster.machine.snapshot().standing(), Standing::Unproven);
+    cluster.stands(&mut events, Standing::Promoting).await;
+    let connections = "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgmesh-probe'";
+    let before = postgres.psql(connections).unwrap();
+
+    postgres.psql("SELECT pg_promote()").unwrap();
+    cluster.stands(&mut events, Standing::Proven).await;
+    assert_eq!(cluster.machine.snapshot().epoch().get(), 1);
+    assert_eq!(postgres.psql(connections).unwrap(), before, "it needed no login to say so");
+
+    cluster.apply(Event::Suspect { epoch: cluster.machine.snapshot().epoch() });
+    assert_eq!(cluster.machine.snapshot().standing(), Standing::Suspect);
+    cluster.stands(&mut events, Standing::Proven).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_and_a_restart_in_place_are_one_tenure() {
+    let mut postgres = Postgres::start(PostgresOptions::default()).expect("Postgres starts");
+    let mut cluster = Cluster::with(Proof::Required);
+    cluster.member("n1", Some(postgres.port()));
+    cluster.change(Change::Leader(Some(node("n1"))));
+    let (sender, mut events) = mpsc::channel(1);
+    let config = config(APP_USER.password);
+    let _prober = control::spawn(config, cluster.snapshots.subscribe(), sender);
+    cluster.stands(&mut events, Standing::Proven).await;
+    postgres.stop(Stop::Immediate).unwrap();
+    unreachable(&mut events, "n1").await;
+    postgres.restart().unwrap();
+    let back = until(&mut events, |p| p.outcome != Outcome::Unreachable).await;
+    assert!(matches!(back.outcome, Outcome::Answered { in_recovery: false, .. }));
+    cluster.apply(Event::Probe(back));
+    let snapshot = cluster.machine.snapshot();
+    assert_eq!((snapshot.epoch().get(), snapshot.standing()), (1, Standing::Proven));
+}
+
+/// Writes an authority and a certificate for 127.0.0.1.
+fn certificates(directory: &Path) -> ServerTls {
+    let mut params = CertificateParams::new(Vec::new()).expect("params");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key"));
+    let ca = ca.expect("an authority");
+    std::fs::write(directory.join("ca.crt"), ca.pem()).expect("written");
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(vec!["127.0.0.1".into()]).expect("params");
+    let certificate = params.signed_by(&key, &ca).expect("a certificate");
+    ServerTls { certificate: certificate.pem(), key: key.serialize_pem(), client_ca: None }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_insists_on_tls_is_asked_over_tls() {
+    let files = tempfile::tempdir().unwrap();
+    let options = PostgresOptions {
+        tls: Some(certificates(files.path())),
+        hba: vec!["hostnossl all all 127.0.0.1/32 reject".into()],
+        ..PostgresOptions::default()
+    };
+    let postgres = Postgres::start(options).expect("Postgres starts");
+    let mut cluster = Cluster::new();
+    cluster.member("n1", Some(postgres.port()));
+    let ca = Some(files.path().join("ca.crt"));
+    let modes = [
+        (TlsMode::Disable, None, Outcome::Refused),
+        (TlsMode::Prefer, None, answered_first()),
+        (TlsMode::VerifyFull, ca, answered_first()),
+    ];
+    for (mode, ca, expected) in modes {
+        let tls = ClientTls { mode, ca, ..ClientTls::default() }.connector().unwrap();
+        let config = Config { tls, ..config(APP_USER.password) };
+        let (sender, mut probes) = mpsc::channel(1);
+        let _prober = control::spawn(config, cluster.snapshots.subscribe(), sender);
+        let first = until(&mut probes, |_| true).await.outcome;
+        let same = std::mem::discriminant(&first) == std::mem::discriminant(&expected);
+        assert!(same, "{mode}: {first:?}");
+    }
+}
+
+fn answered_first() -> Outcome {
+    Outcome::Answered { in_recovery: false, timeline: None, position: None }
 }

@@ -43,18 +43,15 @@ impl Following {
         let discovery = discovery::spawn(settings.discovery.clone(), rules, Some(receiver))
             .context("[cluster]")?;
         let snapshots = discovery.snapshots.clone();
-        let prober = asks.then(|| {
+        let prober = if asks {
             let (user, password) = login.unwrap_or_else(|| ("pgmesh".to_owned(), None));
-            let config = control::Config::new(user, password, "postgres");
-            let (probes, mut answers) = mpsc::channel(EVENTS_WAITING);
-            let forward = events.clone();
-            tokio::spawn(async move {
-                while let Some(probe) = answers.recv().await {
-                    let _ = forward.send(Event::Probe(probe)).await;
-                }
-            });
-            control::spawn(config, snapshots.clone(), probes)
-        });
+            let tls = settings.backend.tls.connector().context("[server.tls]")?;
+            let config =
+                control::Config { tls, ..control::Config::new(user, password, "postgres") };
+            Some(control::spawn(config, snapshots.clone(), events.clone()))
+        } else {
+            None
+        };
         Ok(Self { snapshots, events, _discovery: discovery, _prober: prober })
     }
 

@@ -178,14 +178,15 @@ fn answer_block<'a>(groups: &'a [Group], known: Known, answers: &mut Vec<Answer>
     let end = groups.iter().position(|group| group.ends_block());
     let (inside, behind) = groups.split_at(end.unwrap_or(groups.len()));
     let ending = behind.first();
-    if ending.is_some_and(|ending| ending.may_commit(known.status)) {
+    let mut is_told = matches!(known.front, Front::Failed | Front::FailedAlone);
+    let mut has_failed = is_told || known.status == TransactionStatus::Failed;
+    let is_unknown = ending.is_some_and(|ending| ending.may_commit(has_failed));
+    if is_unknown && !has_failed {
         let lost = inside.iter().chain(ending);
         let says = Says::Error(Outcome::Unknown);
         answers.extend(lost.map(|group| group.answer(says, TransactionStatus::Idle)));
         return behind.get(1..).unwrap_or_default();
     }
-    let mut has_failed = known.status == TransactionStatus::Failed;
-    let mut is_told = known.front == Front::Failed || known.front == Front::FailedAlone;
     for group in inside {
         let says = match group.kind {
             _ if is_told => Says::Nothing,
@@ -199,6 +200,7 @@ fn answer_block<'a>(groups: &'a [Group], known: Known, answers: &mut Vec<Answer>
     if let Some(ending) = ending {
         let says = match (ending.kind, ending.verb) {
             _ if is_told => Says::Nothing,
+            _ if is_unknown => Says::Error(Outcome::Unknown),
             (Kind::Query, Some(Verb::Rollback)) => Says::RolledBack,
             (Kind::Query, _) if has_failed => Says::RolledBack,
             _ => Says::Error(Outcome::RolledBack),
@@ -256,11 +258,10 @@ impl Group {
     }
 
     /// Whether this end of a block may have committed it, or something behind it.
-    fn may_commit(&self, block: TransactionStatus) -> bool {
+    fn may_commit(&self, has_failed: bool) -> bool {
         match self.verb {
             Some(Verb::Commit) => {
-                let has_run = self.kind != Kind::Query || self.end == End::Sent;
-                has_run && block != TransactionStatus::Failed
+                !has_failed && (self.kind != Kind::Query || self.end == End::Sent)
             }
             Some(Verb::Any) => true,
             _ => false,
@@ -271,6 +272,7 @@ impl Group {
     fn says_alone(&self, known: Known) -> Says {
         match known.front {
             Front::Failed | Front::FailedAlone => return Says::Nothing,
+            Front::Ended if self.kind == Kind::Query => return Says::Nothing,
             Front::Ended => return Says::Error(Outcome::Unknown),
             Front::Nothing | Front::Ran | Front::Began => {}
         }

@@ -211,7 +211,10 @@ impl Session {
         server.front = Front::Nothing;
         if server.status == TransactionStatus::Idle {
             server.parameters_before = None;
-            server.portals.named = Verb::Plain;
+            // Those bound before have ended with their transaction.
+            if server.is_quiet() {
+                server.portals.named = Verb::Plain;
+            }
         }
         if server.settings_reset {
             server.settings_reset = false;
@@ -451,9 +454,14 @@ fn on_copy_in(
 }
 
 fn end_execute(front: Expect, server: &mut ServerState) -> Result<ToClient, Violation> {
-    if let Expect::Execute { verb, .. } = front {
-        server.expected.pop();
-        server.note_run(verb);
+    match front {
+        Expect::Execute { verb, .. } => {
+            server.expected.pop();
+            server.note_run(verb);
+        }
+        // All that it does has been done.
+        Expect::Query { verb: verb @ (Verb::Commit | Verb::Rollback), .. } => server.note_run(verb),
+        _ => {}
     }
     in_execute(front)
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use session::{
-    Catalog, Frame, Mode, ServerState, Session, Then, ToServer, Violation, client_need, server_need,
+    Catalog, Frame, Mode, Sent, ServerState, Session, Then, ToServer, Violation, client_need,
+    server_need,
 };
 use support::client::*;
 use support::scene::{LOGIN, Scene};
@@ -153,7 +154,9 @@ proptest! {
                 prop::sample::select(b"QPBDECFHSXdcf12CDEGHIKNASTVWZnstv3".to_vec()), any::<u8>(),
             ], any_body()),
             0..60,
-        )
+        ),
+        is_lost: bool,
+        last_frame_incomplete: bool,
     ) {
         let (mut session, mut server) = pair();
         for (is_client, tag, body) in messages {
@@ -166,7 +169,13 @@ proptest! {
                 session.take_preparation_failure(tag, &mut server, &mut Vec::new());
             }
         }
-        let _ = session.abandon(&mut server, false, &mut Vec::new());
+        if is_lost {
+            let sent = Sent { last_frame_incomplete };
+            let _ = session.on_server_lost(&mut server, sent, &mut Vec::new());
+            let _ = session.on_client_unleased(&shown(b'S', b"", client_need), &mut Vec::new());
+        } else {
+            let _ = session.abandon(&mut server, false, &mut Vec::new());
+        }
     }
 
     #[test]

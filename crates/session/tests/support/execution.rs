@@ -19,7 +19,7 @@ impl Postgres {
             Sql::Select(text) => (text.clone().into_bytes(), 1),
             Sql::Parameter => (portal.parameter.clone(), 1),
             Sql::Rows(total) => (b"row".to_vec(), *total),
-            Sql::Table => (format!("columns of {}", self.database.get()).into_bytes(), 1),
+            Sql::Table => (format!("columns of {}", self.database.version.get()).into_bytes(), 1),
             Sql::Show(name) => match self.settings.show(name) {
                 Some(value) => (value.to_owned().into_bytes(), 1),
                 None => return failure("42704", format!("unrecognized parameter \"{name}\"")),
@@ -67,10 +67,17 @@ impl Postgres {
                 self.put_complete("ROLLBACK");
             }
             Sql::AlterTable => {
-                self.database.set(self.database.get() + 1);
+                self.database.version.set(self.database.version.get() + 1);
                 self.put_complete("ALTER TABLE");
             }
-            Sql::Insert => self.put_complete("INSERT 0 1"),
+            Sql::Insert(row) => {
+                self.rows.push(*row);
+                self.put_complete("INSERT 0 1");
+            }
+            Sql::RollbackTo if self.transaction == Transaction::Implicit => {
+                return failure("25P01", "ROLLBACK TO can only be used in transaction blocks");
+            }
+            Sql::RollbackTo => return failure("3B001", "savepoint does not exist"),
             Sql::Fail => return failure("22012", "division by zero"),
             Sql::Notice => {
                 self.put(b::NOTICE_RESPONSE, b"SNOTICE\0VNOTICE\0C00000\0Mlook\0\0");
@@ -158,6 +165,7 @@ impl Postgres {
 
     pub(crate) fn commit(&mut self) {
         self.settings.commit();
+        self.database.rows.borrow_mut().append(&mut self.rows);
         self.end_transaction();
     }
 
@@ -168,6 +176,7 @@ impl Postgres {
 
     pub(crate) fn end_transaction(&mut self) {
         self.transaction = Transaction::Idle;
+        self.rows.clear();
         self.portals.clear();
     }
 
@@ -212,7 +221,7 @@ impl Postgres {
     }
 
     pub(crate) fn put_row_description(&mut self, sql: &Sql) {
-        let version = if *sql == Sql::Table { self.database.get() } else { 0 };
+        let version = if *sql == Sql::Table { self.database.version.get() } else { 0 };
         self.put(b::ROW_DESCRIPTION, format!("columns {version}").as_bytes());
     }
 

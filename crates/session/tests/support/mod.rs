@@ -6,6 +6,7 @@
 pub(crate) mod client;
 mod execution;
 mod lending;
+mod losing;
 pub(crate) mod postgres;
 pub(crate) mod relay;
 pub(crate) mod scene;

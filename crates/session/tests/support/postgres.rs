@@ -1,7 +1,7 @@
 //! A model of one Postgres server session: what `PostgresMain` does with each message, as far
 //! as the protocol shows it. Checked by hand against PostgreSQL 15.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::rc::Rc;
@@ -13,8 +13,16 @@ use wire::{Cursor, HEADER_LEN, Header};
 use super::settings::Settings;
 use super::sql::{self, Sql};
 
-/// What all sessions of one database share: how often its table was altered.
-pub(crate) type Database = Rc<Cell<u32>>;
+/// What all sessions of one database share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// How often its table was altered.
+    pub(crate) version: Cell<u32>,
+    /// What was inserted and committed.
+    pub(crate) rows: RefCell<Vec<u32>>,
+}
+
+pub(crate) type Database = Rc<Shared>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transaction {
@@ -55,6 +63,8 @@ pub(crate) struct Postgres {
     unnamed: Option<Prepared>,
     pub(crate) portals: BTreeMap<String, Portal>,
     pub(crate) transaction: Transaction,
+    /// Inserted and not committed.
+    pub(crate) rows: Vec<u32>,
     skips: bool,
     pub(crate) copy: Option<CopyIn>,
     input: Vec<u8>,
@@ -87,6 +97,7 @@ impl Postgres {
             unnamed: None,
             portals: BTreeMap::new(),
             transaction: Transaction::Idle,
+            rows: Vec::new(),
             skips: false,
             copy: None,
             input: Vec::new(),
@@ -214,7 +225,7 @@ impl Postgres {
 
     fn on_function_call(&mut self) -> Done {
         self.begin_implicit();
-        self.check_failed(&Sql::Insert)?;
+        self.check_failed(&Sql::Insert(0))?;
         self.put(b::FUNCTION_CALL_RESPONSE, &[255, 255, 255, 255]);
         if self.transaction == Transaction::Implicit {
             self.commit();
@@ -241,7 +252,7 @@ impl Postgres {
             None => return failure("42601", format!("syntax error in {text}")),
         };
         self.check_failed(&parsed)?;
-        let prepared = Prepared { text, version: self.database.get() };
+        let prepared = Prepared { text, version: self.database.version.get() };
         if name.is_empty() {
             self.unnamed = Some(prepared);
         } else {
@@ -295,7 +306,7 @@ impl Postgres {
         if !portal.is_empty() && self.portals.contains_key(&portal) {
             return failure("42P03", format!("cursor \"{portal}\" already exists"));
         }
-        if parsed == Sql::Table && prepared.version != self.database.get() {
+        if parsed == Sql::Table && prepared.version != self.database.version.get() {
             return Err((
                 "0A000",
                 "cached plan must not change result type".to_owned(),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use session::{
-    Abandoned, Catalog, Disposition, Frame, Mode, Pass, ServerState, Session, Then, ToServer,
+    Abandoned, Catalog, Disposition, Frame, Lost, Mode, Pass, ServerState, Session, Then, ToServer,
     Unleased, Violation, client_need, server_need,
 };
 use wire::{HEADER_LEN, Header};
@@ -56,7 +56,7 @@ impl Dice {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Rest {
     pub(crate) len: usize,
-    passes: bool,
+    pub(crate) passes: bool,
 }
 
 #[derive(Debug)]
@@ -83,6 +83,8 @@ pub(crate) struct Client {
     /// The server has closed its connection, and so the client's ends.
     pub(crate) is_lost: bool,
     has_left: bool,
+    /// What became of the servers that it has lost.
+    pub(crate) losses: Vec<Lost>,
     pub(crate) leases: usize,
 }
 
@@ -142,6 +144,7 @@ impl Relay {
             violation: None,
             is_lost: false,
             has_left: false,
+            losses: Vec::new(),
             leases: 0,
         });
         self.clients.len() - 1
@@ -246,7 +249,7 @@ impl Relay {
     }
 
     /// The client's next step; a wait is over when nothing of its moves.
-    fn client_sends(&mut self, at: usize) -> bool {
+    pub(crate) fn client_sends(&mut self, at: usize) -> bool {
         let client = &mut self.clients[at];
         match client.script.front_mut() {
             None => false,
@@ -275,7 +278,7 @@ impl Relay {
     }
 
     /// The session sees what the client has sent.
-    fn client_is_read(&mut self, at: usize) -> bool {
+    pub(crate) fn client_is_read(&mut self, at: usize) -> bool {
         if self.clients[at].waits {
             return self.lend(at);
         }
@@ -368,7 +371,7 @@ impl Relay {
     }
 
     /// Bytes move between the model and the session.
-    fn server_moves(&mut self, at: usize) -> bool {
+    pub(crate) fn server_moves(&mut self, at: usize) -> bool {
         let Some(server) = &mut self.clients[at].server else { return false };
         let mut moved = false;
         if !server.unsent.is_empty() && self.dice.below(2) == 0 || server.unread.is_empty() {
@@ -425,10 +428,10 @@ impl Relay {
         }
         server.rest =
             Rest { len: header.frame_len() - shown, passes: verdict.pass != Pass::Swallow };
-        if let Then::Release(disposition) = verdict.then {
-            self.release(at, disposition);
-        } else {
-            self.check_preparation(at);
+        match verdict.then {
+            Then::Release(disposition) => self.release(at, disposition),
+            Then::ServerLost => self.lose_server(at),
+            Then::Continue | Then::Quiet => self.check_preparation(at),
         }
         true
     }

@@ -70,6 +70,28 @@ impl Scene {
         row.rsplit(|c: char| c.is_control() || c == '|').next().unwrap().to_owned()
     }
 
+    /// The client sends this, and its server dies before it answers. What the client gets.
+    pub(crate) fn lose_in(&mut self, client: usize, bytes: impl AsRef<[u8]>) -> Vec<String> {
+        self.relay.send_unanswered(client, bytes.as_ref());
+        self.relay.reach_server(client);
+        self.lose(client)
+    }
+
+    /// As [`Scene::lose_in`], when the server has not got the last message whole.
+    pub(crate) fn lose_before(&mut self, client: usize, bytes: impl AsRef<[u8]>) -> Vec<String> {
+        self.relay.send_unanswered(client, bytes.as_ref());
+        self.lose(client)
+    }
+
+    /// Its server dies. What the client gets because of that.
+    pub(crate) fn lose(&mut self, client: usize) -> Vec<String> {
+        self.relay.lose_server(client);
+        let transcript = &self.relay.clients[client].transcript;
+        let new = transcript[self.seen[client]..].to_vec();
+        self.seen[client] = transcript.len();
+        transcript::plain_lines(&new)
+    }
+
     pub(crate) fn is_leased(&self, client: usize) -> bool {
         self.relay.is_leased(client)
     }

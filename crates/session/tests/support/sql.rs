@@ -15,7 +15,10 @@ pub(crate) enum Sql {
     /// All of a table whose columns the DDL changes.
     Table,
     AlterTable,
-    Insert,
+    /// A row of its own.
+    Insert(u32),
+    /// Fails in a transaction block, for there are no savepoints.
+    RollbackTo,
     /// Fails when it runs.
     Fail,
     /// Does something with a notice.
@@ -64,7 +67,9 @@ fn read_one(text: &str) -> Option<Sql> {
         ["select", value] => Sql::Select((*value).to_owned()),
         ["rows", count] => Sql::Rows(count.parse().ok()?),
         ["alter", "table", "t"] => Sql::AlterTable,
-        ["insert"] => Sql::Insert,
+        ["insert"] => Sql::Insert(0),
+        ["insert", row] => Sql::Insert(row.parse().ok()?),
+        ["rollback", "to", "savepoint", _] => Sql::RollbackTo,
         ["fail"] => Sql::Fail,
         ["notice"] => Sql::Notice,
         ["show", name] => Sql::Show((*name).to_owned()),

@@ -48,7 +48,7 @@ pub(crate) fn size(text: &str) -> Option<u64> {
 
 /// Writes a size so that [`size`] reads it back.
 pub(crate) fn write_size(value: u64) -> String {
-    let whole = SIZES.iter().find(|(_, bytes)| value >= *bytes && value % bytes == 0);
+    let whole = SIZES.iter().find(|(_, bytes)| value >= *bytes && value.is_multiple_of(*bytes));
     whole.map_or_else(|| "0".to_owned(), |(unit, bytes)| format!("{}{unit}", value / bytes))
 }
 

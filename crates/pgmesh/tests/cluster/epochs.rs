@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
-use testbed::{Etcd, Postgres, PostgresOptions, http};
+use testbed::{Etcd, Postgres, PostgresOptions, Stop, http};
 
 use crate::clients::Raw;
 use crate::metrics::{eventually, sample, wait_for, wait_for_waiters};
@@ -41,7 +41,7 @@ impl Keys {
 #[test]
 fn no_transaction_starts_on_a_server_of_an_older_epoch() {
     let keys = Keys { etcd: Etcd::start().unwrap() };
-    let (first, second) = (postgres(), postgres());
+    let (mut first, mut second) = (postgres(), postgres());
     let [on_first, on_second] = [&first, &second].map(|postgres| postgres.port().to_string());
     keys.member("n1", &first, "master", 1);
     keys.member("n2", &second, "replica", 1);
@@ -61,6 +61,7 @@ fn no_transaction_starts_on_a_server_of_an_older_epoch() {
     busy.query("BEGIN");
     assert_eq!(busy.value(PORT), on_first);
 
+    promote(&mut second);
     keys.put("leader", "n2");
     keys.member("n2", &second, "master", 2);
     wait_for(&mesh, "pgmesh_leader", "node=\"n2\"", 1.0);
@@ -73,7 +74,8 @@ fn no_transaction_starts_on_a_server_of_an_older_epoch() {
     if busy.whole_answer().is_some() {
         assert_eq!(busy.value(PORT), on_second);
     }
-    let left = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app_user'";
+    let left = "SELECT count(*) FROM pg_stat_activity \
+                WHERE usename = 'app_user' AND application_name <> 'pgmesh-probe'";
     eventually("no server of the old epoch", || first.psql(left).unwrap() == "0");
     assert!(sample(&mesh, "pgmesh_server_discards_total", "reason=\"epoch\"") >= 1.0);
 
@@ -86,6 +88,8 @@ fn no_transaction_starts_on_a_server_of_an_older_epoch() {
     let ready = mesh.http("/ready").unwrap();
     assert_eq!(ready.status, 503, "{}", ready.body);
     assert_eq!(first.psql(left).unwrap(), "0");
+    promote(&mut first);
+    promote(&mut first);
     keys.member("n1", &first, "master", 3);
     assert_eq!(client.answer().rows, [[on_first]]);
     assert_eq!(sample(&mesh, "pgmesh_epoch", ""), 3.0);
@@ -95,7 +99,7 @@ fn no_transaction_starts_on_a_server_of_an_older_epoch() {
 #[test]
 fn losing_etcd_stops_nothing() {
     let mut keys = Keys { etcd: Etcd::start().unwrap() };
-    let postgres = postgres();
+    let mut postgres = postgres();
     keys.member("n1", &postgres, "master", 1);
     keys.put("leader", "n1");
     let mesh = Setup::before_keys(&keys.etcd, "/service/", "split").start();
@@ -108,6 +112,7 @@ fn losing_etcd_stops_nothing() {
     }
     assert_eq!(mesh.http("/ready").unwrap().status, 200);
     keys.etcd.restart().unwrap();
+    promote(&mut postgres);
     keys.member("n1", &postgres, "master", 2);
     // What is written from now on is seen again.
     wait_for(&mesh, "pgmesh_epoch", "", 2.0);
@@ -116,4 +121,12 @@ fn losing_etcd_stops_nothing() {
 
 fn postgres() -> Postgres {
     Postgres::start(PostgresOptions::default()).unwrap()
+}
+
+/// Takes the server to the next timeline, for a record alone proves nothing.
+fn promote(postgres: &mut Postgres) {
+    postgres.stop(Stop::Fast).unwrap();
+    std::fs::write(postgres.data().join("standby.signal"), "").unwrap();
+    postgres.restart().unwrap();
+    assert_eq!(postgres.psql("SELECT pg_promote()").unwrap(), "t");
 }

@@ -57,7 +57,7 @@ struct Session {
     client: Client,
     probe: Statement,
     /// Closes the connection when dropped, also one that still owes an answer.
-    _connection: AbortOnDropHandle<()>,
+    connection: AbortOnDropHandle<()>,
 }
 
 impl Node {
@@ -102,13 +102,25 @@ impl Node {
         Ok(outcome)
     }
 
+    /// Waits until the connection is lost; for ever if there is none.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn lost(&mut self) {
+        match &mut self.session {
+            Some(session) => drop((&mut session.connection).await),
+            None => std::future::pending().await,
+        }
+        self.session = None;
+    }
+
     async fn connect(&self) -> Result<Session, Error> {
         let (client, connection) = self.login.connect(self.tls.clone()).await?;
         // How it ends is told by the client's next question.
         let task = tokio::spawn(async move { drop(connection.await) });
         let connection = AbortOnDropHandle::new(task);
         let probe = client.prepare(PROBE).await?;
-        Ok(Session { client, probe, _connection: connection })
+        Ok(Session { client, probe, connection })
     }
 }
 
@@ -119,16 +131,23 @@ impl Session {
 }
 
 impl Failure {
-    /// Whether the node is there and only will not have this question.
+    /// Whether nothing is there, or something that only will not have this question.
     pub(crate) fn outcome(&self) -> Outcome {
-        let refused = match self {
-            Self::Connect(error) | Self::Query(error) => match error.code() {
-                Some(code) => is_refusal(code),
-                None => is_misfit(error),
-            },
-            Self::Timeout => false,
+        let error = match self {
+            Self::Connect(error) | Self::Query(error) => error,
+            Self::Timeout => return Outcome::Unreachable,
         };
-        if refused { Outcome::Refused } else { Outcome::Unreachable }
+        let refused = match error.code() {
+            Some(code) => is_refusal(code),
+            None => is_misfit(error),
+        };
+        if refused {
+            Outcome::Refused
+        } else if nothing_listens(error) {
+            Outcome::Gone
+        } else {
+            Outcome::Unreachable
+        }
     }
 }
 
@@ -138,6 +157,13 @@ fn is_refusal(code: &SqlState) -> bool {
     let class = code.code().get(..2).unwrap_or_default();
     let full = *code == SqlState::TOO_MANY_CONNECTIONS;
     full || !matches!(class, "08" | "53" | "57" | "58" | "XX")
+}
+
+/// The port is closed. The postmaster has it open for as long as it lives, and its servers do not
+/// outlive it.
+fn nothing_listens(error: &Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|source| source.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// A login that cannot be made with what is configured: a password that is missing, a

@@ -46,7 +46,7 @@ impl Pace {
     pub(crate) fn urgent_interval(waited: Duration, last: Outcome) -> Duration {
         let shortest = match last {
             Outcome::Answered { .. } => Config::URGENT_INTERVAL,
-            Outcome::Refused | Outcome::Unreachable => Config::URGENT_RECONNECT,
+            Outcome::Gone | Outcome::Refused | Outcome::Unreachable => Config::URGENT_RECONNECT,
         };
         shortest.max(waited / SHARE)
     }

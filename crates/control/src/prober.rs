@@ -134,6 +134,11 @@ impl Follower {
             tokio::select! {
                 biased;
                 () = sleep_until(due) => {}
+                // The first sign of a postmaster that has gone.
+                () = self.node.lost() => {
+                    due = due.min(Instant::now() + Config::URGENT_RECONNECT);
+                    continue;
+                }
                 changed = self.snapshots.changed() => {
                     if changed.is_err() {
                         return;

@@ -180,6 +180,8 @@ pub enum Outcome {
         /// Written (primary) or replayed (replica) up to here.
         position: Option<Lsn>,
     },
+    /// Nothing listens there, so that no server of it is alive either.
+    Gone,
     /// The node is there, but the probe may not log in or not ask.
     Refused,
     /// No connection, no server that takes logins, or no answer in time.

@@ -230,6 +230,12 @@ impl Succession {
 
     /// Takes what a probe of the tenure's primary found, begun in the current round.
     pub(crate) fn judge(&mut self, outcome: &Outcome) {
+        // It takes nothing from anybody: its servers have gone. What starts there next may start
+        // as a standby, and on another timeline.
+        let trusted = matches!(self.trust, Trust::Named | Trust::Proven | Trust::Suspect);
+        if *outcome == Outcome::Gone && trusted && self.proof == Proof::Required {
+            self.doubt();
+        }
         self.trust = match (outcome, self.trust) {
             (Outcome::Answered { in_recovery: false, timeline, .. }, _) => {
                 let old = timeline.is_some() && *timeline < self.floor;
@@ -238,7 +244,7 @@ impl Succession {
             (Outcome::Answered { .. }, Trust::Unproven | Trust::Promoting) => Trust::Promoting,
             (Outcome::Answered { .. }, _) => Trust::Recovering,
             (Outcome::Refused, Trust::Unproven | Trust::Suspect) => Trust::Named,
-            (Outcome::Refused | Outcome::Unreachable, trust) => trust,
+            (Outcome::Gone | Outcome::Refused | Outcome::Unreachable, trust) => trust,
         };
     }
 

@@ -19,7 +19,9 @@ impl Probed {
     pub(crate) fn new(outcome: Outcome, primary: Option<Lsn>) -> Self {
         let lag = match outcome {
             Outcome::Answered { position: Some(at), .. } => lag(Replay::At(at), primary),
-            Outcome::Answered { .. } | Outcome::Refused | Outcome::Unreachable => None,
+            Outcome::Answered { .. } | Outcome::Gone | Outcome::Refused | Outcome::Unreachable => {
+                None
+            }
         };
         Self { outcome, lag }
     }
@@ -30,7 +32,9 @@ impl Probed {
             Outcome::Answered { in_recovery: false, timeline, position } => {
                 Some((timeline, position))
             }
-            Outcome::Answered { .. } | Outcome::Refused | Outcome::Unreachable => None,
+            Outcome::Answered { .. } | Outcome::Gone | Outcome::Refused | Outcome::Unreachable => {
+                None
+            }
         }
     }
 }
@@ -85,7 +89,7 @@ impl Beside<'_> {
                 node.timeline = node.timeline.max(*timeline);
                 node.lag = lag.or(node.lag);
             }
-            Some((Outcome::Unreachable, _)) => node.state = NodeState::Unreachable,
+            Some((Outcome::Gone | Outcome::Unreachable, _)) => node.state = NodeState::Unreachable,
             Some((Outcome::Refused, _)) | None => {}
         }
         if self.primary == Some(name) {

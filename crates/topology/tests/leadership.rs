@@ -114,6 +114,31 @@ fn a_restart_in_place_is_the_same_epoch_and_a_promotion_in_place_the_next() {
     assert_eq!((cluster.epoch(), cluster.primary().as_deref()), (2, Ok("n1")));
 }
 
+#[test]
+fn a_postmaster_that_has_gone_is_held_for_and_proves_itself_anew() {
+    let mut cluster = Cluster::proven();
+    let early = cluster.begin_probe("n1", answered(false, 1));
+    cluster.probe("n1", Outcome::Gone);
+    assert_eq!(
+        (cluster.primary(), cluster.own_fence()),
+        (Err(Refusal::PrimaryUnproven), Fence::Held)
+    );
+    assert!(cluster.probe("n1", Outcome::Gone).is_none(), "once is enough");
+    cluster.apply(Event::Probe(early));
+    assert_eq!(cluster.standing(), Standing::Unproven);
+    cluster.probe("n1", answered(true, 1));
+    assert_eq!((cluster.standing(), cluster.own_fence()), (Standing::Promoting, Fence::Held));
+    cluster.probe("n1", answered(false, 2));
+    assert_eq!((cluster.epoch(), cluster.standing()), (2, Standing::Proven));
+    cluster.probe("n1", Outcome::Gone);
+    cluster.probe("n1", answered(false, 2));
+    assert_eq!((cluster.epoch(), cluster.standing()), (2, Standing::Proven));
+
+    let mut cluster = Cluster::led_by_n1(by_login());
+    cluster.probe("n1", Outcome::Gone);
+    assert_eq!(cluster.primary().as_deref(), Ok("n1"), "the next login decides");
+}
+
 /// The record may come before the probe that sees the promotion.
 #[test]
 fn a_promotion_that_a_record_tells_of_is_proven_anew() {

@@ -100,6 +100,7 @@ fn answer() -> impl Strategy<Value = Answer> {
     let outcome = prop_oneof![
         1 => Just(Outcome::Unreachable),
         1 => Just(Outcome::Refused),
+        1 => Just(Outcome::Gone),
         6 => (any::<bool>(), timeline()).prop_map(|(in_recovery, timeline)| Outcome::Answered {
             in_recovery,
             timeline,
@@ -210,7 +211,7 @@ impl Run {
             Outcome::Answered { in_recovery: false, .. } | Outcome::Refused => {
                 self.answered.insert(snapshot.round());
             }
-            Outcome::Answered { .. } | Outcome::Unreachable => {}
+            Outcome::Answered { .. } | Outcome::Gone | Outcome::Unreachable => {}
         }
         if outcome != Outcome::Unreachable {
             assert_ne!(snapshot.standing(), Standing::Suspect, "an answer ends a suspicion");

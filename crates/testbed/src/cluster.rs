@@ -156,6 +156,35 @@ impl Cluster {
         .map_err(|error| error.with_log(|| self.bed.tails()))
     }
 
+    /// The names of standbys that were not killed and do not stream from the leader.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there is no leader at the moment.
+    pub fn stragglers(&self) -> Result<Vec<String>, Error> {
+        let leader = self.leader()?;
+        let streaming = leader.streaming();
+        let others = self.nodes.iter().filter(|node| node.id().is_some());
+        let missing = others
+            .map(Node::name)
+            .filter(|name| *name != leader.name() && !streaming.iter().any(|it| it == name));
+        Ok(missing.map(str::to_owned).collect())
+    }
+
+    /// Has a standby's Patroni throw its data away and copy the leader's, as an operator would when
+    /// it does not follow. Returns when that has begun.
+    ///
+    /// # Errors
+    /// [`Error::Http`] with Patroni's reason when it refuses.
+    pub fn reinitialize(&self, name: &str) -> Result<(), Error> {
+        let address = self.node(name)?.api_address().into();
+        let answer = http::post_at(address, "/reinitialize", &json!({"force": true}))?;
+        if answer.status != 200 {
+            let reason = format!("{}: {}", answer.status, answer.body);
+            return Err(Error::Http { request: format!("reinitialize {name}"), reason });
+        }
+        Ok(())
+    }
+
     /// The node that holds the leader key and runs as primary.
     ///
     /// # Errors

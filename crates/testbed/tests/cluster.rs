@@ -127,6 +127,15 @@ fn the_nodes_of_a_cluster_hang_crash_and_are_cut_off() {
     cluster.wait_ready(LONG).unwrap();
     let to = cluster.synchronous().unwrap().name().to_owned();
     cluster.switchover(&to).unwrap();
+    cluster.wait_ready(LONG).unwrap();
+
+    assert!(cluster.stragglers().unwrap().is_empty());
+    cluster.reinitialize("n1").unwrap();
+    until("n1 to be away", LONG, &Interrupt::default(), || {
+        Ok((cluster.stragglers()? == ["n1"]).then_some(()))
+    })
+    .unwrap();
+    cluster.wait_ready(LONG).unwrap();
 }
 
 #[test]

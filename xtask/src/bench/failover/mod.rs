@@ -55,9 +55,7 @@ pub(crate) fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<(
     let ended = measure(&mut stage, &options, &mut results);
     let directory = step::target_directory()?.join("bench");
     fs::create_dir_all(&directory).context("make a directory for results")?;
-    if let Some(log) = stage.keep_logs(&directory) {
-        println!("pgmesh's log is in {}", log.display());
-    }
+    stage.keep_logs(&directory.join("failover-logs"))?;
     // What was measured until something ended it is worth printing.
     if !results.is_empty() {
         conclude(&options, &results, &machine, &directory)?;
@@ -150,6 +148,6 @@ fn conclude(
     let report = report::json(results, &options.peers, &verdicts, machine);
     fs::write(&path, format!("{report:#}\n"))
         .with_context(|| format!("write {}", path.display()))?;
-    println!("written to {}", path.display());
+    println!("written to {}, what everybody logged beside it", path.display());
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The cluster, and the proxies in front of it.
 
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -24,8 +25,11 @@ const HAPROXY_CLIENTS_MAX: u32 = 1000;
 /// Of Postgres: the pools of two peers, ours and Patroni's.
 const SERVERS: u32 = 300;
 
-/// For killed nodes to come back: a base backup if nothing else helps.
-const HEALED: Duration = Duration::from_secs(180);
+/// For killed nodes to come back by themselves.
+const HEALED: Duration = Duration::from_secs(90);
+
+/// With fresh data, where that does not help.
+const REMADE: Duration = Duration::from_secs(120);
 
 /// For a proxy to see who is leader: HAProxy looks every three seconds.
 const SEEN: Duration = Duration::from_secs(60);
@@ -232,7 +236,14 @@ impl Stage {
 
     /// Waits until the cluster is whole and every peer leads to its leader.
     pub(crate) fn wait_whole(&self) -> anyhow::Result<()> {
-        self.cluster.wait_ready(HEALED)?;
+        if self.cluster.wait_ready(HEALED).is_err() && !self.interrupt.raised() {
+            // Patroni may not see that a node which was leader is ahead of the new one.
+            for name in self.cluster.stragglers()? {
+                println!("{name} does not follow: its data is copied anew");
+                self.cluster.reinitialize(&name)?;
+            }
+        }
+        self.cluster.wait_ready(REMADE)?;
         for running in &self.running {
             let what = format!("{} to lead to the leader", running.peer.as_str());
             until(&what, SEEN, &self.interrupt, || {
@@ -258,11 +269,20 @@ impl Stage {
         self.running.iter().map(|running| (running.peer, running.login.clone())).collect()
     }
 
-    /// Keeps what pgmesh logged.
-    pub(crate) fn keep_logs(&self, directory: &Path) -> Option<PathBuf> {
-        let pgmesh = self.running.iter().find(|running| running.peer == Peer::Pgmesh)?;
-        let path = directory.join("failover-pgmesh.log");
-        std::fs::write(&path, pgmesh.log()).ok().map(|()| path)
+    /// Copies what everybody logged into a directory, which it makes.
+    pub(crate) fn keep_logs(&self, directory: &Path) -> anyhow::Result<()> {
+        fs::create_dir_all(directory).context("make a directory for logs")?;
+        for running in &self.running {
+            let file = directory.join(format!("{}.log", running.peer.as_str()));
+            fs::write(file, running.log()).context("keep a log")?;
+        }
+        let bed = self.cluster.bed().path();
+        for entry in fs::read_dir(bed).context("read the cluster's directory")?.flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == "log") {
+                fs::copy(entry.path(), directory.join(entry.file_name())).context("keep a log")?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -136,15 +136,21 @@ pub(crate) async fn idle(seat: Seat, number: i32) -> Record {
     let mut pause = Duration::ZERO;
     while !client.is_over() {
         client.rest(pause, Phase::Over).await;
-        pause = IDLE + own;
         if client.is_over() {
             break;
         }
         client.want();
         let Some(connection) = client.connection().await else { break };
         match connection.simple("SELECT 1").await {
-            Ok(_) => client.satisfied(),
-            Err(failure) => client.failed(&failure, Moment::During).await,
+            Ok(_) => {
+                client.satisfied();
+                pause = IDLE + own;
+            }
+            Err(failure) => {
+                client.failed(&failure, Moment::During).await;
+                // It still wants its answer.
+                pause = Duration::ZERO;
+            }
         }
     }
     client.into_record()

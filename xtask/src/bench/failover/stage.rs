@@ -22,8 +22,17 @@ const POOL_SIZE: u32 = 60;
 /// Of HAProxy; each takes two descriptors.
 const HAPROXY_CLIENTS_MAX: u32 = 1000;
 
-/// Of Postgres: the pools of two peers, ours and Patroni's.
-const SERVERS: u32 = 300;
+/// Of Postgres.
+const SETTINGS: [(&str, &str); 4] = [
+    // For the pools of two peers, ours and Patroni's.
+    ("max_connections", "300"),
+    // pg_rewind insists.
+    ("full_page_writes", "on"),
+    // A leader that is cut off and told to stop waits that long for its standbys, and Patroni 3.0
+    // loses patience after 10 s: it demotes once more and starts a second postmaster.
+    ("wal_sender_timeout", "5s"),
+    ("wal_receiver_timeout", "5s"),
+];
 
 /// For killed nodes to come back by themselves.
 const HEALED: Duration = Duration::from_secs(90);
@@ -111,9 +120,7 @@ impl Stage {
                 Network::Loopback
             }
         };
-        let settings =
-            [("max_connections", SERVERS.to_string().as_str()), ("full_page_writes", "on")]
-                .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned()));
         println!("starting one etcd and three Patroni nodes");
         let cluster = Cluster::start(ClusterOptions {
             failsafe: true,

@@ -29,10 +29,11 @@ where
 {
     /// Tells the client why, and gives the server back or closes it.
     pub(super) async fn finish(mut self, end: End) -> End {
-        let mut fatal_was_sent = false;
+        let mut is_mute = false;
         if let Link::Leased(active) = std::mem::replace(&mut self.link, Link::None) {
             self.slot.idle();
-            fatal_was_sent = active.fatal;
+            // Behind a last word there is none, and within a message it would be part of that.
+            is_mute = active.fatal || active.rest.is_passing();
             match &end {
                 End::Goodbye | End::ClientLost | End::Violation(Violation::Client(_)) => {
                     let mid_frame = self.client.rest.is_passing();
@@ -43,8 +44,8 @@ where
             }
         }
         let words = match &end {
+            _ if is_mute => None,
             End::Goodbye | End::ClientLost => None,
-            End::ServerLost if fatal_was_sent => None,
             End::ServerLost => Some(ErrorMessage::fatal(
                 SqlState::CONNECTION_FAILURE,
                 "server closed the connection unexpectedly",

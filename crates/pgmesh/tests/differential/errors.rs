@@ -31,7 +31,6 @@ fn errors_are_answered_as_by_the_server() {
         skipped_closes_close_nothing,
         skipped_parses_parse_nothing,
         two_errors_in_two_batches,
-        the_last_words_of_a_server_are_heard_once,
         the_end_of_an_idle_transaction_is_heard_once,
         a_statement_that_takes_too_long,
     ]);
@@ -185,14 +184,6 @@ fn skipped_parses_parse_nothing(s: &mut Script) {
 fn two_errors_in_two_batches(s: &mut Script) {
     s.send(&[run("nowhere", &[]), sync(), run_unnamed("SELECT 1/0", &[]), run("x", &[]), sync()]);
     s.ready(2).query("SELECT 1");
-}
-
-fn the_last_words_of_a_server_are_heard_once(s: &mut Script) {
-    s.send(&[query("SELECT pg_terminate_backend(pg_backend_pid())")]).closed();
-    s.log_in(&[])
-        .send(&[run_unnamed("SELECT pg_terminate_backend(pg_backend_pid())", &[]), sync()])
-        .closed();
-    s.log_in(&[]).query("SELECT 1");
 }
 
 fn the_end_of_an_idle_transaction_is_heard_once(s: &mut Script) {

@@ -29,7 +29,13 @@ pub(crate) struct Record {
 const AFTERWARDS: u32 = 20;
 
 /// Writes numbers from `first` on until told to stop, and a few more, by one connection.
-pub(crate) fn write(login: &Login, style: Style, writer: u32, first: u32, stop: &AtomicBool) -> Record {
+pub(crate) fn write(
+    login: &Login,
+    style: Style,
+    writer: u32,
+    first: u32,
+    stop: &AtomicBool,
+) -> Record {
     let mut record = Record::default();
     let mut client = Raw::log_in(login);
     let mut after = 0;

@@ -25,12 +25,8 @@ use proxy::Setup;
 
 /// A cluster that loses nothing by itself, so that whatever is lost is ours.
 fn stage(network: Network) -> (Cluster, Pgmesh) {
-    let options = ClusterOptions {
-        failsafe: true,
-        synchronous: true,
-        network,
-        ..ClusterOptions::default()
-    };
+    let options =
+        ClusterOptions { failsafe: true, synchronous: true, network, ..ClusterOptions::default() };
     let cluster = Cluster::start(options).unwrap();
     cluster.app().unwrap().psql("CREATE TABLE written (writer int, seq int)").unwrap();
     // Longer than two of Patroni's ttl: these machines are slow.

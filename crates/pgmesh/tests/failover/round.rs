@@ -78,8 +78,7 @@ fn holding(login: &Login, number: u32) -> Raw {
 /// connection, and goes on.
 fn go_on(fault: Fault, idle: &mut [Raw], held: &mut [Raw]) {
     for (number, client) in idle.iter_mut().enumerate() {
-        let answer =
-            client.query(&format!("INSERT INTO written VALUES ({IDLE_WRITER}, {number})"));
+        let answer = client.query(&format!("INSERT INTO written VALUES ({IDLE_WRITER}, {number})"));
         assert_eq!((answer.errors, answer.status), (vec![], 'I'), "{fault:?}");
     }
     for client in held {
@@ -102,7 +101,11 @@ fn go_on(fault: Fault, idle: &mut [Raw], held: &mut [Raw]) {
 /// Nothing that was acknowledged is lost, nothing is there twice, nothing that was rolled back
 /// is there; and who got an error got one of the table's.
 fn judge(cluster: &Cluster, fault: Fault, records: &[Record]) {
-    let rows = cluster.app().unwrap().psql("SELECT writer, seq, count(*) FROM written GROUP BY 1, 2").unwrap();
+    let rows = cluster
+        .app()
+        .unwrap()
+        .psql("SELECT writer, seq, count(*) FROM written GROUP BY 1, 2")
+        .unwrap();
     let mut counts: BTreeMap<(u32, u32), u32> = BTreeMap::new();
     for row in rows.lines() {
         let numbers: Vec<u32> = row.split('|').map(|number| number.parse().unwrap()).collect();
@@ -111,8 +114,11 @@ fn judge(cluster: &Cluster, fault: Fault, records: &[Record]) {
     assert!(counts.values().all(|count| *count == 1), "{fault:?}: written twice");
     for (record, writer) in records.iter().zip(1_u32..) {
         println!("{writer}: {} written, errors {:?}", record.acknowledged.len(), record.errors);
-        let lost: Vec<_> =
-            record.acknowledged.iter().filter(|seq| !counts.contains_key(&(writer, **seq))).collect();
+        let lost: Vec<_> = record
+            .acknowledged
+            .iter()
+            .filter(|seq| !counts.contains_key(&(writer, **seq)))
+            .collect();
         assert!(lost.is_empty(), "{fault:?}: acknowledged and lost: {lost:?}");
         let back: Vec<_> =
             record.rolled_back.iter().filter(|seq| counts.contains_key(&(writer, **seq))).collect();

@@ -51,16 +51,78 @@ fn a_statement_waits_for_a_server_that_is_away() {
 }
 
 #[test]
-fn a_client_in_a_transaction_is_told_the_last_words_of_its_server() {
+fn a_transaction_that_its_server_took_along_is_told_once_and_ended_by_its_client() {
     let mut postgres = postgres();
     let mesh = Setup::before(&postgres).start();
     let mut client = Raw::log_in(&mesh.app());
     client.query("BEGIN");
     postgres.stop(Stop::Fast).unwrap();
-    let told = client.last_words().unwrap();
-    assert_eq!((told.severity.as_str(), told.code.as_str()), ("FATAL", "57P01"));
     postgres.restart().unwrap();
-    assert_eq!(Raw::log_in(&mesh.app()).value("SELECT 1"), "1");
+    for code in ["40001", "25P02"] {
+        let answer = client.query("SELECT 1");
+        assert_eq!((answer.errors[0].code.as_str(), answer.status), (code, 'E'));
+    }
+    // COMMIT of what is lost is none, as in Postgres.
+    let answer = client.query("COMMIT");
+    assert_eq!((answer.commands, answer.status), (vec!["ROLLBACK".to_owned()], 'I'));
+    assert_eq!(client.value("SELECT 1"), "1");
+}
+
+#[test]
+fn a_commit_of_what_is_lost_is_an_error_and_a_rollback_is_none() {
+    let mut postgres = postgres();
+    let mesh = Setup::before(&postgres).start();
+    let mut clients = [Raw::log_in(&mesh.app()), Raw::log_in(&mesh.app())];
+    for client in &mut clients {
+        client.query("BEGIN");
+    }
+    postgres.stop(Stop::Fast).unwrap();
+    postgres.restart().unwrap();
+    let answer = clients[0].query("COMMIT");
+    assert_eq!((answer.errors[0].code.as_str(), answer.status), ("40001", 'I'));
+    let answer = clients[1].query("ROLLBACK");
+    assert_eq!((answer.errors, answer.commands), (vec![], vec!["ROLLBACK".to_owned()]));
+    for client in &mut clients {
+        assert_eq!(client.value("SELECT 1"), "1");
+    }
+}
+
+#[test]
+fn a_hold_ends_in_an_error_and_not_in_a_disconnect() {
+    let mut postgres = postgres();
+    let limits = "hold_timeout = '200ms'\nmax_held = 1";
+    let mesh = Setup::before(&postgres).with("failover", limits).start();
+    let mut clients = [Raw::log_in(&mesh.app()), Raw::log_in(&mesh.app())];
+    clients[0].value("SELECT 1");
+    postgres.stop(Stop::Fast).unwrap();
+    wait_for(&mesh, "pgmesh_servers", "state=\"idle\"", 0.0);
+    let answer = clients[0].query("SELECT 1");
+    assert_eq!((answer.errors[0].code.as_str(), answer.status), ("57P03", 'I'));
+    assert!(answer.errors[0].message.contains("hold_timeout"), "{:?}", answer.errors);
+    clients[0].ask("SELECT 1");
+    wait_for_waiters(&mesh, 1);
+    wait_for(&mesh, "pgmesh_pool_holding", "", 1.0);
+    let answer = clients[1].query("SELECT 1");
+    assert!(answer.errors[0].message.contains("max_held"), "{:?}", answer.errors);
+    clients[0].answer();
+    postgres.restart().unwrap();
+    for client in &mut clients {
+        assert_eq!(client.value("SELECT 1"), "1");
+    }
+}
+
+#[test]
+fn a_session_moves_to_another_server_unless_it_left_something_on_the_first() {
+    let mut postgres = postgres();
+    let mesh = Setup::before(&postgres).with("pool", "mode = 'session'").start();
+    let mut clients = [Raw::log_in(&mesh.app()), Raw::log_in(&mesh.app())];
+    clients[0].value("SELECT 1");
+    clients[1].query("CREATE TEMPORARY TABLE t (n int)");
+    postgres.stop(Stop::Fast).unwrap();
+    postgres.restart().unwrap();
+    assert_eq!(clients[0].value("SELECT 1"), "1");
+    let told = clients[1].last_words().unwrap();
+    assert_eq!((told.severity.as_str(), told.code.as_str()), ("FATAL", "57P01"));
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl Catalog {
             hints: classify::text(text),
             local_set: classify::is_local_set(text),
             drops: deallocated(text),
-            verb: Verb::of_text(text),
+            verb: Verb::of_statement(text),
         });
         inner.statements.insert(key, &statement);
         statement

@@ -81,21 +81,8 @@ impl Session {
                 _ => return Ok(ToServer::SWALLOW),
             }
         }
-        let verdict = self.send_frame(frame, server, to_server, to_client)?;
-        // A frame that is kept back has begun nothing.
-        server.in_batch.is_open |= is_extended(tag) && verdict != ToServer::Prepare;
-        Ok(verdict)
-    }
-
-    #[inline]
-    fn send_frame(
-        &mut self,
-        frame: &Frame<'_>,
-        server: &mut ServerState,
-        to_server: &mut Vec<u8>,
-        to_client: &mut Vec<u8>,
-    ) -> Result<ToServer, Violation> {
-        match frame.header.tag {
+        server.in_batch.is_open |= is_extended(tag);
+        match tag {
             f::BIND => self.on_bind(frame, server, to_server),
             f::EXECUTE => Ok(on_execute(frame, server)),
             f::SYNC => Ok(on_sync(frame, server)),
@@ -128,12 +115,12 @@ impl Session {
             }
             f::FUNCTION_CALL => {
                 server.batch.give_up();
-                server.in_batch.is_open = false;
+                server.end_batch();
                 server.leaves = Leaves::State;
                 server.expected.push(Expect::Function);
                 Ok(ToServer::FORWARD)
             }
-            tag => Err(unknown_tag(tag)),
+            _ => Err(unknown_tag(tag)),
         }
     }
 
@@ -151,11 +138,11 @@ impl Session {
         {
             return server.hold(to_server);
         }
+        let verb = query_verb(frame, text, server);
         // It ends the implicit transaction of what is before it, as a FunctionCall does.
-        server.in_batch.is_open = false;
+        server.end_batch();
         self.note_text(frame, text, server);
         let local_set = frame.is_whole() && classify::is_local_set(text);
-        let verb = if frame.is_whole() { Verb::of_text(text) } else { Verb::Any };
         server.expected.push(Expect::Query { local_set, drops: drops.is_some(), verb });
         ToServer::FORWARD
     }
@@ -189,7 +176,7 @@ impl Session {
         self.note_text(frame, text, server);
         server.in_batch.unnamed_is_local = classify::is_local_set(text);
         server.in_batch.unnamed_drops = deallocated(text);
-        server.in_batch.unnamed_verb = Verb::of_text(text);
+        server.in_batch.unnamed_verb = Verb::of_statement(text);
         Ok(parse_unnamed(frame, parse.definition, server))
     }
 
@@ -226,6 +213,20 @@ impl Session {
         if hints.resets {
             self.note_reset(text, server);
         }
+    }
+}
+
+/// What a Query does to its transaction. Of one on its own all that counts is that it may have
+/// been committed, unless its first word says more.
+#[inline]
+fn query_verb(frame: &Frame<'_>, text: &[u8], server: &ServerState) -> Verb {
+    let is_alone = server.is_quiet() && !server.in_transaction() && !server.in_batch.is_open;
+    if is_alone && Verb::is_frequent(text) {
+        Verb::Alone
+    } else if frame.is_whole() {
+        Verb::of_text(text)
+    } else {
+        Verb::Any
     }
 }
 
@@ -277,6 +278,13 @@ impl ServerState {
         self.expected.push(Expect::Sync);
         self.batch_number += 1;
         self.in_batch = InBatch::default();
+    }
+
+    /// Ends the batch, as a Query does without a Sync.
+    #[inline]
+    fn end_batch(&mut self) {
+        self.in_batch.is_open = false;
+        self.in_batch.is_bound = false;
     }
 
     /// Lets the client wait until everything that was sent has been answered. A Flush, which

@@ -163,18 +163,29 @@ impl ExpectedReplies {
 
     #[inline]
     pub(crate) fn pop(&mut self) {
-        self.take(0);
+        self.take_front();
         while self.front() == Some(Expect::CopyEnd) {
-            self.take(0);
+            self.take_front();
         }
     }
 
     #[inline]
+    fn take_front(&mut self) {
+        if let Some(expect) = self.queue.pop_front() {
+            self.note_taken(expect);
+        }
+    }
+
     fn take(&mut self, at: usize) {
         if let Some(expect) = self.queue.remove(at) {
-            self.ready -= usize::from(expect.ends_with_ready());
-            self.unnamed -= usize::from(expect.touches_unnamed());
+            self.note_taken(expect);
         }
+    }
+
+    #[inline]
+    fn note_taken(&mut self, expect: Expect) {
+        self.ready -= usize::from(expect.ends_with_ready());
+        self.unnamed -= usize::from(expect.touches_unnamed());
     }
 
     #[inline]
@@ -219,7 +230,7 @@ impl ExpectedReplies {
                 return true;
             }
             dropped(expect);
-            self.take(0);
+            self.take_front();
         }
         false
     }

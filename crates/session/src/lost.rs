@@ -73,7 +73,7 @@ impl Session {
 
     /// The server owed the client nothing.
     fn lose_quietly(&mut self, server: &ServerState, known: Known) -> Lost {
-        let is_bound = server.in_batch.is_open && server.in_batch.is_bound;
+        let is_bound = server.in_batch.is_bound;
         let block = known.block();
         (self.phase, self.standing) = match block {
             TransactionStatus::Idle if server.skip == Skip::ToSync => (Phase::SkipToSync, block),
@@ -159,9 +159,11 @@ impl Session {
     fn verb(&self, frame: &Frame<'_>) -> Result<Verb, Violation> {
         Ok(match frame.header.tag {
             f::QUERY if frame.is_whole() => Verb::of_text(text(frame.body)),
-            f::PARSE if frame.is_whole() => Verb::of_text(message::Parse::read(frame.body)?.text()),
+            f::PARSE if frame.is_whole() => {
+                Verb::of_statement(message::Parse::read(frame.body)?.text())
+            }
             f::BIND => match BindHead::parse(frame.body)?.statement {
-                b"" => Verb::of_text(text(&self.unnamed)),
+                b"" => Verb::of_statement(text(&self.unnamed)),
                 name => {
                     let known = self.statements.as_ref().and_then(|known| known.get(key(name)));
                     known.map_or(Verb::Plain, |statement| statement.verb)
@@ -193,9 +195,11 @@ impl ServerState {
     /// Notes that a message of the oldest group has run.
     #[inline]
     pub(crate) fn note_run(&mut self, verb: Verb) {
+        if verb == Verb::Plain && self.front != Front::Nothing {
+            return;
+        }
         self.front = match verb {
-            Verb::Plain if self.front == Front::Nothing => Front::Ran,
-            Verb::Plain => return,
+            Verb::Plain => Front::Ran,
             Verb::Alone if self.in_transaction() || self.front == Front::Began => return,
             Verb::Begin | Verb::Opens => Front::Began,
             Verb::Alone | Verb::Commit | Verb::Rollback | Verb::Any => Front::Ended,

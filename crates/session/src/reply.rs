@@ -414,6 +414,7 @@ impl Session {
 
 /// Whether the server ends the connection because it is shut down or has crashed: a FATAL, or
 /// the notice of a process that is told to go at once (`quickdie`).
+#[cold]
 fn is_last_word(frame: &Frame<'_>) -> bool {
     const STATES: [SqlState; 3] =
         [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW];

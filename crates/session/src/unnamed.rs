@@ -135,7 +135,7 @@ impl Session {
             server.expected.push(Expect::Restore);
             server.in_batch.unnamed_set = true;
             server.in_batch.unnamed_drops = deallocated(text(&self.unnamed));
-            server.in_batch.unnamed_verb = Verb::of_text(text(&self.unnamed));
+            server.in_batch.unnamed_verb = Verb::of_statement(text(&self.unnamed));
         }
         Ok(())
     }
@@ -155,7 +155,7 @@ impl Session {
         if server.in_batch.unnamed_set {
             server.in_batch.unnamed_verb
         } else {
-            Verb::of_text(text(&self.unnamed))
+            Verb::of_statement(text(&self.unnamed))
         }
     }
 

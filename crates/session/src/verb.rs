@@ -25,14 +25,16 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    /// What a text of the simple protocol does. A `;` in a literal or comment may make it
-    /// look worse than it is, never better: each statement but the first is behind a `;`,
-    /// with nothing but blanks and comments in between.
+    /// What a text does. A `;` in a literal or comment may make it look worse than it is, never
+    /// better: each statement but the first is behind a `;`, with nothing but blanks and
+    /// comments in between.
     #[inline]
     pub(crate) fn of_text(text: &[u8]) -> Self {
-        if text.contains(&b';') { Self::of_parts(text) } else { Self::of_statement(text) }
+        let one = text.strip_suffix(b";").unwrap_or(text);
+        if one.contains(&b';') { Self::of_parts(text) } else { Self::of_first_word(one) }
     }
 
+    #[cold]
     fn of_parts(text: &[u8]) -> Self {
         let mut rest = text;
         let mut all = None;
@@ -44,7 +46,7 @@ impl Verb {
                 (None, Some(_)) => return Self::Any,
                 (None | Some([]), _) => {}
                 (Some(statement), _) => {
-                    let next = Self::of_statement(statement);
+                    let next = Self::of_first_word(statement);
                     all = Some(all.map_or(next, |before: Self| before.then(next)));
                 }
             }
@@ -55,27 +57,75 @@ impl Verb {
         }
     }
 
-    /// What one statement does.
+    /// What a text does that is one statement, as all are in the extended protocol.
     #[inline]
     pub(crate) fn of_statement(text: &[u8]) -> Self {
+        if Self::is_frequent(text) {
+            Self::Plain
+        } else {
+            Self::of_first_word(text.strip_suffix(b";").unwrap_or(text))
+        }
+    }
+
+    /// Whether a text begins with one of the four words that most begin with.
+    #[inline]
+    pub(crate) fn is_frequent(text: &[u8]) -> bool {
+        const fn word(letters: [u8; 6]) -> u64 {
+            let [a, b, c, d, e, f] = letters;
+            u64::from_le_bytes([a, b, c, d, e, f, b' ', 0])
+        }
+        const SELECT: u64 = word(*b"select");
+        const INSERT: u64 = word(*b"insert");
+        const UPDATE: u64 = word(*b"update");
+        const DELETE: u64 = word(*b"delete");
+        /// The bit of small letters.
+        const SMALL: u64 = u64::from_le_bytes([0x20, 0x20, 0x20, 0x20, 0x20, 0x20, 0, 0]);
+        let Some(head) = text.first_chunk::<8>() else { return false };
+        let head = (u64::from_le_bytes(*head) | SMALL) & (u64::MAX >> 8);
+        matches!(head, SELECT | INSERT | UPDATE | DELETE)
+    }
+
+    fn of_first_word(text: &[u8]) -> Self {
         let Some((word, rest)) = split_word(text) else { return Self::Plain };
-        let mut lower = [0; 12];
-        let Some(lower) = lower.get_mut(..word.len()) else { return Self::Alone };
-        lower.copy_from_slice(word);
-        lower.make_ascii_lowercase();
-        match &*lower {
-            // Nothing, or a parenthesis.
-            b"" => Self::Plain,
-            b"select" | b"insert" | b"update" | b"delete" | b"with" | b"values" | b"table"
-            | b"merge" | b"copy" | b"fetch" | b"move" | b"declare" | b"close" | b"set"
-            | b"show" | b"reset" | b"lock" | b"savepoint" | b"release" | b"explain"
-            | b"execute" | b"deallocate" | b"listen" | b"notify" | b"unlisten" | b"truncate"
-            | b"grant" | b"revoke" | b"comment" => Self::Plain,
-            b"begin" | b"start" => Self::Begin,
-            b"commit" | b"end" => end_of_block(rest, Self::Commit),
-            b"rollback" | b"abort" => end_of_block(rest, Self::Rollback),
-            b"prepare" if starts_with_word(rest, b"transaction") => Self::Commit,
-            b"prepare" => Self::Plain,
+        match word {
+            // A parenthesis.
+            Word::NONE
+            | Word::SELECT
+            | Word::INSERT
+            | Word::UPDATE
+            | Word::DELETE
+            | Word::WITH
+            | Word::VALUES
+            | Word::TABLE
+            | Word::MERGE
+            | Word::COPY
+            | Word::FETCH
+            | Word::MOVE
+            | Word::DECLARE
+            | Word::CLOSE
+            | Word::SET
+            | Word::SHOW
+            | Word::RESET
+            | Word::LOCK
+            | Word::SAVEPOINT
+            | Word::RELEASE
+            | Word::EXPLAIN
+            | Word::EXECUTE
+            | Word::DEALLOCATE
+            | Word::LISTEN
+            | Word::NOTIFY
+            | Word::UNLISTEN
+            | Word::TRUNCATE
+            | Word::GRANT
+            | Word::REVOKE
+            | Word::COMMENT => Self::Plain,
+            Word::BEGIN | Word::START => Self::Begin,
+            Word::COMMIT | Word::END => end_of_block(rest, Self::Commit),
+            Word::ROLLBACK | Word::ABORT => end_of_block(rest, Self::Rollback),
+            Word::PREPARE => match split_word(rest) {
+                Some((Word::TRANSACTION, _)) => Self::Commit,
+                _ => Self::Plain,
+            },
             _ => Self::Alone,
         }
     }
@@ -98,36 +148,78 @@ impl Verb {
     }
 }
 
-/// What is behind `COMMIT` or `ROLLBACK` says whether it is only that.
-fn end_of_block(rest: &[u8], verb: Verb) -> Verb {
-    let Some((word, behind)) = split_word(rest) else { return verb };
-    let is = |known: &[u8]| word.eq_ignore_ascii_case(known);
-    if is(b"work") || is(b"transaction") {
-        return end_of_block(behind, verb);
+/// A word in lower case, in one number; words over sixteen bytes are all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Word(u128);
+
+macro_rules! words {
+    ($($name:ident)*) => {
+        impl Word { $(const $name: Self = Self::of(stringify!($name).as_bytes());)* }
+    };
+}
+
+words! {
+    ABORT BEGIN CLOSE COMMENT COMMIT COPY DEALLOCATE DECLARE DELETE END EXECUTE EXPLAIN FETCH
+    GRANT INSERT LISTEN LOCK MERGE MOVE NOTIFY PREPARE RELEASE RESET REVOKE ROLLBACK SAVEPOINT
+    SELECT SET SHOW START TABLE TO TRANSACTION TRUNCATE UNLISTEN UPDATE VALUES WITH WORK
+}
+
+impl Word {
+    const NONE: Self = Self(0);
+
+    const fn of(mut letters: &[u8]) -> Self {
+        let mut word = Self::NONE;
+        while let [first, rest @ ..] = letters {
+            word = word.with(*first);
+            letters = rest;
+        }
+        word
     }
-    match verb {
-        Verb::Rollback if is(b"to") => Verb::Plain,
-        // AND CHAIN, PREPARED, or a syntax error.
-        _ => Verb::Any,
+
+    /// The bit tells small letters from capitals, and no other two bytes of words that are in
+    /// ASCII.
+    #[inline]
+    const fn with(self, letter: u8) -> Self {
+        const LONG: u128 = u128::MAX;
+        if self.0 >> 120 == 0 { Self(self.0 << 8 | (letter | 0x20) as u128) } else { Self(LONG) }
     }
 }
 
-fn starts_with_word(text: &[u8], word: &[u8]) -> bool {
-    split_word(text).is_some_and(|(first, _)| first.eq_ignore_ascii_case(word))
+/// What is behind `COMMIT` or `ROLLBACK` says whether it is only that.
+fn end_of_block(rest: &[u8], verb: Verb) -> Verb {
+    let rest = match split_word(rest) {
+        Some((Word::WORK | Word::TRANSACTION, behind)) => behind,
+        _ => rest,
+    };
+    match split_word(rest) {
+        None => verb,
+        Some((Word::TO, _)) if verb == Verb::Rollback => Verb::Plain,
+        // AND CHAIN, PREPARED, or a syntax error.
+        Some(_) => Verb::Any,
+    }
 }
 
 /// The word at the start of `text`, which may be empty, and what is behind it. `None` if
 /// there is nothing but blanks and comments.
 #[inline]
-fn split_word(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let text = skip_blanks(text).filter(|text| !text.is_empty())?;
-    let is_in_word =
-        |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(**byte, b'_' | b'$' | 0x80..);
-    text.split_at_checked(text.iter().take_while(is_in_word).count())
+fn split_word(text: &[u8]) -> Option<(Word, &[u8])> {
+    let mut rest = match text {
+        [b'a'..=b'z' | b'A'..=b'Z', ..] => text,
+        _ => skip_blanks(text).filter(|text| !text.is_empty())?,
+    };
+    let mut word = Word::NONE;
+    while let [
+        first @ (b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'$' | 0x80..),
+        behind @ ..,
+    ] = rest
+    {
+        word = word.with(*first);
+        rest = behind;
+    }
+    Some((word, rest))
 }
 
 /// `text` without the blanks and comments at its start. `None` if a comment has no end.
-#[inline]
 fn skip_blanks(mut text: &[u8]) -> Option<&[u8]> {
     loop {
         text = match text {
@@ -191,6 +283,8 @@ mod tests {
             ("call p()", Verb::Alone),
             ("create database d", Verb::Alone),
             ("averyveryverylongword", Verb::Alone),
+            ("commit_", Verb::Alone),
+            ("/**/ 7select", Verb::Alone),
             ("insert into t values (';'); select 2", Verb::Plain),
             ("begin; insert into t values (1)", Verb::Opens),
             ("begin; insert into t values (1); commit", Verb::Any),

@@ -31,7 +31,7 @@ pub struct Config {
     /// From one question to a node to the next, as long as nobody waits for the answer.
     pub interval: Duration,
     /// Longest wait for an answer, with the connection if there is none; while somebody waits,
-    /// [`Config::URGENT_TIMEOUT`] if that is less.
+    /// [`Config::URGENT_TIMEOUT`] at first.
     pub timeout: Duration,
 }
 
@@ -103,6 +103,7 @@ async fn supervise(
                     address: address.clone(),
                     snapshots: snapshots.clone(),
                     last: None,
+                    urgent_since: None,
                 };
                 AbortOnDropHandle::new(tokio::spawn(follower.run(events.clone())))
             });
@@ -121,15 +122,15 @@ struct Follower {
     name: NodeName,
     address: Address,
     snapshots: watch::Receiver<Arc<Snapshot>>,
-    /// What the last question came to, for the log.
+    /// What the last question came to.
     last: Option<Outcome>,
+    /// Since when the answer is waited for.
+    urgent_since: Option<Instant>,
 }
 
 impl Follower {
     async fn run(mut self, events: mpsc::Sender<Event>) {
         let mut due = Instant::now();
-        // Since when the answer is waited for.
-        let mut urgent_since = None;
         loop {
             tokio::select! {
                 biased;
@@ -143,7 +144,7 @@ impl Follower {
                     if changed.is_err() {
                         return;
                     }
-                    if self.pace() == Pace::Urgent && urgent_since.is_none() {
+                    if self.pace() == Pace::Urgent && self.urgent_since.is_none() {
                         due = Instant::now();
                     }
                     continue;
@@ -163,11 +164,11 @@ impl Follower {
             due = began
                 + match self.pace() {
                     Pace::Leisurely => {
-                        urgent_since = None;
+                        self.urgent_since = None;
                         self.config.interval
                     }
                     Pace::Urgent => {
-                        let waited = urgent_since.get_or_insert(began).elapsed();
+                        let waited = self.urgent_since.get_or_insert(began).elapsed();
                         Pace::urgent_interval(waited, outcome).min(self.config.interval)
                     }
                 };
@@ -175,18 +176,19 @@ impl Follower {
     }
 
     fn pace(&mut self) -> Pace {
-        Pace::of(&self.snapshots.borrow_and_update(), &self.name, &self.address)
+        Pace::of(&self.snapshots.borrow_and_update(), &self.name, &self.address, self.last)
     }
 
     /// Asks, for as long as the pace of the moment allows.
     async fn ask(&mut self, began: Instant) -> Result<Outcome, Failure> {
-        let (name, address) = (&self.name, &self.address);
+        let (name, address, last) = (&self.name, &self.address, self.last);
+        let waited = self.urgent_since.map_or(Duration::ZERO, |since| began - since);
         let mut snapshots = self.snapshots.clone();
         let mut question = std::pin::pin!(self.node.ask());
         loop {
-            let limit = match Pace::of(&snapshots.borrow_and_update(), name, address) {
+            let limit = match Pace::of(&snapshots.borrow_and_update(), name, address, last) {
                 Pace::Leisurely => self.config.timeout,
-                Pace::Urgent => self.config.timeout.min(Config::URGENT_TIMEOUT),
+                Pace::Urgent => Pace::urgent_timeout(waited).min(self.config.timeout),
             };
             tokio::select! {
                 biased;

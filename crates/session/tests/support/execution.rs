@@ -92,6 +92,28 @@ impl Postgres {
                 self.statements.clear();
                 self.put_complete("DISCARD ALL");
             }
+            Sql::DeallocateAll | Sql::Deallocate(_) | Sql::Forget | Sql::Prepare(_) => {
+                return self.run_prepared(sql);
+            }
+            Sql::CopyIn => {
+                self.put(b::COPY_IN_RESPONSE, &[0, 0, 0]);
+                self.flush();
+                self.copy = Some(CopyIn { is_extended: true, rest: Vec::new() });
+            }
+            Sql::CopyOut => {
+                self.put(b::COPY_OUT_RESPONSE, &[0, 0, 0]);
+                self.put(b::COPY_DATA, b"1\n");
+                self.put(b::COPY_DONE, &[]);
+                self.put_complete("COPY 1");
+            }
+            _ => unreachable!("has rows"),
+        }
+        Ok(())
+    }
+
+    /// What makes and drops prepared statements.
+    fn run_prepared(&mut self, sql: &Sql) -> Done {
+        match sql {
             Sql::DeallocateAll => {
                 self.statements.clear();
                 self.put_complete("DEALLOCATE ALL");
@@ -112,18 +134,7 @@ impl Postgres {
                 self.statements.insert(name.clone(), prepared);
                 self.put_complete("PREPARE");
             }
-            Sql::CopyIn => {
-                self.put(b::COPY_IN_RESPONSE, &[0, 0, 0]);
-                self.flush();
-                self.copy = Some(CopyIn { is_extended: true, rest: Vec::new() });
-            }
-            Sql::CopyOut => {
-                self.put(b::COPY_OUT_RESPONSE, &[0, 0, 0]);
-                self.put(b::COPY_DATA, b"1\n");
-                self.put(b::COPY_DONE, &[]);
-                self.put_complete("COPY 1");
-            }
-            _ => unreachable!("has rows"),
+            _ => unreachable!("of no prepared statement"),
         }
         Ok(())
     }

@@ -119,8 +119,6 @@ fn what_is_said_arrives() {
         discovery = 'patroni'
         endpoints = ['http://n1:8008/', 'https://[::1]:8009']
         poll_interval = '250ms'
-        max_replica_lag = '16MiB'
-        replica_fallback = 'primary'
         tls.ca = 'etcd-ca'
         [server]
         connect_timeout = '9s'
@@ -134,12 +132,6 @@ fn what_is_said_arrives() {
         server_lifetime = '0s'
         server_login_concurrency = 2
         prepared_statements = 11
-        [failover]
-        hold_timeout = '1m'
-        drain_timeout = '4s'
-        warm_standby_size = 0
-        max_held = 9
-        max_held_bytes = '3MiB'
         [[users]]
         name = 'app'
         password = 'p'
@@ -170,15 +162,31 @@ fn what_is_said_arrives() {
     assert_eq!(pool.max_db_connections, UNLIMITED);
     assert_eq!((pool.query_wait_timeout, pool.server_lifetime), (UNENDING, UNENDING));
     assert_eq!((pool.login_concurrency, pool.prepared_statements), (2, 11));
-    assert_eq!(pool.hold_timeout, secs(60));
-    assert_eq!((pool.warm_standby_size, settings.failover.drain_timeout), (0, secs(4)));
-    assert_eq!(settings.failover.hold, pool::HoldLimits { clients: 9, bytes: 3 << 20 });
-    assert_eq!(settings.routes.max_replica_lag, Some(16 << 20));
-    assert_eq!(settings.routes.replica_fallback, topology::Fallback::Primary);
     assert_eq!(settings.users["app"].max_connections, Some(3));
     assert_eq!(settings.admin.listen.to_string(), "[::1]:1");
     assert_eq!((settings.log.format, settings.log.level), (Format::Json, Level::Trace));
     assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+}
+
+#[test]
+fn what_is_said_of_failovers_arrives() {
+    let text = MINIMAL.replace(
+        "[cluster]",
+        "[cluster]\nmax_replica_lag = '16MiB'\nreplica_fallback = 'primary'
+         patroni_fallback = ['http://n1:8008']",
+    );
+    let settings = read(&format!(
+        "{text}[failover]\nhold_timeout = '1m'\ndrain_timeout = '4s'\nwarm_standby_size = 0
+         max_held = 9\nmax_held_bytes = '3MiB'"
+    ));
+    let pool = &settings.pool.config;
+    assert_eq!((pool.hold_timeout, pool.warm_standby_size), (secs(60), 0));
+    assert_eq!(settings.failover.drain_timeout, secs(4));
+    assert_eq!(settings.failover.hold, pool::HoldLimits { clients: 9, bytes: 3 << 20 });
+    assert_eq!(settings.routes.max_replica_lag, Some(16 << 20));
+    assert_eq!(settings.routes.replica_fallback, topology::Fallback::Primary);
+    let discovery::Config::Etcd(etcd) = &settings.discovery else { panic!("not etcd") };
+    assert_eq!(etcd.patroni_fallback, ["http://n1:8008"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! honest error, and no write twice or lost. `cargo xtask bench failover` runs many rounds and
 //! takes the times.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "shown when a test fails: what led there")]
 
 #[path = "../support/clients.rs"]
 #[allow(dead_code, reason = "these checks use a part of it")]

@@ -92,7 +92,8 @@ impl State {
     }
 
     fn view(&self) -> View {
-        let PoolStates { pools, held_bytes } = self.pools.get().map(|read| read()).unwrap_or_default();
+        let PoolStates { pools, held_bytes } =
+            self.pools.get().map(|read| read()).unwrap_or_default();
         let pools = bounded(pools);
         let sum = |read: fn(&PoolState) -> u64| pools.iter().map(read).sum::<u64>();
         let (active, waiting) = (sum(|pool| pool.active), sum(|pool| pool.waiting));
@@ -265,12 +266,8 @@ const ROWS: &[Row<View>] = &[
 ];
 
 fn servers(spec: &Spec, pool: &PoolState) -> [Metric; 4] {
-    let states = [
-        ("active", pool.active),
-        ("idle", pool.idle),
-        ("login", pool.login),
-        ("warm", pool.warm),
-    ];
+    let states =
+        [("active", pool.active), ("idle", pool.idle), ("login", pool.login), ("warm", pool.warm)];
     let labels = &pool.labels;
     states.map(|(state, count)| {
         spec.sample(&[&labels.database, &labels.user, labels.role.as_str(), state], count)

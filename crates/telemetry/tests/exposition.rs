@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use telemetry::{
-    Build, Cancel, ConnectFailure, Discard, Exposition, Metrics, POOLS_MAX, PoolLabels, PoolState, PoolStates,
-    PoolTotals, Refusal, Registry, Retry, Role,
+    Build, Cancel, ConnectFailure, Discard, Exposition, Metrics, POOLS_MAX, PoolLabels, PoolState,
+    PoolStates, PoolTotals, Refusal, Registry, Retry, Role,
 };
 
 const BUILD: Build = Build { version: "1.2.3", commit: "abc" };

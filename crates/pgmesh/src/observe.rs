@@ -6,10 +6,10 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use pool::{Closed, Observe, Pools};
 use telemetry::{
-    ConnectFailure, Counter, Counts, Discard, PoolLabels, PoolState, PoolStates, PoolTotals, Role,
-    Words,
+    ClusterState, ConnectFailure, Counter, Counts, Discard, NodeState, PoolLabels, PoolState,
+    PoolStates, PoolTotals, Role, Words,
 };
-use topology::{Access, PoolKey};
+use topology::{Access, Node, NodeName, PoolKey, Snapshot};
 
 /// Sums of one pool.
 #[derive(Debug, Default)]
@@ -105,6 +105,30 @@ impl Observe for PoolObserver {
             Closed::ServerClosed => Discard::ServerClosed,
             Closed::Unclean => Discard::Unclean,
         });
+    }
+}
+
+/// The cluster as a snapshot has it, for a scrape.
+pub(crate) fn cluster(snapshot: &Snapshot) -> ClusterState {
+    let state = |group: &str, leader: Option<&NodeName>, node: &Arc<Node>| NodeState {
+        group: group.to_owned(),
+        name: node.name.to_string(),
+        role: node.role.as_str(),
+        state: node.state.as_str(),
+        is_leader: leader == Some(&node.name),
+        lag: node.lag,
+    };
+    // Ours has no number in a snapshot: it is the one that is followed.
+    let ours = snapshot.nodes().iter().map(|node| state("", snapshot.leader(), node));
+    let others = snapshot.groups().iter().flat_map(|group| {
+        let id = group.id.to_string();
+        group.nodes.iter().map(move |node| state(&id, group.leader.as_ref(), node))
+    });
+    ClusterState {
+        epoch: snapshot.epoch().get(),
+        leader: snapshot.primary().map(|node| node.name.to_string()),
+        standing: snapshot.standing().as_str(),
+        nodes: ours.chain(others).collect(),
     }
 }
 

@@ -25,7 +25,7 @@ use crate::failovers::Failovers;
 use crate::follow::{Following, Snapshots};
 use crate::limits::{ClientLimits, LOGINS_BEYOND, raise_descriptors};
 use crate::login;
-use crate::observe::Observers;
+use crate::observe::{self, Observers};
 use crate::peers::{self, Peers};
 
 /// After an error of accept, such as EMFILE: trying at once would only burn the processor.
@@ -176,8 +176,7 @@ async fn show_leader(app: Arc<App>, failovers: Arc<Failovers>, mut snapshots: Sn
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         failovers.look(&snapshot);
-        let leader = snapshot.primary().map(|node| node.name.as_str());
-        app.metrics.set_leader(snapshot.epoch().get(), leader);
+        app.metrics.set_cluster(observe::cluster(&snapshot));
         if snapshots.changed().await.is_err() {
             return;
         }

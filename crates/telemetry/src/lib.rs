@@ -10,6 +10,7 @@
 //! [`POOLS_MAX`] are told apart.
 
 mod clients;
+mod cluster;
 mod error;
 mod exposition;
 mod family;
@@ -22,6 +23,7 @@ mod process;
 mod state;
 
 pub use clients::{ClientGuard, ClientMetrics};
+pub use cluster::{ClusterState, NODES_MAX, NodeState};
 pub use error::Error;
 pub use exposition::Exposition;
 pub use histogram::Histogram;

@@ -7,6 +7,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
 use crate::clients::ClientMetrics;
+use crate::cluster::ClusterState;
 use crate::family::{Row, Spec, collect, descs};
 use crate::labels::{Counter, Counts, PoolLabels, Words};
 use crate::pool::{PoolCollector, PoolTable};
@@ -96,9 +97,9 @@ impl Metrics {
         }
     }
 
-    /// The epoch that pools are on and its proven primary, if there is one.
-    pub fn set_leader(&self, epoch: u64, node: Option<&str>) {
-        self.state.set_leader(epoch, node);
+    /// The cluster as it is known now.
+    pub fn set_cluster(&self, cluster: ClusterState) {
+        self.state.set_cluster(cluster);
     }
 
     /// How long failovers took.

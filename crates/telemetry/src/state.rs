@@ -10,6 +10,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Metric, MetricFamily};
 
 use crate::clients::ClientMetrics;
+use crate::cluster::ClusterState;
 use crate::family::{Row, Spec, collect, descs};
 use crate::labels::{ConnectFailure, Discard, PoolLabels, Words};
 use crate::{Error, POOLS_MAX};
@@ -63,23 +64,16 @@ pub struct PoolStates {
 
 type Source = Box<dyn Fn() -> PoolStates + Send + Sync>;
 
-/// The tenure that pools are on.
-#[derive(Debug, Clone, Default)]
-struct Tenure {
-    epoch: u64,
-    leader: Option<String>,
-}
-
 /// Everything whose value is a state and not a sum.
 pub(crate) struct State {
     clients: Arc<ClientMetrics>,
     pools: OnceLock<Source>,
-    tenure: Mutex<Tenure>,
+    cluster: Mutex<ClusterState>,
 }
 
 impl State {
     pub(crate) fn new(clients: Arc<ClientMetrics>) -> Self {
-        Self { clients, pools: OnceLock::new(), tenure: Mutex::default() }
+        Self { clients, pools: OnceLock::new(), cluster: Mutex::default() }
     }
 
     /// `false` if there is a source already.
@@ -87,8 +81,8 @@ impl State {
         self.pools.set(source).is_ok()
     }
 
-    pub(crate) fn set_leader(&self, epoch: u64, leader: Option<&str>) {
-        *self.tenure.lock() = Tenure { epoch, leader: leader.map(str::to_owned) };
+    pub(crate) fn set_cluster(&self, cluster: ClusterState) {
+        *self.cluster.lock() = cluster;
     }
 
     fn view(&self) -> View {
@@ -100,14 +94,14 @@ impl State {
         // Read one after the other while clients move: never below zero all the same.
         let login = self.clients.logging_in();
         let idle = self.clients.connected().saturating_sub(login + active + waiting);
-        let Tenure { epoch, leader } = self.tenure.lock().clone();
-        View { clients: [active, idle, login, waiting], pools, held_bytes, epoch, leader }
+        let cluster = self.cluster.lock().clone();
+        View { clients: [active, idle, login, waiting], pools, held_bytes, cluster }
     }
 }
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").field("tenure", &self.tenure).finish_non_exhaustive()
+        f.debug_struct("State").field("cluster", &self.cluster).finish_non_exhaustive()
     }
 }
 
@@ -117,8 +111,7 @@ struct View {
     clients: [u64; 4],
     pools: Vec<PoolState>,
     held_bytes: u64,
-    epoch: u64,
-    leader: Option<String>,
+    cluster: ClusterState,
 }
 
 const CLIENT_STATES: [&str; 4] = ["active", "idle", "login", "waiting"];
@@ -253,7 +246,7 @@ const ROWS: &[Row<View>] = &[
             "The tenure of the proven primary; 0 before the first.",
             &[],
         ),
-        read: |spec, view| vec![spec.sample(&[], view.epoch)],
+        read: |spec, view| vec![spec.sample(&[], view.cluster.epoch)],
     },
     Row {
         spec: Spec::gauge(
@@ -261,7 +254,39 @@ const ROWS: &[Row<View>] = &[
             "1 for the proven primary; absent without one.",
             &["node"],
         ),
-        read: |spec, view| view.leader.iter().map(|node| spec.sample(&[node], 1)).collect(),
+        read: |spec, view| view.cluster.leader.iter().map(|node| spec.sample(&[node], 1)).collect(),
+    },
+    Row {
+        spec: Spec::gauge(
+            "pgmesh_primary_standing",
+            "1 for how the primary stands; transactions begin while it is proven or named.",
+            &["standing"],
+        ),
+        read: |spec, view| view.cluster.standing(spec),
+    },
+    Row {
+        spec: Spec::gauge(
+            "pgmesh_node",
+            "1 for every node, with what it says it is; other Citus groups included.",
+            &["group", "node", "role", "state"],
+        ),
+        read: |spec, view| view.cluster.nodes(spec),
+    },
+    Row {
+        spec: Spec::gauge(
+            "pgmesh_group_leader",
+            "1 for the node that holds the leader key of its group.",
+            &["group", "node"],
+        ),
+        read: |spec, view| view.cluster.leaders(spec),
+    },
+    Row {
+        spec: Spec::gauge(
+            "pgmesh_node_lag_bytes",
+            "Log that a node has yet to replay, where that is known.",
+            &["group", "node"],
+        ),
+        read: |spec, view| view.cluster.lags(spec),
     },
 ];
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use telemetry::{
-    Build, Cancel, ConnectFailure, Discard, Exposition, Metrics, POOLS_MAX, PoolLabels, PoolState,
-    PoolStates, PoolTotals, Refusal, Registry, Retry, Role,
+    Build, Cancel, ClusterState, ConnectFailure, Discard, Exposition, Metrics, NodeState,
+    POOLS_MAX, PoolLabels, PoolState, PoolStates, PoolTotals, Refusal, Registry, Retry, Role,
 };
 
 const BUILD: Build = Build { version: "1.2.3", commit: "abc" };
@@ -19,6 +19,21 @@ fn set_up() -> (Metrics, Exposition) {
 
 fn labels(database: &str, user: &str) -> PoolLabels {
     PoolLabels { database: database.to_owned(), user: user.to_owned(), role: Role::Primary }
+}
+
+/// A cluster of two, one of them the leader.
+fn led(epoch: u64, leader: Option<&str>) -> ClusterState {
+    let node = |name: &str, is_leader, lag| NodeState {
+        group: "0".to_owned(),
+        name: name.to_owned(),
+        role: if is_leader { "primary" } else { "replica" },
+        state: "running",
+        is_leader,
+        lag,
+    };
+    let mut nodes = vec![node("n9", false, Some(17))];
+    nodes.extend(leader.map(|name| node(name, true, None)));
+    ClusterState { epoch, leader: leader.map(str::to_owned), standing: "proven", nodes }
 }
 
 fn state(labels: PoolLabels) -> PoolState {
@@ -153,7 +168,7 @@ fn every_value_arrives_under_its_name() {
     metrics.clients().refusals.inc(Refusal::TooManyClients);
     metrics.clients().cancels.inc(Cancel::Delivered);
     metrics.discovery_failed();
-    metrics.set_leader(7, Some("n1"));
+    metrics.set_cluster(led(7, Some("n1")));
     metrics
         .observe_pools(|| PoolStates { pools: vec![state(labels("shop", "app"))], held_bytes: 17 })
         .unwrap();
@@ -188,6 +203,10 @@ fn every_value_arrives_under_its_name() {
     assert_eq!(of("pgmesh_discovery_failures_total", &[]), 1.0);
     assert_eq!(of("pgmesh_epoch", &[]), 7.0);
     assert_eq!(of("pgmesh_leader", &[("node", "n1")]), 1.0);
+    assert_eq!(of("pgmesh_group_leader", &[("group", "0"), ("node", "n1")]), 1.0);
+    assert_eq!(of("pgmesh_node_lag_bytes", &[("group", "0"), ("node", "n9")]), 17.0);
+    assert_eq!(of("pgmesh_primary_standing", &[("standing", "proven")]), 1.0);
+    assert_eq!(of("pgmesh_held_bytes", &[]), 17.0);
     assert_eq!(of("pgmesh_build_info", &[("version", "1.2.3"), ("commit", "abc")]), 1.0);
     assert_eq!(of("pgmesh_servers", &[("state", "active")]), 3.0);
     assert_eq!(of("pgmesh_servers", &[("state", "login")]), 1.0);
@@ -207,8 +226,8 @@ fn a_fresh_process_exposes_its_families_and_no_leader() {
     assert_eq!(value(&samples, "pgmesh_epoch", &[]), Some(0.0));
     assert_eq!(value(&samples, "pgmesh_leader", &[]), None);
     assert_eq!(value(&samples, "pgmesh_refusals_total", &[("reason", "tls")]), Some(0.0));
-    metrics.set_leader(1, Some("n1"));
-    metrics.set_leader(2, None);
+    metrics.set_cluster(led(1, Some("n1")));
+    metrics.set_cluster(led(2, None));
     let samples = parse(&exposition.text().unwrap()).unwrap();
     assert_eq!(value(&samples, "pgmesh_leader", &[]), None, "an old leader does not stay");
 }
@@ -258,7 +277,7 @@ proptest! {
         let (metrics, exposition) = set_up();
         let pool = metrics.pool(labels(&database, &user));
         pool.prepared_misses.inc();
-        metrics.set_leader(1, Some(&node));
+        metrics.set_cluster(led(1, Some(&node)));
         let samples = parse(&exposition.text().unwrap()).unwrap();
         let labels = [("database", database.as_str()), ("user", user.as_str())];
         prop_assert_eq!(value(&samples, "pgmesh_prepared_misses_total", &labels), Some(1.0));

@@ -42,6 +42,35 @@ pub enum NodeState {
     Unreachable,
 }
 
+impl Role {
+    /// A short text for metric labels and SHOW.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Demoted => "demoted",
+            Self::Other => "other",
+            Self::Primary => "primary",
+            Self::Replica => "replica",
+            Self::StandbyLeader => "standby_leader",
+        }
+    }
+}
+
+impl NodeState {
+    /// A short text for metric labels and SHOW.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ArchiveRecovery => "archive_recovery",
+            Self::Failed => "failed",
+            Self::Running => "running",
+            Self::Starting => "starting",
+            Self::Stopped => "stopped",
+            Self::Stopping => "stopping",
+            Self::Unknown => "unknown",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
 /// How far a node has replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Replay {

@@ -79,6 +79,7 @@ fn of_clients(fault: Fault, figures: &Figures, verdicts: &mut Vec<Verdict>) {
     add("disconnects of idle clients", figures.idle);
     add("disconnects of writers between two writes", figures.writers_between);
     add("disconnects of writers within a write", figures.writers_during);
+    add("attempts to connect that failed", figures.failed_logins);
     add("statements without an answer", figures.silences);
     if fault == Fault::Switchover {
         add("errors of writers and idle clients", figures.errors_all());

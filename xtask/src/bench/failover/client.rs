@@ -1,7 +1,7 @@
 //! One client: its connection, which it opens again whenever it is lost, and its record.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use testbed::Login;
@@ -70,6 +70,7 @@ pub(crate) struct Connection {
     client: tokio_postgres::Client,
     ended: JoinHandle<()>,
     phase: watch::Receiver<Phase>,
+    answered: AtomicBool,
 }
 
 impl Client {
@@ -135,9 +136,15 @@ impl Client {
             self.connection = None;
             return;
         }
-        self.record.note(failure, moment);
-        if !matches!(failure, Failure::Refused(_)) {
-            self.connection = None;
+        match self.connection.take() {
+            // Let in, and turned away at the first statement: an attempt to connect that failed.
+            Some(connection) if !connection.has_answered() && failure.ends_connection() => {
+                self.record.failed_logins += 1;
+            }
+            connection => {
+                self.record.note(failure, moment);
+                self.connection = connection.filter(|_| !failure.ends_connection());
+            }
         }
         sleep(RETRY).await;
     }
@@ -205,7 +212,13 @@ impl Connection {
             // Its error is what the client's next statement fails with.
             let _ = connection.await;
         });
-        Ok(Self { client, ended, phase: phase.clone() })
+        let answered = AtomicBool::new(false);
+        Ok(Self { client, ended, phase: phase.clone(), answered })
+    }
+
+    /// Whether it was ever of use.
+    fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Waits until it has ended, which must not be waited for again.
@@ -244,7 +257,13 @@ impl Connection {
         };
         tokio::select! {
             biased;
-            result = run => result.map_err(|error| Failure::of(&error)),
+            result = run => {
+                let result = result.map_err(|error| Failure::of(&error));
+                if !result.as_ref().is_err_and(Failure::ends_connection) {
+                    self.answered.store(true, Ordering::Relaxed);
+                }
+                result
+            }
             () = sleep(PATIENCE) => Err(Failure::Silent),
             () = over => Err(Failure::Silent),
         }

@@ -90,7 +90,7 @@ pub(crate) struct Record {
     pub(crate) lost_between: u32,
     pub(crate) lost_during: u32,
     pub(crate) silences: u32,
-    /// Attempts to connect again that failed.
+    /// Attempts to connect that failed, be it at the first statement.
     pub(crate) failed_logins: u32,
     /// The longest time from wanting an answer to having one, whatever failed meanwhile.
     pub(crate) pause: Duration,
@@ -151,6 +151,11 @@ impl Failure {
     /// Whether a statement that failed so, and would have been final, certainly was not done.
     pub(crate) fn is_certain(&self) -> bool {
         matches!(self, Self::Refused(state) if state != UNKNOWN_OUTCOME)
+    }
+
+    /// Whether the connection is of no use any more.
+    pub(crate) fn ends_connection(&self) -> bool {
+        !matches!(self, Self::Refused(_))
     }
 
     /// The SQLSTATE, or what there was instead.

@@ -130,9 +130,12 @@ fn row(figures: &Figures) -> String {
         ),
         counts(" ", &figures.errors),
         counts("", &figures.held_ends),
-        match figures.silences {
-            0 => String::new(),
-            silences => format!("; {silences} without an answer"),
+        match (figures.failed_logins, figures.silences) {
+            (0, 0) => String::new(),
+            (attempts, 0) => format!("; {attempts} attempts to connect failed"),
+            (attempts, silences) => format!(
+                "; {attempts} attempts to connect failed, {silences} statements without an answer"
+            ),
         },
     )
 }

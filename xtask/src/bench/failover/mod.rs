@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<(
         }
     }
     let mut results = Results::default();
-    let ended = measure(&mut stage, &options, &mut results);
+    let ended = measure(&mut stage, &options, &binary, &mut results);
     let directory = step::target_directory()?.join("bench");
     fs::create_dir_all(&directory).context("make a directory for results")?;
     stage.keep_logs(&directory.join("failover-logs"))?;
@@ -90,7 +90,12 @@ fn prepare(options: &Options, interrupt: &Interrupt) -> anyhow::Result<PathBuf> 
 }
 
 /// All rounds of all faults, then the crowd.
-fn measure(stage: &mut Stage, options: &Options, results: &mut Results) -> anyhow::Result<()> {
+fn measure(
+    stage: &mut Stage,
+    options: &Options,
+    binary: &Path,
+    results: &mut Results,
+) -> anyhow::Result<()> {
     for number in 0..options.rounds {
         for &fault in &options.faults {
             if fault == Fault::Partition && stage.cluster.options().network != Network::Namespaces {
@@ -109,6 +114,7 @@ fn measure(stage: &mut Stage, options: &Options, results: &mut Results) -> anyho
                 Err(error) => {
                     println!("{} {} failed: {error:#}", fault.as_str(), number + 1);
                     results.failures.push((fault, number, first_line(&error)));
+                    stage.restart_peers(options, binary)?;
                     // A cluster that is broken for good ends the bench.
                     stage.wait_whole().context("the cluster does not come back")?;
                 }

@@ -50,7 +50,20 @@ pub(crate) fn run(
     let (struck, handover) = event.with_context(|| fault.as_str())?;
     repaired?;
     let records = records?;
-    stage.wait_whole()?;
+    stage.wait_cluster()?;
+    let after = table::tenure(&stage.cluster)?;
+    if let Some(handover) = &handover
+        && after.timeline < handover.tenure.timeline
+    {
+        // Seen with Patroni 3.0.2: a leader that wakes up between looking at the key and renewing
+        // it writes it unconditionally, and its successor is thrown away with all that it took.
+        anyhow::bail!(
+            "Patroni went back from timeline {} to {} and threw away what was written meanwhile",
+            handover.tenure.timeline,
+            after.timeline
+        );
+    }
+    stage.wait_peers()?;
     let rows = table::read(&stage.cluster)?;
     let peers = records.iter().map(|(peer, records)| {
         let audit = audit::audit(records, &rows, handover.as_ref());

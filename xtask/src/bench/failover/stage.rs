@@ -132,11 +132,7 @@ impl Stage {
         })
         .context("start the cluster")?;
         let mut stage = Self::empty(cluster, interrupt)?;
-        for &peer in &options.peers {
-            let running = stage.start(peer, binary, options);
-            let running = running.with_context(|| format!("start {}", peer.as_str()))?;
-            stage.running.push(running);
-        }
+        stage.restart_peers(options, binary)?;
         Ok(stage)
     }
 
@@ -241,8 +237,26 @@ impl Stage {
         Ok(HaProxy::start_before(&backends, HAPROXY_CLIENTS_MAX, self.interrupt.clone())?)
     }
 
+    /// Starts every peer anew: one that has seen a later timeline than the cluster is on refuses
+    /// writes, and rightly.
+    pub(crate) fn restart_peers(&mut self, options: &Options, binary: &Path) -> anyhow::Result<()> {
+        self.running.clear();
+        for &peer in &options.peers {
+            let running = self.start(peer, binary, options);
+            let running = running.with_context(|| format!("start {}", peer.as_str()))?;
+            self.running.push(running);
+        }
+        Ok(())
+    }
+
     /// Waits until the cluster is whole and every peer leads to its leader.
     pub(crate) fn wait_whole(&self) -> anyhow::Result<()> {
+        self.wait_cluster()?;
+        self.wait_peers()
+    }
+
+    /// Waits until the cluster is whole.
+    pub(crate) fn wait_cluster(&self) -> anyhow::Result<()> {
         if self.cluster.wait_ready(HEALED).is_err() && !self.interrupt.raised() {
             // Patroni may not see that a node which was leader is ahead of the new one.
             for name in self.cluster.stragglers()? {
@@ -250,14 +264,18 @@ impl Stage {
                 self.cluster.reinitialize(&name)?;
             }
         }
-        self.cluster.wait_ready(REMADE)?;
+        Ok(self.cluster.wait_ready(REMADE)?)
+    }
+
+    /// Waits until every peer leads to the leader of a cluster that is whole.
+    pub(crate) fn wait_peers(&self) -> anyhow::Result<()> {
         for running in &self.running {
             let what = format!("{} to lead to the leader", running.peer.as_str());
             until(&what, SEEN, &self.interrupt, || {
                 let leads = (0..LOGINS).all(|_| self.leads_to_leader(&running.login));
                 Ok(leads.then_some(()))
             })
-            .with_context(|| running.log())?;
+            .context("its log is among the others")?;
         }
         Ok(())
     }

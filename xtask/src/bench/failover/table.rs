@@ -51,6 +51,12 @@ pub(crate) fn empty(cluster: &Cluster) -> anyhow::Result<()> {
     cluster.app()?.psql(empty).context("empty the table").map(|_| ())
 }
 
+/// Which life of which server it is that leads.
+pub(crate) fn tenure(cluster: &Cluster) -> anyhow::Result<Tenure> {
+    let text = cluster.app()?.psql(&format!("SELECT {TENURE}"))?;
+    Tenure::parse(&text).with_context(|| format!("read '{text}'"))
+}
+
 /// Reads all rows from the leader.
 pub(crate) fn read(cluster: &Cluster) -> anyhow::Result<Vec<Row>> {
     let rows = cluster.app()?.psql("SELECT client, seq, node, tenure FROM writes")?;

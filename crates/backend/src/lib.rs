@@ -24,5 +24,5 @@ pub use dial::Dialer;
 pub use error::{
     AuthenticationFault, ConnectError, Kind, ProtocolFault, QueryError, Refusal, Stage,
 };
-pub use query::{run, terminate};
+pub use query::{is_in_recovery, run, terminate};
 pub use ready::{Parameters, Ready};

@@ -158,11 +158,11 @@ where
     };
     if session.in_hot_standby.is_none() {
         let mut answer = None;
-        query::exchange(channel, "SELECT pg_catalog.pg_is_in_recovery()", &mut |message| {
+        query::exchange(channel, query::IN_RECOVERY, &mut |message| {
             match message.tag {
                 tag::PARAMETER_STATUS => record(session, message)?,
                 tag::ROW_DESCRIPTION => {}
-                tag::DATA_ROW => answer = Some(single_bool(message.body)?),
+                tag::DATA_ROW => answer = Some(query::single_bool(message.body)?),
                 tag => return Err(ProtocolFault::Unexpected { tag }),
             }
             Ok(())
@@ -174,15 +174,6 @@ where
         Some(in_recovery) if in_recovery == wanted => Ok(()),
         Some(in_recovery) => Err(ConnectError::WrongRole { in_recovery }),
         None => Err(ProtocolFault::Unexpected { tag: tag::COMMAND_COMPLETE }.into()),
-    }
-}
-
-/// A row of one boolean in text format.
-fn single_bool(row: &[u8]) -> Result<bool, ProtocolFault> {
-    match row {
-        [0, 1, 0, 0, 0, 1, b't'] => Ok(true),
-        [0, 1, 0, 0, 0, 1, b'f'] => Ok(false),
-        _ => Err(ProtocolFault::Malformed { tag: tag::DATA_ROW }),
     }
 }
 

@@ -46,6 +46,54 @@ where
     }
 }
 
+/// Asks a session that owes nothing whether its server is in recovery. Changed parameters go to
+/// `on_parameter`.
+///
+/// # Errors
+/// As [`run`]. The session must be closed then, not reused.
+///
+/// # Cancel safety
+/// As [`run`].
+pub async fn is_in_recovery<S>(
+    stream: &mut MaybeTls<S>,
+    limit: Duration,
+    mut on_parameter: impl FnMut(&str, &str),
+) -> Result<bool, QueryError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut channel = Channel::new(stream, RUN_BYTES_MAX);
+    let mut answer = None;
+    let mut on_message = |message: &Message<'_>| {
+        match message.tag {
+            tag::ROW_DESCRIPTION => {}
+            tag::DATA_ROW => answer = Some(single_bool(message.body)?),
+            _ => {
+                let (name, value) = parameter(message)?;
+                on_parameter(&name, &value);
+            }
+        }
+        Ok(())
+    };
+    match timeout(limit, exchange(&mut channel, IN_RECOVERY, &mut on_message)).await {
+        Ok(result) => result?,
+        Err(_) => return Err(QueryError::Timeout),
+    }
+    answer.ok_or_else(|| ProtocolFault::Unexpected { tag: tag::COMMAND_COMPLETE }.into())
+}
+
+/// What tells a standby from a primary, on every version.
+pub(crate) const IN_RECOVERY: &str = "SELECT pg_catalog.pg_is_in_recovery()";
+
+/// A row of one boolean in text format.
+pub(crate) fn single_bool(row: &[u8]) -> Result<bool, ProtocolFault> {
+    match row {
+        [0, 1, 0, 0, 0, 1, b't'] => Ok(true),
+        [0, 1, 0, 0, 0, 1, b'f'] => Ok(false),
+        _ => Err(ProtocolFault::Malformed { tag: tag::DATA_ROW }),
+    }
+}
+
 /// Ends a session as libpq does, so that the server need not log a lost connection. Whatever
 /// goes wrong or takes longer than `limit` is of no interest: dropping the stream does the rest.
 ///

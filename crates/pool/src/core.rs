@@ -261,6 +261,16 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
         };
     }
 
+    /// How many more servers it may have, its reserve aside.
+    pub(crate) fn room(&self) -> usize {
+        self.config.size.saturating_sub(self.total())
+    }
+
+    /// Logins that have failed since the last that has not.
+    pub(crate) fn failures(&self) -> u32 {
+        self.retry.failures
+    }
+
     /// So many servers that are logged in already are being made fit: they count as logins.
     pub(crate) fn adopting(&mut self, count: usize) {
         self.connecting += count;

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use backend::{ConnectError, Ready, Target};
 use session::ServerState;
 use tokio::sync::watch;
-use topology::{Address, Epoch, Snapshot};
+use topology::{Address, Epoch, Fence, Snapshot};
 
 use crate::cancel::Cancels;
+use crate::core::Core;
 use crate::limit::DatabasePermit;
 use crate::pool::Closed;
 use crate::recall::Recall;
@@ -78,20 +79,19 @@ fn look_at_woken(pool: &Pool) {
             continue;
         }
         let Some(mut server) = pool.core.lock().take_idle(id) else { continue };
-        if server.watch(&pool.shared.catalog) {
-            let idle_for = pool.jittered(pool.settings.config.server_idle_timeout, id);
-            pool.core.lock().put(server, Instant::now(), idle_for);
-        } else {
+        if !server.watch(&pool.shared.catalog) {
             tracing::info!(pool = %pool.key, server = id, "an idle server has gone");
             pool.discard(server, Closed::ServerClosed);
+        } else if let Err(server) = pool.put(server, Instant::now(), Core::put) {
+            pool.discard(server, Closed::Epoch);
         }
     }
 }
 
 /// Carries the core's plan out. Returns when to look again.
 fn maintain(pool: &Arc<Pool>) -> Option<Instant> {
-    let target = target(pool);
-    let plan = pool.core.lock().plan(Instant::now(), target.is_some());
+    let is_reachable = pool.shared.snapshot.borrow().route(pool.key.access).is_ok();
+    let plan = pool.core.lock().plan(Instant::now(), is_reachable);
     for place in plan.expired {
         place.fail(CheckoutError::Held { detail: pool.obstacle() });
     }
@@ -100,15 +100,16 @@ fn maintain(pool: &Arc<Pool>) -> Option<Instant> {
         pool.observer().closed(if lifetime_is_over { Closed::Lifetime } else { Closed::Idle });
     }
     let mut begun = 0;
-    let logins = target.iter().cycle().take(plan.connect);
-    for (target, epoch) in logins {
+    while begun < plan.connect
+        && let Some((target, epoch)) = target(pool)
+    {
         let Some(permit) = pool.limit.acquire(pool).or_else(|| permit_of_sibling(pool)) else {
             break;
         };
         begun += 1;
         let login = PendingLogin { pool: Arc::clone(pool), over: false };
         // Detached on purpose: it ends within connect_timeout and login_timeout.
-        tokio::spawn(connect(login, target.clone(), *epoch, permit));
+        tokio::spawn(connect(login, target, epoch, permit));
     }
     for _ in begun..plan.connect {
         pool.core.lock().connect_withdrawn();
@@ -120,7 +121,7 @@ fn maintain(pool: &Arc<Pool>) -> Option<Instant> {
 fn target(pool: &Pool) -> Option<(Address, Epoch)> {
     let snapshot = pool.shared.snapshot.borrow();
     let route = snapshot.route(pool.key.access).ok()?;
-    let turn = usize::try_from(pool.next_id.load(Relaxed)).unwrap_or(0);
+    let turn = pool.turn.fetch_add(1, Relaxed);
     let node = route.nodes.get(turn % route.nodes.len().max(1))?;
     Some((node.address.clone(), route.epoch))
 }
@@ -148,9 +149,21 @@ async fn connect(mut login: PendingLogin, address: Address, epoch: Epoch, permit
     let pool = Arc::clone(&login.pool);
     let target = Target::new(address.host(), address.port());
     let with = pool.login.lock().clone();
-    // Closed never, and the login's own limits bound those before it.
-    let _turn = pool.shared.logins.acquire().await;
-    match pool.shared.dialer.connect(&target, &with).await {
+    let dialed = async {
+        // Closed never, and the limits of the logins before it bound the wait.
+        let _turn = pool.shared.logins.acquire().await;
+        pool.shared.dialer.connect(&target, &with).await
+    };
+    let outcome = tokio::select! {
+        biased;
+        // A node that is gone must not take up the logins of the next.
+        () = outdated(&pool, &address, epoch) => {
+            drop(login);
+            return pool.wake_keeper();
+        },
+        outcome = dialed => outcome,
+    };
+    match outcome {
         Ok(mut ready) => {
             pool.login.lock().remember(ready.scram_keys.take());
             let server = new_server(&pool, ready, address, epoch, Some(permit));
@@ -165,6 +178,23 @@ async fn connect(mut login: PendingLogin, address: Address, epoch: Epoch, permit
         }
     }
     pool.wake_keeper();
+}
+
+/// Waits until a server of this epoch at this address would be of no use.
+///
+/// # Cancel safety
+/// Cancel safe.
+async fn outdated(pool: &Pool, address: &Address, epoch: Epoch) {
+    let mut snapshot = pool.shared.snapshot.clone();
+    loop {
+        let fence = snapshot.borrow_and_update().fence(pool.key.access, epoch, address);
+        if !matches!(fence, Fence::Open | Fence::Held) {
+            return;
+        }
+        if snapshot.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
 }
 
 pub(crate) fn new_server(
@@ -210,13 +240,13 @@ pub(crate) fn new_server(
 pub(crate) fn connected(pool: &Arc<Pool>, mut server: Box<Server>) {
     tracing::debug!(pool = %pool.key, server = server.id, node = %server.address, "server connected");
     *pool.last_failure.lock() = None;
-    if !pool.is_valid(&mut server) || !server.watch(&pool.shared.catalog) {
+    if !server.watch(&pool.shared.catalog) {
+        pool.observer().closed(Closed::ServerClosed);
+        pool.core.lock().connect_failed(Instant::now(), rand::random());
+    } else if pool.put(server, Instant::now(), Core::connected).is_err() {
         pool.observer().closed(Closed::Epoch);
         pool.core.lock().connect_withdrawn();
-        return;
     }
-    let idle_for = pool.jittered(pool.settings.config.server_idle_timeout, server.id);
-    pool.core.lock().connected(server, Instant::now(), idle_for);
 }
 
 /// A login has failed. Those who wait are told at once if waiting cannot help them: the
@@ -228,7 +258,10 @@ fn failed(pool: &Pool, target: &Target, error: &ConnectError) {
     *pool.last_failure.lock() = Some(Arc::clone(&message));
     let mut core = pool.core.lock();
     core.connect_failed(Instant::now(), rand::random());
-    if error.is_definite() && core.is_empty() {
+    // Each of the nodes must have had its turn.
+    let nodes = pool.shared.snapshot.borrow().route(pool.key.access).map_or(1, |it| it.nodes.len());
+    let is_refused = usize::try_from(core.failures()).is_ok_and(|failures| failures >= nodes);
+    if error.is_definite() && is_refused && core.is_empty() {
         for place in core.take_waiters() {
             place.fail(CheckoutError::Login(Arc::clone(&message)));
         }

@@ -52,7 +52,7 @@ impl Lease {
     /// call unless something has come.
     pub(crate) fn is_alive(&mut self) -> bool {
         let pool = Arc::clone(&self.pool);
-        self.watch(&pool.shared.catalog)
+        !self.recall.is_called() && self.watch(&pool.shared.catalog)
     }
 
     /// The pool that it came from.

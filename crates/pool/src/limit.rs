@@ -38,9 +38,23 @@ impl DatabaseLimit {
         inner.pools.push(Arc::downgrade(pool));
     }
 
+    /// A permit, if there is one.
+    pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<DatabasePermit> {
+        let mut inner = self.inner.lock();
+        if inner.used >= self.max {
+            return None;
+        }
+        inner.used += 1;
+        Some(DatabasePermit { limit: Arc::clone(self) })
+    }
+
     /// A permit, or else a place in the list of pools that are told when one is free.
     pub(crate) fn acquire(self: &Arc<Self>, pool: &Arc<Pool>) -> Option<DatabasePermit> {
+        if let Some(permit) = self.try_acquire() {
+            return Some(permit);
+        }
         let mut inner = self.inner.lock();
+        // Given back in between, nobody would tell us.
         if inner.used < self.max {
             inner.used += 1;
             return Some(DatabasePermit { limit: Arc::clone(self) });

@@ -38,11 +38,16 @@ pub struct Pool {
     /// Goes up with every snapshot: a server found valid under another one is looked at again.
     pub(crate) generation: AtomicU64,
     pub(crate) next_id: AtomicU64,
+    /// Goes up with every login that is tried: of several nodes the next one's turn.
+    pub(crate) turn: AtomicUsize,
     pub(crate) last_failure: Mutex<Option<Arc<ErrorMessage>>>,
     welcome: Mutex<Option<Arc<Welcome>>>,
     /// The login of its servers, with what the last one has made cheaper.
     pub(crate) login: Mutex<backend::Login>,
 }
+
+/// How a server comes to the core: back from a lease, or from its login.
+type Put = fn(&mut Core<Box<Server>, Arc<Place>>, Box<Server>, Instant, Duration);
 
 /// The core, and the snapshot that it follows.
 #[derive(Debug)]
@@ -50,6 +55,9 @@ pub(crate) struct Kept {
     core: Core<Box<Server>, Arc<Place>>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
 }
+
+/// A server that was not looked at yet has none.
+const FIRST_GENERATION: u64 = 1;
 
 /// What a server of this pool said at its login, for the logins of clients.
 #[derive(Debug)]
@@ -112,8 +120,9 @@ impl Pool {
             servers: Servers::default(),
             warm: Mutex::default(),
             loads: Mutex::default(),
-            generation: AtomicU64::new(0),
+            generation: AtomicU64::new(FIRST_GENERATION),
             next_id: AtomicU64::new(0),
+            turn: AtomicUsize::new(0),
             last_failure: Mutex::new(None),
             welcome: Mutex::new(None),
             login: Mutex::new(login),
@@ -191,8 +200,13 @@ impl Pool {
 
     /// Whether transactions may begin now: for leases that last longer than one.
     pub fn is_open(&self) -> bool {
-        let kept = self.core.lock();
-        kept.is_open() && !kept.is_behind()
+        let mut kept = self.core.lock();
+        if kept.is_behind() {
+            drop(kept);
+            self.follow();
+            kept = self.core.lock();
+        }
+        kept.is_open()
     }
 
     /// Whether no server can be had until the cluster has changed.
@@ -221,10 +235,11 @@ impl Pool {
             )
         });
         kept.set_gate(snapshot.route(access).is_ok(), Instant::now());
-        drop(kept);
+        // Under the lock: whoever follows an older snapshot must not call newer servers back.
         let recalled = self
             .servers
             .recall(|epoch, address| snapshot.fence(access, epoch, address) != Fence::Close);
+        drop(kept);
         for _ in &unwanted {
             self.observer().closed(Closed::Epoch);
         }
@@ -281,10 +296,8 @@ impl Pool {
         self.checkin_clean(server, Instant::now());
     }
 
-    fn checkin_clean(self: &Arc<Self>, mut server: Box<Server>, now: Instant) {
-        if !self.is_valid(&mut server) {
-            return self.discard(server, Closed::Epoch);
-        }
+    fn checkin_clean(self: &Arc<Self>, server: Box<Server>, now: Instant) {
+        let mut server = server;
         if self.key.access == Access::ReadWrite {
             self.shared.ended(server.epoch);
         }
@@ -297,21 +310,40 @@ impl Pool {
         if !server.watch(&self.shared.catalog) {
             return self.discard(server, Closed::ServerClosed);
         }
+        if self.limit.others_starve(self) && !self.core.lock().has_waiters() {
+            return self.discard(server, Closed::Idle);
+        }
+        if let Err(server) = self.put(server, now, Core::put) {
+            self.discard(server, Closed::Epoch);
+        }
+    }
+
+    /// Puts a server where it belongs, by `put`: to the first client that waits, or to the idle
+    /// ones. Gives it back if its node does not serve this pool any more, in the newest
+    /// snapshot there is: that is looked at under the same lock.
+    pub(crate) fn put(
+        &self,
+        mut server: Box<Server>,
+        now: Instant,
+        put: Put,
+    ) -> Result<(), Box<Server>> {
         let idle_for = self.jittered(self.settings.config.server_idle_timeout, server.id);
-        let mut core = self.core.lock();
-        if core.is_behind() {
-            drop(core);
+        let mut kept = self.core.lock();
+        while kept.is_behind() {
+            drop(kept);
             self.follow();
-            return self.checkin_clean(server, now);
+            kept = self.core.lock();
         }
-        if !core.has_waiters() && self.limit.others_starve(self) {
-            core.lost();
-            drop(core);
-            self.observer().closed(Closed::Idle);
-            drop(server);
-            return;
+        let generation = self.generation.load(Relaxed);
+        if server.generation != generation {
+            let fence = kept.fence(self.key.access, &server);
+            if server.recall.is_called() || !matches!(fence, Fence::Open | Fence::Held) {
+                return Err(server);
+            }
+            server.generation = generation;
         }
-        core.put(server, now, idle_for);
+        put(&mut kept, server, now, idle_for);
+        Ok(())
     }
 
     /// Closes a lent server.
@@ -325,18 +357,6 @@ impl Pool {
         if wanted || self.settings.config.min_size > 0 {
             self.wake_keeper();
         }
-    }
-
-    /// Whether the server's node still serves this pool's access in the current epoch.
-    pub(crate) fn is_valid(&self, server: &mut Server) -> bool {
-        let generation = self.generation.load(Relaxed);
-        if server.generation == generation {
-            return true;
-        }
-        let snapshot = self.shared.snapshot.borrow();
-        let fence = snapshot.fence(self.key.access, server.epoch, &server.address);
-        server.generation = generation;
-        matches!(fence, Fence::Open | Fence::Held)
     }
 
     /// `limit` give or take a tenth, the same for one server always: a storm of logins at
@@ -355,6 +375,11 @@ impl Kept {
         let is_open = snapshot.borrow_and_update().route(key.access).is_ok();
         core.set_gate(is_open, Instant::now());
         Self { core, snapshot }
+    }
+
+    /// What the snapshot that was followed last makes of a server.
+    fn fence(&self, access: Access, server: &Server) -> Fence {
+        self.snapshot.borrow().fence(access, server.epoch, &server.address)
     }
 
     /// Whether there is a newer snapshot than the one that was followed last.
@@ -386,7 +411,12 @@ impl DerefMut for Kept {
 async fn reset(pool: Arc<Pool>, server: Box<Server>) {
     // Dropped in any other way, the lease closes the server.
     let mut lease = Lease::new(server, Arc::clone(&pool));
-    let is_fit = make_fit(&pool, &mut lease).await;
+    let recall = Arc::clone(&lease.recall);
+    let is_fit = tokio::select! {
+        biased;
+        () = recall.called() => return lease.close(Closed::Epoch),
+        is_fit = make_fit(&pool, &mut lease) => is_fit,
+    };
     if is_fit {
         pool.observer().reset();
         lease.release(Disposition::Clean, Instant::now());

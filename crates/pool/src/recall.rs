@@ -1,8 +1,9 @@
 //! Calls a lent server back before its lease ends: the fence between two epochs.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
@@ -39,6 +40,18 @@ impl Recall {
     pub fn is_called(&self) -> bool {
         // Pairs with the store before the wake: whoever was woken sees it.
         self.is_called.load(Ordering::Acquire)
+    }
+
+    /// Waits for it.
+    ///
+    /// # Cancel safety
+    /// Cancel safe. One task at a time may wait or be registered.
+    pub(crate) async fn called(&self) {
+        poll_fn(|cx| {
+            self.register(cx.waker());
+            if self.is_called() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     pub(crate) fn call(&self) {

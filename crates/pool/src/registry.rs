@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) hold: Arc<Hold>,
     /// Logins at one time over all pools: a new primary is not to be stampeded.
     pub(crate) logins: Semaphore,
+    /// The same for warm standbys, for which nobody waits.
+    pub(crate) warm_logins: Semaphore,
     /// The last epoch in which a transaction has ended.
     begun: AtomicU64,
     report: Arc<dyn Report>,
@@ -68,6 +70,9 @@ pub(crate) struct Shared {
 
 /// Each takes a Postgres a fork and two milliseconds of SCRAM.
 const LOGINS_MAX: usize = 32;
+
+/// A standby is not in a hurry.
+const WARM_LOGINS_MAX: usize = 8;
 
 /// Welcomes of pools that are gone, for clients that log in while there is no primary.
 const WELCOMES_MAX: usize = 1024;
@@ -107,15 +112,10 @@ impl Pools {
     ) -> Arc<Self> {
         let hold = Hold::new(limits);
         let logins = Semaphore::new(LOGINS_MAX);
-        let shared = Arc::new(Shared {
-            dialer,
-            catalog,
-            snapshot,
-            hold,
-            logins,
-            begun: AtomicU64::new(0),
-            report,
-        });
+        let warm_logins = Semaphore::new(WARM_LOGINS_MAX);
+        let begun = AtomicU64::new(0);
+        let shared = Shared { dialer, catalog, snapshot, hold, logins, warm_logins, begun, report };
+        let shared = Arc::new(shared);
         Arc::new(Self { shared, resolve, inner: Mutex::default() })
     }
 

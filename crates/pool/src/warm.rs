@@ -23,6 +23,8 @@ pub(crate) struct Warm {
     connecting: Vec<Address>,
     /// No login before this, after one that failed.
     not_before: Option<Instant>,
+    /// No question before this, after one that came before the promotion.
+    ask_at: Option<Instant>,
 }
 
 /// A standby that refuses a login is tried again after this.
@@ -31,8 +33,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// For the question whether the node is out of recovery.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Fails while the node is in recovery; where it does not, `in_hot_standby` is reported as well.
-const PROOF: &str = "SELECT 1 / CASE WHEN pg_catalog.pg_is_in_recovery() THEN 0 ELSE 1 END";
+/// From one question to the next, while the node is being promoted.
+const ASK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A login to a standby that counts as begun; however it ends, the count goes back.
 struct PendingLogin {
@@ -99,16 +101,16 @@ pub(crate) fn tend(pool: &Arc<Pool>) -> Option<Instant> {
     let snapshot = Arc::clone(&pool.shared.snapshot.borrow());
     let is_used = pool.core.lock().is_used();
     let wanted = if is_used { wanted(&snapshot, size) } else { Vec::new() };
-    adopt(pool, &snapshot);
     let now = Instant::now();
+    let ask_at = adopt(pool, &snapshot, now);
     let mut warm = pool.warm.lock();
     let successor = snapshot.successor().map(|(_, node)| node.address.clone());
     let missing = warm.missing(&wanted, successor.as_ref(), now);
     if missing.is_empty() {
-        return None;
+        return ask_at;
     }
     if let Some(at) = warm.not_before.filter(|at| *at > now) {
-        return Some(at);
+        return Some(ask_at.map_or(at, |ask_at| ask_at.min(at)));
     }
     warm.connecting.extend(missing.iter().cloned());
     drop(warm);
@@ -117,7 +119,7 @@ pub(crate) fn tend(pool: &Arc<Pool>) -> Option<Instant> {
         // Detached on purpose: it ends within connect_timeout and login_timeout.
         tokio::spawn(connect(login));
     }
-    None
+    ask_at
 }
 
 /// All on the one that will be next, if that is known; otherwise spread over the two likeliest.
@@ -129,20 +131,33 @@ fn wanted(snapshot: &Snapshot, size: usize) -> Vec<Address> {
     nodes.iter().cycle().take(size).map(|node| node.address.clone()).collect()
 }
 
-/// Makes servers of the standbys whose node is the primary now.
-fn adopt(pool: &Arc<Pool>, snapshot: &Snapshot) {
-    let Ok(route) = snapshot.route(Access::ReadWrite) else { return };
-    let Some(node) = route.nodes.first() else { return };
-    let servers = pool.warm.lock().take(&node.address);
-    for server in servers {
-        let Some(permit) = pool.limit.acquire(pool) else { return };
-        pool.core.lock().adopting(1);
+/// Makes servers of the standbys whose node is the primary now, as many as the pool has room for.
+/// Returns when to ask again those that are not yet out of recovery.
+fn adopt(pool: &Arc<Pool>, snapshot: &Snapshot, now: Instant) -> Option<Instant> {
+    let route = snapshot.route(Access::ReadWrite).ok()?;
+    let node = route.nodes.first()?;
+    let mut warm = pool.warm.lock();
+    if let Some(at) = warm.ask_at.filter(|at| *at > now) {
+        return Some(at);
+    }
+    let mut servers = warm.take(&node.address);
+    while let Some(mut server) = servers.pop() {
+        let mut core = pool.core.lock();
+        let permit = if core.room() > 0 { pool.limit.try_acquire() } else { None };
+        if permit.is_none() {
+            drop(core);
+            warm.servers.push(server);
+            warm.servers.append(&mut servers);
+            return None;
+        }
+        core.adopting(1);
+        drop(core);
+        server.permit = permit;
         let adoption = Adoption { pool: Arc::clone(pool), over: false };
-        let mut server = server;
-        server.permit = Some(permit);
         // Detached on purpose: it ends within PROOF_TIMEOUT.
         tokio::spawn(prove(adoption, server, route.epoch));
     }
+    None
 }
 
 /// Lets the node say that it is out of recovery, and gives the server to the pool.
@@ -150,16 +165,25 @@ async fn prove(mut adoption: Adoption, mut server: Server, epoch: Epoch) {
     let pool = Arc::clone(&adoption.pool);
     let Server { stream, state, .. } = &mut server;
     let catalog = &pool.shared.catalog;
-    let proven = backend::run(stream, PROOF, PROOF_TIMEOUT, |name, value| {
+    let answer = backend::is_in_recovery(stream, PROOF_TIMEOUT, |name, value| {
         state.on_reset_parameter(catalog, name, value);
     });
-    match proven.await {
-        Ok(()) => {
+    match answer.await {
+        Ok(false) => {
             server.epoch = epoch;
             server.state.after_reset();
             pool.servers.add(epoch, server.address.clone(), &server.recall);
             adoption.over = true;
             connected(&pool, Box::new(server));
+        }
+        // Named before it is promoted, and trusted for want of a prober.
+        Ok(true) => {
+            server.permit = None;
+            if server.watch(catalog) {
+                let mut warm = pool.warm.lock();
+                warm.ask_at = Some(Instant::now() + ASK_AGAIN);
+                warm.servers.push(server);
+            }
         }
         Err(error) => {
             tracing::info!(pool = %pool.key, server = server.id, %error, "a warm standby is of no use");
@@ -170,20 +194,53 @@ async fn prove(mut adoption: Adoption, mut server: Server, epoch: Epoch) {
     pool.wake_keeper();
 }
 
+/// Waits until nobody wants a standby at this address any more.
+///
+/// # Cancel safety
+/// Cancel safe.
+async fn unwanted(pool: &Pool, address: &Address) {
+    let mut snapshot = pool.shared.snapshot.clone();
+    loop {
+        let is_wanted = {
+            let snapshot = snapshot.borrow_and_update();
+            let successor = snapshot.successor().is_some_and(|(_, node)| node.address == *address);
+            successor || snapshot.candidates().iter().any(|node| node.address == *address)
+        };
+        if !is_wanted {
+            return;
+        }
+        if snapshot.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
 async fn connect(login: PendingLogin) {
     let pool = Arc::clone(&login.pool);
     let target = Target::new(login.address.host(), login.address.port());
     let mut with = pool.login.lock().clone();
     with.role = RequiredRole::Any;
-    let _turn = pool.shared.logins.acquire().await;
-    match pool.shared.dialer.connect(&target, &with).await {
+    let dialed = async {
+        let _turn = pool.shared.warm_logins.acquire().await;
+        pool.shared.dialer.connect(&target, &with).await
+    };
+    let outcome = tokio::select! {
+        biased;
+        () = unwanted(&pool, &login.address) => {
+            drop(login);
+            return pool.wake_keeper();
+        }
+        outcome = dialed => outcome,
+    };
+    match outcome {
         Ok(mut ready) => {
             pool.login.lock().remember(ready.scram_keys.take());
             pool.observer().connected();
             let mut server = new_server(&pool, ready, login.address.clone(), Epoch::NONE, None);
-            if server.watch(&pool.shared.catalog) {
-                let mut warm = pool.warm.lock();
-                warm.not_before = None;
+            let is_alive = server.watch(&pool.shared.catalog);
+            let mut warm = pool.warm.lock();
+            warm.not_before = (!is_alive).then(|| Instant::now() + RETRY);
+            if is_alive {
                 warm.servers.push(*server);
             }
         }

@@ -90,7 +90,11 @@ pub(crate) struct Tenure {
     /// The floor when the tenure began. Every promotion makes a higher timeline, so a record
     /// that still has this one was written before it.
     above: Option<Timeline>,
-    /// The last evidence has a timeline below the floor.
+    /// The timeline on which a probe of this tenure last found it to be a primary. Records and
+    /// probes have no order between them, and a record is late by up to one `loop_wait`: one with
+    /// an older timeline tells of the time before that probe.
+    probed: Option<Timeline>,
+    /// The last evidence has a timeline below the floor, and no probe has found it on the floor.
     old: bool,
     standby_leader: bool,
 }
@@ -217,8 +221,12 @@ impl Succession {
         }
         // A higher timeline under the same name is another promotion.
         let promoted = tenure.timeline.is_some() && evidence.timeline > tenure.timeline;
-        tenure.old = evidence.timeline.is_some() && evidence.timeline < self.floor;
-        if evidence.timeline > tenure.above && !tenure.old {
+        if moved {
+            tenure.probed = None;
+        }
+        let behind = evidence.timeline.is_some() && evidence.timeline < self.floor;
+        tenure.old = behind && tenure.probed < self.floor;
+        if evidence.timeline > tenure.above && !behind {
             tenure.timeline = evidence.timeline;
             self.floor = evidence.timeline;
         }
@@ -233,12 +241,16 @@ impl Succession {
         // It takes nothing from anybody: its servers have gone. What starts there next may start
         // as a standby, and on another timeline.
         let trusted = matches!(self.trust, Trust::Named | Trust::Proven | Trust::Suspect);
-        if *outcome == Outcome::Gone && trusted && self.proof == Proof::Required {
+        let asks = self.proof == Proof::Required || self.trust == Trust::Suspect;
+        if *outcome == Outcome::Gone && trusted && asks {
             self.doubt();
         }
         self.trust = match (outcome, self.trust) {
             (Outcome::Answered { in_recovery: false, timeline, .. }, _) => {
                 let old = timeline.is_some() && *timeline < self.floor;
+                if let Some(tenure) = &mut self.tenure {
+                    tenure.probed = timeline.or(tenure.probed);
+                }
                 if old { Trust::Outdated } else { Trust::Proven }
             }
             (Outcome::Answered { .. }, Trust::Unproven | Trust::Promoting) => Trust::Promoting,
@@ -333,6 +345,7 @@ impl Tenure {
             address: None,
             timeline: None,
             above: floor,
+            probed: None,
             old: false,
             standby_leader: false,
         }

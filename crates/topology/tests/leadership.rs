@@ -6,7 +6,7 @@ mod cluster;
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
-use cluster::{Cluster, answered, by_login, member, name, required};
+use cluster::{Cluster, address, answered, by_login, member, name, required};
 use topology::{
     Access, Change, Config, Epoch, Event, Fence, Group, Member, NodeState, Outcome, Refusal,
     Revision, Role, SourceState, Standing, Switchover, Synchronous, Timeline,
@@ -137,6 +137,11 @@ fn a_postmaster_that_has_gone_is_held_for_and_proves_itself_anew() {
     let mut cluster = Cluster::led_by_n1(by_login());
     cluster.probe("n1", Outcome::Gone);
     assert_eq!(cluster.primary().as_deref(), Ok("n1"), "the next login decides");
+    cluster.probe("n1", answered(false, 1));
+    cluster.apply(Event::Suspect { epoch: cluster.snapshot().epoch() });
+    assert_eq!(cluster.standing(), Standing::Suspect);
+    cluster.probe("n1", Outcome::Gone);
+    assert_eq!(cluster.standing(), Standing::Named, "and so ends a suspicion");
 }
 
 /// The record may come before the probe that sees the promotion.
@@ -147,6 +152,67 @@ fn a_promotion_that_a_record_tells_of_is_proven_anew() {
     assert_eq!((cluster.epoch(), cluster.standing()), (2, Standing::Unproven));
     cluster.probe("n1", answered(false, 2));
     assert_eq!((cluster.epoch(), cluster.standing()), (2, Standing::Proven));
+}
+
+/// Patroni writes the role of a primary before it knows of the new timeline; the probe may have
+/// seen that before.
+#[test]
+fn a_record_that_comes_after_the_proof_speaks_of_the_time_before_it() {
+    let mut cluster = Cluster::proven();
+    cluster.leader(Some("n2"));
+    cluster.probe("n2", answered(false, 2));
+    let proven = (2, Standing::Proven, Fence::Open);
+    let stands = |cluster: &Cluster| (cluster.epoch(), cluster.standing(), cluster.own_fence());
+    for timeline in [1, 2, 1] {
+        cluster.member("n2", Role::Replica, timeline);
+        assert_eq!(stands(&cluster), proven, "replica on {timeline}");
+        cluster.member("n2", Role::Primary, timeline);
+        assert_eq!(stands(&cluster), proven, "primary on {timeline}");
+    }
+    cluster.change(Change::Member(name("n2"), None));
+    cluster.member("n2", Role::Primary, 1);
+    assert_eq!(stands(&cluster), proven, "put anew");
+    assert_eq!(cluster.snapshot().timeline(), Some(Timeline(2)));
+
+    cluster.probe("n2", answered(false, 1));
+    assert_eq!((cluster.standing(), cluster.own_fence()), (Standing::OldTimeline, Fence::Close));
+    cluster.member("n2", Role::Replica, 1);
+    cluster.member("n2", Role::Primary, 1);
+    assert_eq!(cluster.standing(), Standing::OldTimeline, "a probe has the last word");
+    cluster.probe("n2", answered(false, 2));
+    assert_eq!(stands(&cluster), proven);
+}
+
+#[test]
+fn a_late_record_says_nothing_of_a_proven_primary_that_falls_silent() {
+    let mut cluster = Cluster::proven();
+    cluster.leader(Some("n2"));
+    cluster.member("n2", Role::Primary, 1);
+    cluster.probe("n2", answered(false, 2));
+    for silence in [Outcome::Unreachable, Outcome::Refused] {
+        cluster.probe("n2", silence);
+        assert_eq!((cluster.epoch(), cluster.standing()), (2, Standing::Proven), "{silence:?}");
+    }
+    cluster.member("n2", Role::Primary, 2);
+    assert_eq!((cluster.epoch(), cluster.standing()), (2, Standing::Proven), "it has caught up");
+    cluster.member("n2", Role::Primary, 1);
+    cluster.probe("n2", Outcome::Gone);
+    assert_eq!((cluster.standing(), cluster.own_fence()), (Standing::Unproven, Fence::Held));
+    cluster.leader(None);
+    cluster.leader(Some("n2"));
+    assert_eq!((cluster.standing(), cluster.own_fence()), (Standing::Unproven, Fence::Held));
+
+    // Another postmaster, another promotion, another tenure: the proof was not of them.
+    let moved = Member { address: address("elsewhere"), ..member("n2", Role::Primary, 1) };
+    cluster.change(Change::Member(name("n2"), Some(moved)));
+    assert_eq!((cluster.epoch(), cluster.standing()), (3, Standing::OldTimeline));
+    cluster.member("n2", Role::Primary, 3);
+    cluster.probe("n2", answered(false, 3));
+    cluster.member("n2", Role::Primary, 4);
+    cluster.member("n2", Role::Primary, 3);
+    assert_eq!((cluster.epoch(), cluster.standing()), (5, Standing::OldTimeline));
+    cluster.leader(Some("n1"));
+    assert_eq!((cluster.epoch(), cluster.standing()), (6, Standing::OldTimeline));
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Properties of the machine under any sequence of events.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 use topology::{
     Access, Address, Authority, Change, Config, Epoch, Event, Fallback, Fence, Group, Lsn, Machine,
-    Member, NodeName, NodeState, Now, Outcome, Probe, Proof, Replay, Revision, Role, Round,
+    Member, Node, NodeName, NodeState, Now, Outcome, Probe, Proof, Replay, Revision, Role, Round,
     RoutePolicy, Snapshot, SourceState, Standing, Switchover, Synchronous, Timeline,
 };
 
@@ -198,12 +199,13 @@ impl Run {
         // Every other one is of the current round.
         let round = *begun.get(&self.rounds);
         let round = if begun.index(2) == 0 { self.machine.snapshot().round() } else { round };
-        let current = round == self.machine.snapshot().round();
+        let before = self.machine.snapshot().clone();
         let probe = Probe { node: node.clone(), address: address.clone(), round, outcome };
         self.apply(Event::Probe(probe));
         let snapshot = self.machine.snapshot();
-        let is_primary =
-            |p: &std::sync::Arc<topology::Node>| p.name == node && p.address == address;
+        // Where probes elect, one of any round may begin a tenure.
+        let current = round == before.round() || snapshot.epoch() != before.epoch();
+        let is_primary = |p: &Arc<Node>| p.name == node && p.address == address;
         if !current || !snapshot.primary().is_some_and(is_primary) {
             return;
         }
@@ -216,6 +218,20 @@ impl Run {
         if outcome != Outcome::Unreachable {
             assert_ne!(snapshot.standing(), Standing::Suspect, "an answer ends a suspicion");
         }
+    }
+
+    /// A probe of now.
+    fn probe(&mut self, node: &Node, outcome: Outcome) {
+        let (name, address) = (node.name.clone(), node.address.clone());
+        let round = self.machine.snapshot().round();
+        self.apply(Event::Probe(Probe { node: name, address, round, outcome }));
+    }
+
+    /// The primary answers that it takes writes on the highest timeline.
+    fn prove(&mut self, primary: &Node) -> Arc<Snapshot> {
+        let timeline = self.machine.snapshot().timeline().or(Some(Timeline(1)));
+        self.probe(primary, Outcome::Answered { in_recovery: false, timeline, position: None });
+        self.machine.snapshot().clone()
     }
 
     fn step(&mut self, step: Step) {
@@ -253,7 +269,7 @@ fn state_after(changes: &[Change]) -> SourceState {
 /// What of a snapshot depends on the source's state alone, not on the way there. Without a leader
 /// key the last primary stays, and who is synchronous to it.
 fn settled(snapshot: &Snapshot) -> impl PartialEq + std::fmt::Debug {
-    let sync = |n: &topology::Node| snapshot.leader().is_some() && n.sync;
+    let sync = |n: &Node| snapshot.leader().is_some() && n.sync;
     let nodes: Vec<_> = snapshot
         .nodes()
         .iter()
@@ -368,14 +384,38 @@ proptest! {
             run.step(step);
             let snapshot = run.machine.snapshot().clone();
             if snapshot.standing() == Standing::Suspect {
-                let primary = snapshot.primary().expect("a primary");
-                let timeline = snapshot.timeline();
-                let outcome = Outcome::Answered { in_recovery: false, timeline, position: None };
-                let (node, address) = (primary.name.clone(), primary.address.clone());
-                let probe = Probe { node, address, round: snapshot.round(), outcome };
-                run.apply(Event::Probe(probe));
-                prop_assert_eq!(run.machine.snapshot().standing(), Standing::Proven);
+                let proven = run.prove(snapshot.primary().expect("a primary"));
+                prop_assert_eq!(proven.standing(), Standing::Proven);
             }
+        }
+    }
+
+    #[test]
+    fn no_record_up_to_the_proven_timeline_suspends_a_primary(
+        config in config(),
+        steps in steps(),
+        later in prop::collection::vec((member(), prop::option::of(step())), 1..20),
+    ) {
+        let mut run = Run::new(config);
+        steps.into_iter().for_each(|step| run.step(step));
+        for (revision, (record, step)) in (99..).zip(later) {
+            step.into_iter().for_each(|step| run.step(step));
+            let Some(primary) = run.machine.snapshot().primary().cloned() else { continue };
+            let proven = run.prove(&primary);
+            if proven.standing() != Standing::Proven || record.role == Role::StandbyLeader {
+                continue;
+            }
+            let timeline = record.timeline.min(proven.timeline());
+            let record = Member { address: primary.address.clone(), timeline, ..record };
+            let change = Change::Member(primary.name.clone(), Some(record));
+            run.apply(Event::Change { revision: Revision(revision), change });
+            let after = run.machine.snapshot().clone();
+            prop_assert_eq!((after.epoch(), after.standing()), (proven.epoch(), Standing::Proven));
+            run.probe(&primary, Outcome::Unreachable);
+            let silent = run.machine.snapshot();
+            // Where probes elect, this may have been the last that was waited for.
+            let elected = silent.epoch() != proven.epoch();
+            prop_assert!(elected || silent.standing() == Standing::Proven);
         }
     }
 

@@ -36,8 +36,9 @@ pub(crate) enum Effect {
 
 const MENDED: Duration = Duration::from_secs(120);
 
-/// For nodes to follow without help.
-const BY_ITSELF: Duration = Duration::from_secs(40);
+/// From one push of the log to the next, and how many.
+const BETWEEN: Duration = Duration::from_secs(8);
+const PUSHES: u32 = 6;
 
 impl Fault {
     pub(crate) fn effect(self) -> Effect {
@@ -89,13 +90,20 @@ impl Fault {
             Self::Partition => cluster.mend(leader).unwrap(),
             Self::Store => cluster.etcd_mut().restart().unwrap(),
         }
-        if cluster.wait_ready(BY_ITSELF).is_ok() {
-            return;
+        let mut pushed = Ok(String::new());
+        for _ in 0..PUSHES {
+            if cluster.wait_ready(BETWEEN).is_ok() {
+                return;
+            }
+            // A node that was leader may be ahead of where an idle new one writes.
+            pushed = cluster.psql("SELECT pg_create_restore_point('push')");
+            pushed = pushed.and_then(|_| cluster.psql("SELECT pg_switch_wal()"));
         }
-        // Patroni may not see that a node which was leader is ahead of the new one.
+        // Patroni may not see that a node has to be rewound.
         for straggler in cluster.stragglers().unwrap() {
             cluster.reinitialize(&straggler).unwrap();
         }
-        cluster.wait_ready(MENDED).unwrap();
+        let ready = cluster.wait_ready(MENDED);
+        assert!(ready.is_ok(), "not whole, and the log was pushed with {pushed:?}: {ready:?}");
     }
 }

@@ -38,6 +38,9 @@ impl Session {
             return Ok(ToServer::Goodbye);
         }
         if server.is_quiet() {
+            if !server.in_transaction() && !server.in_batch.is_open {
+                server.leaves_before = server.leaves;
+            }
             if server.skip == Skip::No && self.begin(frame, server, to_server) {
                 return Ok(ToServer::Prepare);
             }

@@ -119,6 +119,7 @@ impl Session {
         server.batch.clear();
         server.copy = CopyState::None;
         server.own = OwnQuery::None;
+        server.leaves = server.leaves_before;
     }
 
     /// The first message of the client's since what it had begun was lost.

@@ -33,6 +33,8 @@ pub struct ServerState {
     pub(crate) login_parameters: Arc<ParameterSet>,
     /// What the lease has left behind so far.
     pub(crate) leaves: Leaves,
+    /// What it had left behind when it was last between two transactions.
+    pub(crate) leaves_before: Leaves,
     /// A text of this lease may drop prepared statements.
     pub(crate) deallocates: bool,
     /// What texts of this lease may have reset, and whether a tag has said that one did.
@@ -178,6 +180,7 @@ impl ServerState {
             login_parameters: Arc::clone(&parameters),
             parameters,
             leaves: Leaves::Nothing,
+            leaves_before: Leaves::Nothing,
             deallocates: false,
             reset: Reset::Nothing,
             settings_reset: false,

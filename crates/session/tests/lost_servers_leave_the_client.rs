@@ -347,6 +347,27 @@ fn a_write_that_a_standby_refuses_is_counted() {
 }
 
 #[test]
+fn state_that_no_server_has_got_is_not_lost_with_it() {
+    let mut scene = Scene::new(1, 0);
+    let client = scene.add(Mode::Session, &[]);
+    let unsent = |scene: &mut Scene| {
+        scene.relay.send_unanswered(client, &query("select temp"));
+        let lender = &mut scene.relay.clients[client];
+        lender.session.forget_unsent(&mut lender.server.as_mut().unwrap().state);
+        let words = scene.lose(client);
+        (words, scene.relay.clients[client].losses.pop())
+    };
+    // On a server of its first statement's, and on one that it has had for longer.
+    for _ in 0..2 {
+        assert_eq!(unsent(&mut scene), (Vec::new(), Some(Lost::Unnoticed)));
+        assert_eq!(scene.say(client, query("select 1")), "TDCZ");
+    }
+    // What is there already is lost.
+    assert_eq!(scene.say(client, query("set timezone = a1")), "CSZ");
+    assert_eq!(brief(&unsent(&mut scene).0), ["57P01"]);
+}
+
+#[test]
 fn frames_that_no_server_has_got_can_be_taken_back() {
     let mut scene = Scene::new(2, 1);
     let frames = [unnamed("insert 1"), query("begin"), query("insert 2")].concat();

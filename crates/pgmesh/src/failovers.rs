@@ -18,6 +18,8 @@ pub(crate) struct Stopwatch {
     named: Option<u64>,
     /// When a new epoch's primary was proven, until its first transaction ends.
     opened: Option<(u64, Instant)>,
+    /// The last epoch of which a transaction has ended, be it that its opening was not seen yet.
+    begun: Option<u64>,
 }
 
 /// What a step of a failover took.
@@ -55,7 +57,11 @@ impl Stopwatch {
             self.shut = None;
             laps.push(Lap::Held(passed));
             if epoch != before {
-                self.opened = Some((epoch, now));
+                if self.begun == Some(epoch) {
+                    laps.push(Lap::FirstSuccess(Duration::ZERO));
+                } else {
+                    self.opened = Some((epoch, now));
+                }
             }
         }
         laps
@@ -63,6 +69,7 @@ impl Stopwatch {
 
     /// The first transaction of an epoch has ended.
     fn began(&mut self, epoch: u64, now: Instant) -> Option<Lap> {
+        self.begun = Some(epoch);
         let (_, opened) = self.opened.take_if(|(opened, _)| *opened == epoch)?;
         Some(Lap::FirstSuccess(now.saturating_duration_since(opened)))
     }
@@ -137,6 +144,23 @@ mod tests {
         assert_eq!(watch.began(first, at(1251)), None);
         assert_eq!(watch.began(second, at(1255)), Some(Lap::FirstSuccess(ms(5))));
         assert_eq!(watch.began(second, at(1260)), None);
+    }
+
+    #[test]
+    fn a_success_that_is_reported_before_its_epoch_is_seen_open_counts() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let ms = Duration::from_millis;
+        let (first, second) = (1, 2);
+        let mut watch = Stopwatch::default();
+        watch.step(first, true, at(0));
+        watch.step(first, false, at(100));
+        assert_eq!(watch.began(second, at(299)), None);
+        assert_eq!(
+            watch.step(second, true, at(300)),
+            [Lap::Detected(ms(200)), Lap::Held(ms(200)), Lap::FirstSuccess(ms(0))]
+        );
+        assert_eq!(watch.step(second, true, at(310)), []);
     }
 
     #[test]

@@ -168,8 +168,15 @@ async fn authenticate(
     Ok((client, permit))
 }
 
+/// Why a login has no server.
+enum NoServer {
+    Checkout(CheckoutError),
+    /// `client_login_timeout` is over.
+    Deadline,
+}
+
 /// What a server of this pool reports, and the client's settings, checked by a server if
-/// none has seen them yet. Costs a server only the first time.
+/// none has seen them yet and one can be had. Costs a server only the first time.
 async fn open(
     app: &App,
     pool: &Arc<Pool>,
@@ -197,7 +204,11 @@ async fn open(
     if pool.is_holding() {
         return Ok((welcome, wanted));
     }
-    let mut lease = checkout(pool, deadline).await?;
+    let mut lease = match checkout(pool, deadline).await {
+        Ok(lease) => lease,
+        Err(none) if none.will_pass() => return Ok((welcome, wanted)),
+        Err(none) => return Err(none.into()),
+    };
     let before = Arc::clone(lease.state.parameters());
     let sql = wanted.sql_from(&before);
     let mut reported = Vec::new();
@@ -207,10 +218,7 @@ async fn open(
     });
     if let Err(error) = applied.await {
         // Dropped, the lease closes the server.
-        return Err(match error {
-            backend::QueryError::Refused(refusal) => refusal.settings_error(),
-            error => backend::ConnectError::from(error).client_error(),
-        });
+        return refused_settings(&error).map_or(Ok((welcome, wanted)), Err);
     }
     lease.release(Disposition::NeedsReset, std::time::Instant::now());
     let reported = reported.iter().map(|(name, value)| (name.as_str(), value.as_str()));
@@ -223,6 +231,17 @@ async fn open(
     Ok((welcome, settings))
 }
 
+/// What a server says against the settings; `None` if it was lost before it said anything.
+fn refused_settings(error: &backend::QueryError) -> Option<ErrorMessage> {
+    match error {
+        // Class 57, operator intervention: it is shut down.
+        backend::QueryError::Refused(refusal) if !refusal.sqlstate.starts_with("57") => {
+            Some(refusal.settings_error())
+        }
+        _ => None,
+    }
+}
+
 /// Most clients set their name and nothing else; no server need be asked about that.
 fn is_harmless(name: &str, value: &str) -> bool {
     name.eq_ignore_ascii_case("application_name")
@@ -230,18 +249,40 @@ fn is_harmless(name: &str, value: &str) -> bool {
         && value.bytes().all(|byte| (0x20..0x7f).contains(&byte))
 }
 
-async fn checkout(pool: &Arc<Pool>, deadline: Instant) -> Result<pool::Lease, ErrorMessage> {
+async fn checkout(pool: &Arc<Pool>, deadline: Instant) -> Result<pool::Lease, NoServer> {
     if let Some(lease) = pool.try_checkout() {
         return Ok(lease);
     }
     match timeout_at(deadline, pool.checkout()).await {
-        Ok(Ok(lease)) => Ok(lease),
-        Ok(Err(CheckoutError::Login(error))) => Err(ErrorMessage::clone(&error)),
-        Ok(Err(error)) => Err(error.statement_error()),
-        Err(_) => Err(ErrorMessage::fatal(
-            SqlState::CANNOT_CONNECT_NOW,
-            "client_login_timeout: no server became available in time",
-        )),
+        Ok(checkout) => checkout.map_err(NoServer::Checkout),
+        Err(_) => Err(NoServer::Deadline),
+    }
+}
+
+impl NoServer {
+    /// Whether there may be one when the first statement asks for it.
+    fn will_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Checkout(
+                CheckoutError::Timeout { .. }
+                    | CheckoutError::Held { .. }
+                    | CheckoutError::HeldTooMany
+            )
+        )
+    }
+}
+
+impl From<NoServer> for ErrorMessage {
+    fn from(none: NoServer) -> Self {
+        match none {
+            NoServer::Checkout(CheckoutError::Login(error)) => Self::clone(&error),
+            NoServer::Checkout(error) => error.statement_error(),
+            NoServer::Deadline => Self::fatal(
+                SqlState::CANNOT_CONNECT_NOW,
+                "client_login_timeout: no server became available in time",
+            ),
+        }
     }
 }
 
@@ -281,6 +322,42 @@ impl From<Refused> for Rejected {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn refused(sqlstate: &str) -> backend::QueryError {
+        backend::QueryError::Refused(backend::Refusal {
+            severity: "ERROR".to_owned(),
+            sqlstate: sqlstate.to_owned(),
+            message: "invalid value".to_owned(),
+        })
+    }
+
+    #[test]
+    fn only_a_refusal_of_the_settings_ends_a_login() {
+        let refusal = refused_settings(&refused("22023")).unwrap();
+        assert_eq!(
+            (refusal.state, refusal.severity),
+            (SqlState::INVALID_PARAMETER_VALUE, Severity::Fatal)
+        );
+        let reset = std::io::ErrorKind::ConnectionReset.into();
+        for error in
+            [refused("57P01"), backend::QueryError::Lost(reset), backend::QueryError::Timeout]
+        {
+            assert_eq!(refused_settings(&error), None, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_login_goes_on_without_a_server_that_may_come_yet() {
+        for error in [
+            CheckoutError::Timeout { detail: None },
+            CheckoutError::Held { detail: None },
+            CheckoutError::HeldTooMany,
+        ] {
+            assert!(NoServer::Checkout(error).will_pass());
+        }
+        assert!(!NoServer::Checkout(CheckoutError::ShuttingDown).will_pass());
+        assert!(!NoServer::Deadline.will_pass());
+    }
 
     /// The bar is 2 KB for a plain client, its socket's registration and the allocator's
     /// share included.

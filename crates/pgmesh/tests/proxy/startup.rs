@@ -102,6 +102,20 @@ fn startup_settings_hold_as_on_a_direct_connection() {
 }
 
 #[test]
+fn settings_that_no_server_can_check_now_are_checked_with_the_first_statement() {
+    let postgres = postgres();
+    let pool = "size = 1\nreserve_size = 0\nquery_wait_timeout = \"1s\"";
+    let mesh = Setup::before(&postgres).with("pool", pool).start();
+    let mut holder = Raw::log_in(&mesh.app());
+    holder.query("BEGIN");
+    let asked = |value| Raw::log_in_with(&mesh.app(), Version::V3_0, &[("work_mem", value)]);
+    let (mut good, mut bad) = (asked("7MB").unwrap(), asked("much").unwrap());
+    holder.query("COMMIT");
+    assert_eq!(good.value("SHOW work_mem"), "7MB");
+    assert_eq!(bad.query("SELECT 1").errors[0].code, "22023");
+}
+
+#[test]
 fn protocol_3_2_gets_a_long_cancel_key_and_3_0_a_short_one() {
     let postgres = postgres();
     let mesh = Setup::before(&postgres).start();

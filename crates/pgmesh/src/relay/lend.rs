@@ -41,6 +41,9 @@ pub(crate) trait Leased {
     /// Its parts, to be used side by side.
     fn parts(&mut self) -> Parts<'_, Self::Stream>;
 
+    /// Whether the connection is encrypted.
+    fn is_tls(&self) -> bool;
+
     /// What cancels a statement on it.
     fn cancels(&self) -> Option<&Arc<Cancels>>;
 
@@ -103,6 +106,10 @@ impl Leased for Lease {
             unread: &mut server.unread,
             unsent: &mut server.unsent,
         }
+    }
+
+    fn is_tls(&self) -> bool {
+        self.stream.is_tls()
     }
 
     fn cancels(&self) -> Option<&Arc<Cancels>> {

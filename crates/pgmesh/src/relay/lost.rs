@@ -31,13 +31,9 @@ where
         is_new && !self.client.rest.is_unfinished()
     }
 
-    /// The server took nothing of this chunk: the next one gets it.
+    /// The server took nothing of this chunk, for certain: the next one gets it.
     pub(super) fn take_back(&mut self, chunk: &[u8]) {
         let Link::Leased(active) = &mut self.link else { return };
-        // A part of it may have gone out all the same.
-        if !active.lease.parts().unsent.is_empty() {
-            return;
-        }
         self.session.forget_unsent(active.lease.parts().state);
         self.client.unread = chunk.to_vec();
         self.client.rest = super::Rest::NONE;

@@ -269,14 +269,16 @@ where
             }
             Poll::Pending => {}
         }
-        if self.client.unread.len() < WAITING_UNREAD_MAX
-            && wait.may_buffer(self.client.unread.len())
-            && let Poll::Ready(read) = self.client.read_more(cx)
-            && !matches!(read, Ok(1..))
-        {
-            return Err(End::ClientLost);
+        let ahead = self.client.unread.len();
+        if !wait.may_buffer(ahead) || ahead >= WAITING_UNREAD_MAX {
+            return Ok(Moved::No);
         }
-        Ok(Moved::No)
+        match self.client.read_more(cx) {
+            Poll::Pending => Ok(Moved::No),
+            // Only a read that is pending wakes this task when more comes, or the end.
+            Poll::Ready(Ok(1..)) => Ok(Moved::Yes),
+            Poll::Ready(_) => Err(End::ClientLost),
+        }
     }
 
     /// Begins a lease. `asked` is when the client first needed it.

@@ -9,6 +9,15 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
+/// The peer has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// The stream has taken nothing of what was to be written.
+    Untouched,
+    /// It has taken some or all of it.
+    Partly,
+}
+
 /// Writes `bytes`; what the peer does not take now is kept in `unsent`, which is empty.
 ///
 /// # Errors
@@ -19,11 +28,15 @@ pub(super) fn write<S: AsyncWrite + Unpin>(
     cx: &mut Context<'_>,
     mut bytes: &[u8],
     unsent: &mut Vec<u8>,
-) -> io::Result<()> {
+) -> Result<(), Gone> {
+    let mut gone = Gone::Untouched;
     while !bytes.is_empty() {
-        match Pin::new(&mut *stream).poll_write(cx, bytes)? {
-            Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Poll::Ready(written) => bytes = bytes.get(written..).unwrap_or_default(),
+        match Pin::new(&mut *stream).poll_write(cx, bytes) {
+            Poll::Ready(Ok(0) | Err(_)) => return Err(gone),
+            Poll::Ready(Ok(written)) => {
+                gone = Gone::Partly;
+                bytes = bytes.get(written..).unwrap_or_default();
+            }
             Poll::Pending => {
                 unsent.extend_from_slice(bytes);
                 return Ok(());
@@ -33,7 +46,7 @@ pub(super) fn write<S: AsyncWrite + Unpin>(
     // With TLS, written is not yet sent. What a flush leaves over is sent by the next call
     // of `flush`, which the relay makes on every turn.
     match Pin::new(stream).poll_flush(cx) {
-        Poll::Ready(result) => result,
+        Poll::Ready(result) => result.map_err(|_| Gone::Partly),
         Poll::Pending => Ok(()),
     }
 }

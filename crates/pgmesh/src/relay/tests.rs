@@ -1,6 +1,8 @@
 //! The relay over in-memory streams against a scripted server.
 
 mod lost;
+mod stream;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::future::{Future, pending};
@@ -18,6 +20,7 @@ use tokio::task::JoinHandle;
 use wire::message::{self, TransactionStatus};
 use wire::{HEADER_LEN, Header, Version};
 
+use self::stream::FakeStream;
 use super::lend::Parts;
 use super::{End, Leased, Lend, Relay, Run, Waiting};
 use crate::cancel::{CancelKeys, Slot};
@@ -32,6 +35,8 @@ struct Inner {
     ends: Vec<How>,
     /// What a wait ends in.
     refusal: Option<CheckoutError>,
+    /// What the client that waits has sent ahead.
+    ahead: usize,
     /// Becomes idle when a wait has been refused.
     spare: Option<FakeServer>,
 }
@@ -43,7 +48,7 @@ enum How {
 }
 
 struct FakeServer {
-    stream: DuplexStream,
+    stream: FakeStream,
     state: ServerState,
     unread: Vec<u8>,
     unsent: Vec<u8>,
@@ -58,10 +63,14 @@ impl Servers {
     /// One more that is idle.
     fn add(&self, capacity: usize, settings: &Arc<ParameterSet>) -> DuplexStream {
         let (server, stream) = duplex(capacity);
+        self.add_over(FakeStream::new(stream), settings);
+        server
+    }
+
+    fn add_over(&self, stream: FakeStream, settings: &Arc<ParameterSet>) {
         let state = ServerState::new(Arc::clone(settings), 10);
         let idle = FakeServer { stream, state, unread: Vec::new(), unsent: Vec::new() };
         self.0.lock().idle.push_back(idle);
-        server
     }
 }
 
@@ -76,10 +85,13 @@ impl Lend for Servers {
 
     fn wait(&self) -> Self::Wait {
         let mut inner = self.0.lock();
-        let Some(refusal) = inner.refusal.take() else { return FakeWait(Box::pin(pending())) };
+        let servers = self.clone();
+        let Some(refusal) = inner.refusal.take() else {
+            return FakeWait { end: Box::pin(pending()), servers };
+        };
         let spare = inner.spare.take();
         inner.idle.extend(spare);
-        FakeWait(Box::pin(async { Err(refusal) }))
+        FakeWait { end: Box::pin(async { Err(refusal) }), servers }
     }
 
     fn is_open(&self) -> bool {
@@ -88,28 +100,36 @@ impl Lend for Servers {
 }
 
 /// The wait for a server: for ever, or until it is refused.
-struct FakeWait(Pin<Box<dyn Future<Output = Result<FakeLease, CheckoutError>> + Send>>);
+struct FakeWait {
+    end: Pin<Box<dyn Future<Output = Result<FakeLease, CheckoutError>> + Send>>,
+    servers: Servers,
+}
 
 impl Future for FakeWait {
     type Output = Result<FakeLease, CheckoutError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
+        self.end.as_mut().poll(cx)
     }
 }
 
 impl Waiting for FakeWait {
-    fn may_buffer(&mut self, _: usize) -> bool {
+    fn may_buffer(&mut self, bytes: usize) -> bool {
+        self.servers.0.lock().ahead = bytes;
         true
     }
 }
 
 impl Leased for FakeLease {
-    type Stream = DuplexStream;
+    type Stream = FakeStream;
 
-    fn parts(&mut self) -> Parts<'_, DuplexStream> {
+    fn parts(&mut self) -> Parts<'_, FakeStream> {
         let FakeServer { stream, state, unread, unsent } = self.server.as_mut().unwrap();
         Parts { stream, state, unread, unsent }
+    }
+
+    fn is_tls(&self) -> bool {
+        self.server.as_ref().unwrap().stream.is_tls
     }
 
     fn cancels(&self) -> Option<&Arc<Cancels>> {

@@ -11,9 +11,10 @@ use wire::tag::backend;
 use wire::{ErrorFields, ErrorMessage, FrameError, HEADER_LEN, SqlState};
 
 use super::frames::{self, Next, Rest};
+use super::outbox::{self, Gone};
 use super::scratch::{self, Scratch};
 use super::splice::Splice;
-use super::{Active, End, Leased, Lend, Link, Moved, Relay, outbox};
+use super::{Active, End, Leased, Lend, Link, Moved, Relay};
 
 /// Where the bytes of a turn come from.
 enum Source {
@@ -59,11 +60,11 @@ where
             let taken = self.take_client(chunk, along, back, inserted);
             self.client.unread = rest_of(chunk, taken.consumed);
             let done = self.send_to_server(cx, taken.out);
-            if done.is_err() && begins && back.is_empty() {
+            if done == Err(Gone::Untouched) && begins && back.is_empty() {
                 self.take_back(chunk);
             }
             self.send_to_client(cx, back)?;
-            done?;
+            done.map_err(|_| End::ServerLost)?;
             taken.fault.map_or(Ok(()), |fault| Err(End::Violation(fault)))?;
             self.end_frame()?;
             Ok(Moved::Yes)
@@ -158,7 +159,7 @@ where
         }
     }
 
-    fn send_to_server(&mut self, cx: &mut Context<'_>, out: &[u8]) -> Result<(), End> {
+    fn send_to_server(&mut self, cx: &mut Context<'_>, out: &[u8]) -> Result<(), Gone> {
         if let Link::Leased(active) = &mut self.link
             && !out.is_empty()
         {
@@ -168,7 +169,9 @@ where
                 active.query_since = Some(Instant::now());
             }
             let parts = active.lease.parts();
-            outbox::write(parts.stream, cx, out, parts.unsent).map_err(|_| End::ServerLost)?;
+            let written = outbox::write(parts.stream, cx, out, parts.unsent);
+            // A write that fails in TLS may have sent some of its records before.
+            return written.map_err(|gone| if active.lease.is_tls() { Gone::Partly } else { gone });
         }
         Ok(())
     }
@@ -229,7 +232,7 @@ where
             }
             // Before the loss of the server: the client's answer must not have a gap.
             self.send_to_client(cx, taken.out)?;
-            sent?;
+            sent.map_err(|_| End::ServerLost)?;
             if taken.then == Then::ServerLost {
                 return Err(End::ServerLost);
             }

@@ -1,5 +1,8 @@
 //! Servers that are lost at every stage of an exchange.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
 use wire::{ErrorMessage, SqlState};
 
 use super::*;
@@ -50,6 +53,25 @@ async fn a_statement_that_the_server_does_not_take_goes_to_the_next() {
     let spare = scene.spare();
     scene.lose(spare);
     scene.works().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_statement_that_the_server_may_have_is_not_sent_again() {
+    for (takes, is_tls) in [(1, false), (9, false), (0, true)] {
+        let mut scene = Scene::start(4096, Mode::Transaction);
+        scene.servers.0.lock().idle.clear();
+        let (_peer, near) = duplex(4096);
+        let broken = FakeStream::breaks_after(near, takes);
+        let broken = if is_tls { broken.with_tls() } else { broken };
+        scene.servers.add_over(broken, &scene.settings);
+        let spare = scene.spare();
+        scene.lose(spare);
+        scene.client_sends(&query("INSERT")).await;
+        let told = scene.client_is_told("08007", TransactionStatus::Idle);
+        // On a clock that stands still while anything moves.
+        timeout(Duration::from_secs(1), told).await.expect("nothing is told");
+        scene.works().await;
+    }
 }
 
 #[tokio::test]

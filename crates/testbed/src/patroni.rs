@@ -14,6 +14,10 @@ use crate::{
     programs,
 };
 
+/// A leader that is cut off and told to stop waits that long for its standbys, and Patroni 3.0
+/// loses patience after 10 s: it demotes once more and starts a second postmaster on the same data.
+const SETTINGS: [(&str, &str); 2] = [("wal_sender_timeout", "5s"), ("wal_receiver_timeout", "5s")];
+
 /// A node of a [`Cluster`](crate::Cluster): a Patroni, the Postgres it looks after, and their ports.
 #[derive(Debug)]
 pub struct Node {
@@ -53,7 +57,8 @@ impl Node {
         let mut parameters = Map::new();
         // What a node says of itself wins over what the cluster shares.
         let shared = |name: &str| options.settings.iter().any(|(shared, _)| shared == name);
-        for (name, value) in postgres::SETTINGS.into_iter().filter(|(name, _)| !shared(name)) {
+        let own = postgres::SETTINGS.into_iter().chain(SETTINGS);
+        for (name, value) in own.filter(|(name, _)| !shared(name)) {
             parameters.insert(name.to_owned(), value.into());
         }
         parameters.insert("unix_socket_directories".to_owned(), json!(node.directory));

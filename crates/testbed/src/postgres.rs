@@ -22,10 +22,10 @@ const READY: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(30);
 
 /// Settings of every Postgres started here, cluster or not: these data directories need not survive
-/// a power cut, and dynamic shared memory stays inside them instead of /dev/shm.
-pub(crate) const SETTINGS: [(&str, &str); 6] = [
+/// a power cut, and dynamic shared memory stays inside them instead of /dev/shm. `full_page_writes`
+/// stays on: pg_rewind refuses a source without it.
+pub(crate) const SETTINGS: [(&str, &str); 5] = [
     ("fsync", "off"),
-    ("full_page_writes", "off"),
     ("shared_buffers", "32MB"),
     ("dynamic_shared_memory_type", "mmap"),
     ("max_wal_size", "256MB"),

@@ -92,11 +92,11 @@ fn the_nodes_of_a_cluster_hang_crash_and_are_cut_off() {
         failsafe: true,
         synchronous: true,
         network,
-        settings: vec![("full_page_writes".to_owned(), "on".to_owned())],
+        settings: vec![("max_connections".to_owned(), "150".to_owned())],
         ..ClusterOptions::default()
     };
     let mut cluster = Cluster::start(options).unwrap();
-    assert_eq!(cluster.psql("SHOW full_page_writes").unwrap(), "on");
+    assert_eq!(cluster.psql("SHOW max_connections").unwrap(), "150");
     assert_eq!(cluster.psql("SHOW synchronous_commit").unwrap(), "on");
     let standby = cluster.synchronous().unwrap().name().to_owned();
 

@@ -22,17 +22,8 @@ const POOL_SIZE: u32 = 60;
 /// Of HAProxy; each takes two descriptors.
 const HAPROXY_CLIENTS_MAX: u32 = 1000;
 
-/// Of Postgres.
-const SETTINGS: [(&str, &str); 4] = [
-    // For the pools of two peers, ours and Patroni's.
-    ("max_connections", "300"),
-    // pg_rewind insists.
-    ("full_page_writes", "on"),
-    // A leader that is cut off and told to stop waits that long for its standbys, and Patroni 3.0
-    // loses patience after 10 s: it demotes once more and starts a second postmaster.
-    ("wal_sender_timeout", "5s"),
-    ("wal_receiver_timeout", "5s"),
-];
+/// For the pools of two peers, ours and Patroni's.
+const CONNECTIONS_MAX: u32 = 300;
 
 /// For killed nodes to come back by themselves.
 const HEALED: Duration = Duration::from_secs(90);
@@ -120,13 +111,12 @@ impl Stage {
                 Network::Loopback
             }
         };
-        let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned()));
         println!("starting one etcd and three Patroni nodes");
         let cluster = Cluster::start(ClusterOptions {
             failsafe: true,
             synchronous: true,
             network,
-            settings: settings.to_vec(),
+            settings: vec![("max_connections".to_owned(), CONNECTIONS_MAX.to_string())],
             interrupt: interrupt.clone(),
             ..ClusterOptions::default()
         })

@@ -5,12 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
-use tokio::time::Sleep;
-
 use crate::core::Waiter;
 use crate::hold::Share;
 use crate::{CheckoutError, Lease, Pool, Server};
+use parking_lot::Mutex;
 
 /// A place in a pool's queue. Dropped, it leaves the queue, and a server that was given to
 /// it in that moment goes to the next.
@@ -18,7 +16,6 @@ use crate::{CheckoutError, Lease, Pool, Server};
 pub struct Checkout {
     pool: Arc<Pool>,
     place: Arc<Place>,
-    timeout: Pin<Box<Sleep>>,
     share: Share,
 }
 
@@ -47,8 +44,8 @@ enum Left {
 }
 
 impl Checkout {
-    pub(crate) fn new(pool: Arc<Pool>, place: Arc<Place>, timeout: Sleep, share: Share) -> Self {
-        Self { pool, place, timeout: Box::pin(timeout), share }
+    pub(crate) fn new(pool: Arc<Pool>, place: Arc<Place>, share: Share) -> Self {
+        Self { pool, place, share }
     }
 
     /// Notes that the client has sent so many bytes ahead. False if no more may be read from
@@ -65,24 +62,13 @@ impl Future for Checkout {
         let this = self.get_mut();
         let mut state = this.place.state.lock();
         match std::mem::replace(&mut *state, State::Gone) {
-            State::Given(server) => {
-                return Poll::Ready(Ok(Lease::new(server, Arc::clone(&this.pool))));
+            State::Given(server) => Poll::Ready(Ok(Lease::new(server, Arc::clone(&this.pool)))),
+            State::Failed(error) => Poll::Ready(Err(error)),
+            State::Waiting(_) => {
+                *state = State::Waiting(Some(cx.waker().clone()));
+                Poll::Pending
             }
-            State::Failed(error) => return Poll::Ready(Err(error)),
-            State::Waiting(_) => *state = State::Waiting(Some(cx.waker().clone())),
-            State::Gone => {}
-        }
-        drop(state);
-        if this.timeout.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        // The server may have come in this very moment.
-        match this.place.leave() {
-            Left::Given(server) => Poll::Ready(Ok(Lease::new(server, Arc::clone(&this.pool)))),
-            Left::Waiting | Left::Over => {
-                this.pool.wake_keeper();
-                Poll::Ready(Err(this.pool.timeout_error()))
-            }
+            State::Gone => Poll::Pending,
         }
     }
 }
@@ -92,7 +78,10 @@ impl Drop for Checkout {
         match self.place.leave() {
             Left::Given(server) => self.pool.give_back(server),
             // Who has gone must not be counted, and hides for how long the next one has waited.
-            Left::Waiting => self.pool.wake_keeper(),
+            Left::Waiting => {
+                self.pool.core.lock().left();
+                self.pool.wake_keeper();
+            }
             Left::Over => {}
         }
     }

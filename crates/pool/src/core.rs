@@ -40,6 +40,11 @@ pub(crate) struct Core<T, W> {
     /// Whether a client has ever asked; `min_size` counts from then on.
     used: bool,
     gate: Gate,
+    /// Whether waiting clients have gone since the queue was looked through.
+    some_left: bool,
+    /// When the last plan asks to be made anew. Whoever changes something that is due before
+    /// has to wake the keeper.
+    planned: Option<Instant>,
 }
 
 /// Whether servers may be lent.
@@ -82,9 +87,18 @@ impl Retry {
 pub(crate) struct Plan<T, W> {
     pub(crate) connect: usize,
     pub(crate) close: Vec<T>,
-    /// Clients that were held for `hold_timeout`.
-    pub(crate) expired: Vec<W>,
+    /// Clients that have waited for too long.
+    pub(crate) expired: Vec<(W, Over)>,
     pub(crate) wake_at: Option<Instant>,
+}
+
+/// Which time of a waiting client is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// `query_wait_timeout`.
+    Wait,
+    /// `hold_timeout`.
+    Hold,
 }
 
 /// Counts for metrics and SHOW POOLS.
@@ -117,6 +131,8 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
             retry: Retry::NONE,
             used: false,
             gate: Gate::Open,
+            some_left: false,
+            planned: None,
         }
     }
 
@@ -197,8 +213,9 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
     }
 
     /// A client for which [`Core::take`] had nothing. What has come back since is its; so
-    /// nobody ever waits while a server is idle.
-    pub(crate) fn wait(&mut self, waiter: W, now: Instant) {
+    /// nobody ever waits while a server is idle. True if there has to be a new plan: with many
+    /// clients in the queue there seldom has.
+    pub(crate) fn wait(&mut self, waiter: W, now: Instant) -> bool {
         self.used = true;
         if self.waiters.is_empty()
             && self.gate == Gate::Open
@@ -208,9 +225,18 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
                 Ok(()) => self.lent += 1,
                 Err(server) => self.idle.push(Idle { server, until }),
             }
-            return;
+            return false;
         }
         self.waiters.push_back(Waiting { waiter, since: now });
+        let (connect, retry_at) = self.connects(now);
+        let (until, _) = self.end_of_wait(now, self.held_since());
+        let due = [Some(until), retry_at, self.reserve_at(now)].into_iter().flatten().min();
+        connect > 0 || self.planned.is_none_or(|planned| due.is_some_and(|due| due < planned))
+    }
+
+    /// A waiting client has gone.
+    pub(crate) fn left(&mut self) {
+        self.some_left = true;
     }
 
     /// A lent server comes back fit to be lent again: to the first client that waits, or
@@ -332,31 +358,49 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
     /// What is to be done now; no login if there is nowhere to log in to. The logins in
     /// `connect` count as begun.
     pub(crate) fn plan(&mut self, now: Instant, reachable: bool) -> Plan<T, W> {
-        self.waiters.retain(|waiting| !waiting.waiter.is_gone());
-        let (expired, expires_at) = self.end_holds(now);
+        if std::mem::take(&mut self.some_left) {
+            self.waiters.retain(|waiting| !waiting.waiter.is_gone());
+        }
+        let (expired, expires_at) = self.end_waits(now);
         let close = self.close_old(now);
         let (connect, retry_at) = if reachable { self.connects(now) } else { (0, None) };
         self.connecting += connect;
         let first_until = self.idle.iter().map(|idle| idle.until).min();
-        let reserve_at =
-            self.waiters.front().map(|first| first.since + self.config.reserve_timeout);
-        let reserve_at = reserve_at.filter(|&at| at > now && self.config.reserve_size > 0);
-        let wake_at = [first_until, reserve_at, retry_at, expires_at].into_iter().flatten().min();
+        let times = [first_until, self.reserve_at(now), retry_at, expires_at];
+        let wake_at = times.into_iter().flatten().min();
+        self.planned = wake_at;
         Plan { connect, close, expired, wake_at }
     }
 
-    /// Takes those whose hold has lasted too long, and says when the next one's has.
-    fn end_holds(&mut self, now: Instant) -> (Vec<W>, Option<Instant>) {
-        let Some(since) = self.held_since() else { return (Vec::new(), None) };
+    /// When the reserve may be used, if that is still to come.
+    fn reserve_at(&self, now: Instant) -> Option<Instant> {
+        let first = self.waiters.front().filter(|_| self.config.reserve_size > 0)?;
+        Some(later(first.since, self.config.reserve_timeout)).filter(|&at| at > now)
+    }
+
+    /// Takes those who have waited or were held for too long, and says when the next one has.
+    fn end_waits(&mut self, now: Instant) -> (Vec<(W, Over)>, Option<Instant>) {
+        let held_since = self.held_since();
         let mut expired = Vec::new();
         while let Some(first) = self.waiters.front() {
-            let until = since.max(first.since) + self.config.hold_timeout;
+            // Of two clients the one that has waited for longer is never the later one.
+            let (until, over) = self.end_of_wait(first.since, held_since);
             if until > now {
                 return (expired, Some(until));
             }
-            expired.extend(self.waiters.pop_front().map(|waiting| waiting.waiter));
+            expired.extend(self.waiters.pop_front().map(|waiting| (waiting.waiter, over)));
         }
         (expired, None)
+    }
+
+    /// How long a client waits that has waited `since` then.
+    fn end_of_wait(&self, since: Instant, held_since: Option<Instant>) -> (Instant, Over) {
+        let wait = later(since, self.config.query_wait_timeout);
+        let hold = held_since.map(|held| later(held.max(since), self.config.hold_timeout));
+        match hold {
+            Some(hold) if hold < wait => (hold, Over::Hold),
+            _ => (wait, Over::Wait),
+        }
     }
 
     fn total(&self) -> usize {
@@ -389,7 +433,7 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
         let reserve_due = self
             .waiters
             .front()
-            .is_some_and(|first| now >= first.since + self.config.reserve_timeout);
+            .is_some_and(|first| now >= later(first.since, self.config.reserve_timeout));
         let limit = self.config.size + if reserve_due { self.config.reserve_size } else { 0 };
         let missing = if self.used { self.config.min_size.saturating_sub(self.total()) } else { 0 };
         let connect = wanted
@@ -399,11 +443,20 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
         match self.retry.not_before {
             Some(at) if at > now && connect > 0 => (0, Some(at)),
             // While logins fail, one is enough to try.
-            Some(_) if self.retry.failures > 0 => (connect.min(1), None),
+            Some(_) if self.retry.failures > 0 => {
+                (connect.min(1_usize.saturating_sub(self.connecting)), None)
+            }
             _ => (connect, None),
         }
     }
 }
+
+/// `by` after `at`; a time that no clock reaches is a year from then.
+fn later(at: Instant, by: Duration) -> Instant {
+    at.checked_add(by).unwrap_or(at + A_YEAR)
+}
+
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Two places among `len`, different ones if there are two; each pair is equally likely.
 fn two_of(random: u64, len: usize) -> [usize; 2] {

@@ -74,6 +74,7 @@ fn waiting_clients_are_served_in_order_and_nobody_overtakes_them() {
     assert_eq!(clients[0].got.get(), Some(1));
     assert!(core.take().is_none());
     clients[1].gone.set(true);
+    core.left();
     core.put(fake(1, now), now, IDLE);
     assert_eq!((clients[1].got.get(), clients[2].got.get()), (None, Some(1)));
     core.put(fake(1, now), now, IDLE);
@@ -194,6 +195,7 @@ proptest! {
                 5 => {
                     if let Some(client) = waiting.pop() {
                         client.gone.set(true);
+                        core.left();
                     }
                 }
                 6 | 7 => {
@@ -209,7 +211,7 @@ proptest! {
             }
             let plan = core.plan(now, is_open);
             connecting += plan.connect;
-            for client in plan.expired {
+            for (client, _) in plan.expired {
                 client.gone.set(true);
             }
             waiting.retain(|client| !client.gone.get());
@@ -311,5 +313,94 @@ proptest! {
         let [first, second] = two_of(random, len);
         prop_assert!(first < len.max(1) && second < len.max(1));
         prop_assert_eq!(first == second, len < 2);
+    }
+}
+
+#[test]
+fn a_wait_ends_in_time_without_a_plan_of_its_own() {
+    let second = Duration::from_secs(1);
+    let start = Instant::now();
+    let config = Config { size: 1, query_wait_timeout: 10 * second, ..Config::default() };
+    let mut core: Core<Fake, Client> = Core::new(Config { reserve_size: 0, ..config });
+    assert!(core.wait(Client::new(), start), "the login has to begin");
+    assert_eq!(core.plan(start, true).connect, 1);
+    assert!(!core.wait(Client::new(), start + second), "it will be looked at before that is due");
+    let plan = core.plan(start + 10 * second, true);
+    let expired: Vec<Over> = plan.expired.iter().map(|(_, over)| *over).collect();
+    assert_eq!((expired, plan.wake_at), (vec![Over::Wait], Some(start + 11 * second)));
+    // The shorter of the two times ends it.
+    core.set_gate(false, start + 10 * second);
+    let plan = core.plan(start + 11 * second, false);
+    assert_eq!(plan.expired.first().map(|(_, over)| *over), Some(Over::Wait));
+}
+
+#[test]
+fn no_time_is_too_long() {
+    let now = Instant::now();
+    let forever = Config { query_wait_timeout: Duration::MAX, ..Config::default() };
+    let forever = Config { reserve_timeout: Duration::MAX, hold_timeout: Duration::MAX, ..forever };
+    let mut core: Core<Fake, Client> = Core::new(forever);
+    core.set_gate(false, now);
+    core.wait(Client::new(), now);
+    assert!(core.plan(now, false).expired.is_empty());
+}
+
+proptest! {
+    /// A keeper that plans only when it is told to, or when the last plan said so, misses neither
+    /// a login that could begin nor a wait that is over.
+    #[test]
+    fn who_does_not_ask_for_a_plan_needs_none(events in prop::collection::vec(0..7_u8, 0..200)) {
+        let mut now = Instant::now();
+        let config = Config { size: 3, reserve_size: 2, min_size: 1, ..Config::default() };
+        let query_wait_timeout = Duration::from_secs(20);
+        let mut core: Core<Fake, Client> = Core::new(Config { query_wait_timeout, ..config });
+        let (mut lent, mut connecting, mut is_open) = (0_usize, 0_usize, true);
+        let mut waiting: Vec<Client> = Vec::new();
+        for event in events {
+            now += Duration::from_millis(700);
+            let must_plan = match event {
+                0 | 1 => {
+                    let client = Client::new();
+                    let must_plan = core.wait(client.clone(), now);
+                    waiting.push(client);
+                    must_plan
+                }
+                2 if lent > 0 => {
+                    lent -= 1;
+                    core.put(fake(1, now), now, IDLE);
+                    false
+                }
+                3 if lent > 0 => {
+                    lent -= 1;
+                    core.lost();
+                    true
+                }
+                4 | 5 if connecting > 0 => {
+                    connecting -= 1;
+                    match event {
+                        4 => core.connected(fake(1, now), now, IDLE),
+                        _ => core.connect_failed(now, 0.5),
+                    }
+                    true
+                }
+                6 => {
+                    is_open = !is_open;
+                    core.set_gate(is_open, now);
+                    true
+                }
+                _ => false,
+            };
+            if must_plan || core.planned.is_some_and(|at| at <= now) {
+                connecting += core.plan(now, true).connect;
+            }
+            prop_assert_eq!(core.connects(now).0, 0);
+            let first = core.waiters.front().map(|first| first.since);
+            let end = first.map(|since| core.end_of_wait(since, core.held_since()).0);
+            prop_assert!(end.is_none_or(|end| end > now));
+            waiting.retain(|client| match client.got.get() {
+                Some(_) => { lent += 1; false }
+                None => true,
+            });
+        }
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use topology::{Address, Epoch, Fence, Snapshot};
 
 use crate::cancel::Cancels;
-use crate::core::Core;
+use crate::core::{Core, Over};
 use crate::limit::DatabasePermit;
 use crate::pool::Closed;
 use crate::recall::Recall;
@@ -45,12 +45,19 @@ pub(crate) async fn run(pool: Arc<Pool>, pools: Weak<Pools>) {
                 topology_ended = changed.is_err();
             }
             () = tokio::time::sleep_until(wake_at) => {
-                let Some(pools) = pools.upgrade() else { return };
+                let Some(pools) = pools.upgrade() else { return fail_all(&pool) };
                 if pools.remove_unused(&pool) {
                     return;
                 }
             }
         }
+    }
+}
+
+/// Nobody looks after those who still wait.
+fn fail_all(pool: &Pool) {
+    for place in pool.core.lock().take_waiters() {
+        place.fail(CheckoutError::ShuttingDown);
     }
 }
 
@@ -92,8 +99,12 @@ fn look_at_woken(pool: &Pool) {
 fn maintain(pool: &Arc<Pool>) -> Option<Instant> {
     let is_reachable = pool.shared.snapshot.borrow().route(pool.key.access).is_ok();
     let plan = pool.core.lock().plan(Instant::now(), is_reachable);
-    for place in plan.expired {
-        place.fail(CheckoutError::Held { detail: pool.obstacle() });
+    for (place, over) in plan.expired {
+        let detail = pool.obstacle();
+        place.fail(match over {
+            Over::Wait => CheckoutError::Timeout { detail },
+            Over::Hold => CheckoutError::Held { detail },
+        });
     }
     for server in plan.close {
         let lifetime_is_over = server.expires <= Instant::now();

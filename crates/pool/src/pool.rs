@@ -187,15 +187,17 @@ impl Pool {
     pub fn checkout(self: &Arc<Self>) -> Checkout {
         let place = Arc::new(Place::new());
         let mut kept = self.core.lock();
-        if kept.is_holding() && self.shared.hold.is_full() {
+        let must_plan = if kept.is_holding() && self.shared.hold.is_full() {
             place.fail(CheckoutError::HeldTooMany);
+            false
         } else {
-            kept.wait(Arc::clone(&place), Instant::now());
-        }
+            kept.wait(Arc::clone(&place), Instant::now())
+        };
         drop(kept);
-        self.wake_keeper();
-        let timeout = tokio::time::sleep(self.settings.config.query_wait_timeout);
-        Checkout::new(Arc::clone(self), place, timeout, self.shared.hold.enter())
+        if must_plan {
+            self.wake_keeper();
+        }
+        Checkout::new(Arc::clone(self), place, self.shared.hold.enter())
     }
 
     /// Whether transactions may begin now: for leases that last longer than one.
@@ -261,10 +263,6 @@ impl Pool {
 
     pub(crate) fn wake_keeper(&self) {
         self.woken.notify.notify_one();
-    }
-
-    pub(crate) fn timeout_error(&self) -> CheckoutError {
-        CheckoutError::Timeout { detail: self.obstacle() }
     }
 
     /// What keeps clients waiting: what the cluster lacks, or what the last login met with.

@@ -17,7 +17,7 @@ use rustls::{ClientConfig, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::verifier::{AnyCertificate, Chain};
+use crate::verifier::{Trust, Verifier};
 use crate::{Error, HandshakeError, MaybeTls, TlsMode, pem};
 
 /// TLS towards clients, as configured.
@@ -140,22 +140,19 @@ impl ClientTls {
     fn config(&self) -> Result<ClientConfig, Error> {
         let needs = |option| Error::MissingOption { mode: self.mode, option };
         let provider = provider();
+        let trust = match &self.ca {
+            Some(path) => {
+                let (roots, pinned) = pem::authorities(path)?;
+                Trust::Authority { roots, pinned, names: self.mode == TlsMode::VerifyFull }
+            }
+            None if self.mode.verifies() => return Err(needs("ca")),
+            None => Trust::Anyone,
+        };
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(Error::Refused)?
-            .dangerous();
-        let builder = match &self.ca {
-            Some(path) => {
-                let (roots, pinned) = pem::authorities(path)?;
-                let names = self.mode == TlsMode::VerifyFull;
-                let verifier = Chain::new(provider, roots, pinned, names);
-                builder.with_custom_certificate_verifier(Arc::new(verifier))
-            }
-            None if self.mode.verifies() => return Err(needs("ca")),
-            None => {
-                builder.with_custom_certificate_verifier(Arc::new(AnyCertificate::new(provider)))
-            }
-        };
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier::new(provider, trust)));
         let mut config = match (&self.certificate, &self.key) {
             (None, None) => builder.with_no_client_auth(),
             (Some(certificate), Some(key)) => builder

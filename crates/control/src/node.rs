@@ -4,13 +4,13 @@ use std::error::Error as _;
 use std::io;
 
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Client, Error, Row, Socket, Statement};
 use tokio_util::task::AbortOnDropHandle;
 use topology::{Address, Lsn, Outcome, Timeline};
 use transport::HandshakeError;
 
 use crate::Config;
-use crate::tls::{Tls, ssl_mode};
+use crate::tls::{Stream, Tls, ssl_modes};
 
 /// Shown in `pg_stat_activity`.
 const APPLICATION_NAME: &str = "pgmesh-probe";
@@ -47,9 +47,14 @@ pub(crate) enum Failure {
 #[derive(Debug)]
 pub(crate) struct Node {
     login: tokio_postgres::Config,
+    /// If the server wants the other kind of connection, plain or with TLS.
+    second_login: Option<tokio_postgres::Config>,
     tls: Tls,
     session: Option<Session>,
 }
+
+/// What drives a connection.
+type Connection = tokio_postgres::Connection<Socket, Stream<Socket>>;
 
 /// A connection that is ready to be asked, in one round trip.
 #[derive(Debug)]
@@ -62,6 +67,7 @@ struct Session {
 
 impl Node {
     pub(crate) fn new(config: &Config, address: &Address) -> Self {
+        let (first, second) = ssl_modes(config.tls.mode());
         let mut login = tokio_postgres::Config::new();
         // Milliseconds; the server gives up when we have.
         let limit = config.timeout.as_millis().clamp(1, 60_000);
@@ -72,12 +78,13 @@ impl Node {
             .dbname(&config.database)
             .application_name(APPLICATION_NAME)
             .options(format!("-c search_path=pg_catalog,pg_temp -c statement_timeout={limit}"))
-            .ssl_mode(ssl_mode(config.tls.mode()))
+            .ssl_mode(first)
             .tcp_user_timeout(config.timeout);
         if let Some(password) = &config.password {
             login.password(password.expose());
         }
-        Self { login, tls: Tls(config.tls.clone()), session: None }
+        let second_login = second.map(|mode| login.clone().ssl_mode(mode).clone());
+        Self { login, second_login, tls: Tls(config.tls.clone()), session: None }
     }
 
     /// Asks once; a connection that was lost since the last time is made again first. The caller
@@ -114,8 +121,23 @@ impl Node {
         self.session = None;
     }
 
+    /// Once, or once more as the other kind of connection.
+    async fn log_in(&self) -> Result<(Client, Connection), Error> {
+        let refused = match (self.login.connect(self.tls.clone()).await, &self.second_login) {
+            (Err(refused), Some(second)) if wants_the_other_kind(&refused) => {
+                match second.connect(self.tls.clone()).await {
+                    Err(error) if lacks_tls(&error) => refused,
+                    answer => return answer,
+                }
+            }
+            (answer, _) => return answer,
+        };
+        // The first answer is the one that says what is wrong.
+        Err(refused)
+    }
+
     async fn connect(&self) -> Result<Session, Error> {
-        let (client, connection) = self.login.connect(self.tls.clone()).await?;
+        let (client, connection) = self.log_in().await?;
         // How it ends is told by the client's next question.
         let task = tokio::spawn(async move { drop(connection.await) });
         let connection = AbortOnDropHandle::new(task);
@@ -151,6 +173,12 @@ impl Failure {
     }
 }
 
+/// Whether the refusal may be `pg_hba.conf`'s: no line for this host, user, database and
+/// encryption.
+fn wants_the_other_kind(error: &Error) -> bool {
+    error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+}
+
 /// Not: a server that starts, stops, has crashed or takes too long (57), or that is itself in
 /// trouble (53, 58, XX). One that is merely full runs, and what is logged in there proves it.
 fn is_refusal(code: &SqlState) -> bool {
@@ -164,6 +192,12 @@ fn is_refusal(code: &SqlState) -> bool {
 fn nothing_listens(error: &Error) -> bool {
     let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     source.is_some_and(|source| source.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// TLS was asked for, and the server has none; not that the handshake failed.
+fn lacks_tls(error: &Error) -> bool {
+    let handshake = error.source().is_some_and(|source| source.is::<HandshakeError>());
+    error.code().is_none() && is_misfit(error) && !handshake
 }
 
 /// A login that cannot be made with what is configured: a password that is missing, a

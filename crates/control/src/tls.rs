@@ -11,13 +11,15 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use transport::{Connector, HandshakeError, MaybeTls, TlsMode};
 
-/// What libpq's mode is to tokio-postgres, which has no `allow` and leaves certificates to the
-/// connector.
-pub(crate) fn ssl_mode(mode: TlsMode) -> SslMode {
+/// What libpq's mode is to tokio-postgres, which leaves certificates to the connector: how the
+/// first login goes about TLS, and how the second if the server wants the other kind. The same as
+/// for the servers of the pools, which are logged in to by `backend`.
+pub(crate) const fn ssl_modes(mode: TlsMode) -> (SslMode, Option<SslMode>) {
     match mode {
-        TlsMode::Disable => SslMode::Disable,
-        TlsMode::Allow | TlsMode::Prefer => SslMode::Prefer,
-        TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => SslMode::Require,
+        TlsMode::Disable => (SslMode::Disable, None),
+        TlsMode::Allow => (SslMode::Disable, Some(SslMode::Require)),
+        TlsMode::Prefer => (SslMode::Prefer, Some(SslMode::Disable)),
+        TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => (SslMode::Require, None),
     }
 }
 

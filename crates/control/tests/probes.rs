@@ -1,6 +1,6 @@
 //! Probing a real Postgres through promotion, restart and loss.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -262,17 +262,56 @@ async fn a_server_that_insists_on_tls_is_asked_over_tls() {
     let ca = Some(files.path().join("ca.crt"));
     let modes = [
         (TlsMode::Disable, None, Outcome::Refused),
+        (TlsMode::Allow, None, answered_first()),
         (TlsMode::Prefer, None, answered_first()),
         (TlsMode::VerifyFull, ca, answered_first()),
     ];
     for (mode, ca, expected) in modes {
-        let tls = ClientTls { mode, ca, ..ClientTls::default() }.connector().unwrap();
-        let config = Config { tls, ..config(APP_USER.password) };
-        let (sender, mut probes) = mpsc::channel(1);
-        let _prober = control::spawn(config, cluster.snapshots.subscribe(), sender);
-        let first = until(&mut probes, |_| true).await.outcome;
+        let (first, _) = first_answer(&cluster, &postgres, mode, ca).await;
         let same = std::mem::discriminant(&first) == std::mem::discriminant(&expected);
         assert!(same, "{mode}: {first:?}");
+    }
+}
+
+/// What the first probe comes to, and whether it is plain (`f`) or over TLS (`t`).
+async fn first_answer(
+    cluster: &Cluster,
+    postgres: &Postgres,
+    mode: TlsMode,
+    ca: Option<PathBuf>,
+) -> (Outcome, String) {
+    let tls = ClientTls { mode, ca, ..ClientTls::default() }.connector().expect("a connector");
+    let config = Config { tls, ..config(APP_USER.password) };
+    let (sender, mut probes) = mpsc::channel(1);
+    let prober = control::spawn(config, cluster.snapshots.subscribe(), sender);
+    let outcome = until(&mut probes, |_| true).await.outcome;
+    // Of those before, what is left is going.
+    let kind = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+        WHERE application_name = 'pgmesh-probe' ORDER BY backend_start DESC LIMIT 1";
+    let kind = postgres.psql(kind).expect("psql answers");
+    drop(prober);
+    (outcome, kind)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_asked_as_libpq_would_ask_it() {
+    let files = tempfile::tempdir().unwrap();
+    let tls = Some(certificates(files.path()));
+    for (hba, of_allow, of_prefer) in [
+        (None, "f", "t"),
+        (Some("hostssl all app_user 127.0.0.1/32 reject"), "f", "f"),
+        (Some("hostnossl all app_user 127.0.0.1/32 reject"), "t", "t"),
+    ] {
+        let hba = hba.map(str::to_owned).into_iter().collect();
+        let options = PostgresOptions { tls: tls.clone(), hba, ..PostgresOptions::default() };
+        let postgres = Postgres::start(options).expect("Postgres starts");
+        let mut cluster = Cluster::new();
+        cluster.member("n1", Some(postgres.port()));
+        for (mode, kind) in [(TlsMode::Allow, of_allow), (TlsMode::Prefer, of_prefer)] {
+            let (outcome, asked) = first_answer(&cluster, &postgres, mode, None).await;
+            assert!(matches!(outcome, Outcome::Answered { .. }), "{mode}: {outcome:?}");
+            assert_eq!(asked, kind, "{mode}");
+        }
     }
 }
 

@@ -26,6 +26,8 @@ Usage: cargo xtask <verb>
   test            everything a change must pass
   bench [--quick] processor time, latency and memory beside PgBouncer, HAProxy and a bare relay;
                   bench --help has more
+  bench failover  what clients see of switchovers, crashes and partitions, beside HAProxy with
+                  PgBouncer; bench failover --help has more
   tidy            the rules of the house that a machine can check
 ";
 

@@ -23,7 +23,8 @@ use crate::limits::ClientPermit;
 use crate::observe;
 use crate::relay::{End, Relay, Run};
 
-/// For settings that a client asks for at its login and that no server has seen yet.
+/// For settings that a client asks for at its login and that no server has seen yet, the wait for
+/// a server included. Half of what is left of the login at most: it can go on without.
 const SETTINGS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A client that is relayed: a future, and all that a client's task consists of. Small: it
@@ -171,7 +172,7 @@ async fn authenticate(
 /// Why a login has no server.
 enum NoServer {
     Checkout(CheckoutError),
-    /// `client_login_timeout` is over.
+    /// The time is over that the login has for it.
     Deadline,
 }
 
@@ -204,6 +205,7 @@ async fn open(
     if pool.is_holding() {
         return Ok((welcome, wanted));
     }
+    let deadline = check_deadline(Instant::now(), deadline);
     let mut lease = match checkout(pool, deadline).await {
         Ok(lease) => lease,
         Err(none) if none.will_pass() => return Ok((welcome, wanted)),
@@ -213,7 +215,8 @@ async fn open(
     let sql = wanted.sql_from(&before);
     let mut reported = Vec::new();
     let server = &mut *lease;
-    let applied = backend::run(&mut server.stream, &sql, SETTINGS_TIMEOUT, |name, value| {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let applied = backend::run(&mut server.stream, &sql, left, |name, value| {
         reported.push((name.to_owned(), value.to_owned()));
     });
     if let Err(error) = applied.await {
@@ -229,6 +232,11 @@ async fn open(
     let settings = app.catalog.changed(&wanted, unchanged.chain(reported));
     app.accepted_settings.insert(asked, Arc::clone(&settings));
     Ok((welcome, settings))
+}
+
+/// When a check of settings is given up that begins `now`, in a login that ends at `deadline`.
+fn check_deadline(now: Instant, deadline: Instant) -> Instant {
+    now + SETTINGS_TIMEOUT.min(deadline.saturating_duration_since(now) / 2)
 }
 
 /// What a server says against the settings; `None` if it was lost before it said anything.
@@ -264,11 +272,12 @@ impl NoServer {
     fn will_pass(&self) -> bool {
         matches!(
             self,
-            Self::Checkout(
-                CheckoutError::Timeout { .. }
-                    | CheckoutError::Held { .. }
-                    | CheckoutError::HeldTooMany
-            )
+            Self::Deadline
+                | Self::Checkout(
+                    CheckoutError::Timeout { .. }
+                        | CheckoutError::Held { .. }
+                        | CheckoutError::HeldTooMany
+                )
         )
     }
 }
@@ -356,7 +365,18 @@ mod tests {
             assert!(NoServer::Checkout(error).will_pass());
         }
         assert!(!NoServer::Checkout(CheckoutError::ShuttingDown).will_pass());
-        assert!(!NoServer::Deadline.will_pass());
+        assert!(NoServer::Deadline.will_pass());
+    }
+
+    #[test]
+    fn a_check_of_settings_leaves_time_for_the_rest_of_the_login() {
+        let now = Instant::now();
+        for (left, check) in [(60, 10), (20, 10), (8, 4), (0, 0)]
+            .map(|(left, check)| (Duration::from_secs(left), Duration::from_secs(check)))
+        {
+            assert_eq!(check_deadline(now, now + left), now + check);
+        }
+        assert_eq!(check_deadline(now + Duration::from_secs(1), now), now + Duration::from_secs(1));
     }
 
     /// The bar is 2 KB for a plain client, its socket's registration and the allocator's

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use testbed::{APP_USER, Credentials, Login, SUPERUSER};
+use testbed::{APP_USER, Credentials, Login, Pgmesh, SUPERUSER};
 use wire::{CancelKey, CancelSecret, Version};
 
 use crate::clients::{Raw, Told, cancel};
@@ -104,8 +104,17 @@ fn startup_settings_hold_as_on_a_direct_connection() {
 #[test]
 fn settings_that_no_server_can_check_now_are_checked_with_the_first_statement() {
     let postgres = postgres();
-    let pool = "size = 1\nreserve_size = 0\nquery_wait_timeout = \"1s\"";
-    let mesh = Setup::before(&postgres).with("pool", pool).start();
+    // Whichever wait ends first.
+    for (proxy, pool) in
+        [("", "query_wait_timeout = \"1s\""), ("client_login_timeout = \"4s\"", "")]
+    {
+        let pool = format!("size = 1\nreserve_size = 0\n{pool}");
+        let mesh = Setup::before(&postgres).with("proxy", proxy).with("pool", &pool).start();
+        settings_are_checked_with_the_first_statement(&mesh);
+    }
+}
+
+fn settings_are_checked_with_the_first_statement(mesh: &Pgmesh) {
     let mut holder = Raw::log_in(&mesh.app());
     holder.query("BEGIN");
     let asked = |value| Raw::log_in_with(&mesh.app(), Version::V3_0, &[("work_mem", value)]);

@@ -13,6 +13,7 @@ use topology::PoolKey;
 use transport::Acceptor;
 
 use crate::cancel::CancelKeys;
+use crate::follow::Snapshots;
 use crate::limits::ClientLimits;
 use crate::peers::Peers;
 
@@ -24,6 +25,7 @@ pub(crate) struct App {
     pub(crate) users: Users,
     pub(crate) limits: Arc<ClientLimits>,
     pub(crate) pools: Arc<Pools>,
+    pub(crate) snapshots: Snapshots,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) cancel_keys: Arc<CancelKeys>,
     pub(crate) peers: Peers,

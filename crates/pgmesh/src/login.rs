@@ -21,7 +21,7 @@ use wire::{ErrorMessage, Severity, SqlState};
 use crate::app::App;
 use crate::limits::ClientPermit;
 use crate::observe;
-use crate::relay::{End, Relay, Run};
+use crate::relay::{End, Lender, Relay, Run};
 
 /// For settings that a client asks for at its login and that no server has seen yet, the wait for
 /// a server included. Half of what is left of the login at most: it can go on without.
@@ -31,7 +31,7 @@ const SETTINGS_TIMEOUT: Duration = Duration::from_secs(10);
 /// outlives the login's buffers by hours.
 struct Admitted {
     id: u64,
-    relay: Run<MaybeTls<TcpStream>, Arc<Pool>>,
+    relay: Run<MaybeTls<TcpStream>, Lender>,
     _permit: ClientPermit,
     guard: ClientGuard,
 }
@@ -141,7 +141,8 @@ async fn admit(
     guard.logged_in();
     let session = Session::new(Arc::clone(&app.catalog), settings, pool.settings().mode);
     let metrics = app.metrics.pool(observe::labels(&key));
-    let relay = Relay::new(established.stream, established.unread, session, pool, slot, metrics);
+    let lender = Lender::new(pool, app.snapshots.clone());
+    let relay = Relay::new(established.stream, established.unread, session, lender, slot, metrics);
     Ok(Some(Admitted { id, relay: Run::Relaying(relay), _permit: permit, guard }))
 }
 

@@ -91,6 +91,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         users: users(&settings)?,
         limits: limits(&settings),
         pools,
+        snapshots: snapshots.clone(),
         catalog,
         cancel_keys: Arc::new(CancelKeys::new(peers::owner(&settings.peers))),
         peers: Peers::new(&settings.peers),

@@ -39,7 +39,10 @@ where
                     let mid_frame = self.client.rest.is_passing();
                     abandon(&mut self.session, active, mid_frame, &self.metrics).await;
                 }
-                End::ServerLost | End::StateLost(_) => active.lease.close(Closed::ServerClosed),
+                End::ServerLost | End::StateLost(_) => {
+                    let why = active.loss();
+                    active.lease.close(why);
+                }
                 End::Violation(Violation::Server(_)) => active.lease.close(Closed::Protocol),
             }
         }
@@ -79,7 +82,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Client<C> {
 }
 
 /// Ends what the client began on its server, reads the answers that are still owed, and
-/// gives the server back; closes it if that takes too long.
+/// gives the server back; closes it if that takes too long, or if it is called back meanwhile.
 async fn abandon<L: Leased>(
     session: &mut session::Session,
     mut active: Active<L>,
@@ -103,6 +106,7 @@ async fn abandon<L: Leased>(
     let now = Instant::now();
     active.record(metrics, now);
     match disposition {
+        _ if active.lease.is_recalled() => active.lease.close(Closed::Epoch),
         Disposition::Discard => active.lease.close(Closed::ClientGone),
         Disposition::Clean | Disposition::NeedsReset => active.lease.release(disposition, now),
     }
@@ -117,6 +121,9 @@ fn poll_drain<L: Leased>(
 ) -> Poll<Disposition> {
     let mut chunk = [0; 4096];
     loop {
+        if active.check_recall(cx).is_err() {
+            return Poll::Ready(Disposition::Discard);
+        }
         let parts = active.lease.parts();
         if let Poll::Ready(Err(_)) = outbox::flush(parts.stream, cx, parts.unsent) {
             return Poll::Ready(Disposition::Discard);

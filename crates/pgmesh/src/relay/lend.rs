@@ -2,13 +2,17 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Instant;
 
-use pool::{Cancels, CheckoutError, Closed, Lease, Pool, Recall};
+use pool::{Cancels, CheckoutError, Closed, Lease, Pool};
 use session::{Disposition, ServerState};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use topology::Fence;
 use transport::MaybeTls;
+
+use crate::follow::Snapshots;
 
 /// Lends servers.
 pub(crate) trait Lend {
@@ -23,8 +27,8 @@ pub(crate) trait Lend {
     /// A place in the queue for one.
     fn wait(&self) -> Self::Wait;
 
-    /// Whether transactions may begin now.
-    fn is_open(&self) -> bool;
+    /// Whether a transaction may begin now on a server that is lent for longer than one.
+    fn may_begin(&self, on: &Self::Leased) -> bool;
 }
 
 /// The wait for a server.
@@ -47,8 +51,11 @@ pub(crate) trait Leased {
     /// What cancels a statement on it.
     fn cancels(&self) -> Option<&Arc<Cancels>>;
 
-    /// Calls it back, if somebody may.
-    fn recall(&self) -> Option<&Recall>;
+    /// Whether it was called back, and may be used no more.
+    fn is_recalled(&self) -> bool;
+
+    /// Wakes this task when it is called back. Once per lease is enough.
+    fn watch_recall(&self, waker: &Waker);
 
     /// It has refused a write as a node in recovery does.
     fn suspect(&self);
@@ -70,21 +77,37 @@ pub(crate) struct Parts<'a, S> {
     pub(crate) unsent: &'a mut Vec<u8>,
 }
 
-impl Lend for Arc<Pool> {
+/// Lends from a pool, by what is known of the cluster.
+#[derive(Debug)]
+pub(crate) struct Lender {
+    pool: Arc<Pool>,
+    snapshots: Snapshots,
+}
+
+impl Lender {
+    pub(crate) fn new(pool: Arc<Pool>, snapshots: Snapshots) -> Self {
+        Self { pool, snapshots }
+    }
+}
+
+impl Lend for Lender {
     type Leased = Lease;
     type Wait = pool::Checkout;
 
     #[inline]
     fn try_lend(&self) -> Option<Lease> {
-        self.try_checkout()
+        self.pool.try_checkout()
     }
 
     fn wait(&self) -> pool::Checkout {
-        self.checkout()
+        self.pool.checkout()
     }
 
-    fn is_open(&self) -> bool {
-        Pool::is_open(self)
+    /// Not while the pool lends nothing, and not on a node that it lends no more of.
+    fn may_begin(&self, on: &Lease) -> bool {
+        let access = self.pool.key().access;
+        self.pool.is_open()
+            && self.snapshots.borrow().fence(access, on.epoch(), on.address()) == Fence::Open
     }
 }
 
@@ -117,8 +140,12 @@ impl Leased for Lease {
     }
 
     #[inline]
-    fn recall(&self) -> Option<&Recall> {
-        Some(pool::Server::recall(self))
+    fn is_recalled(&self) -> bool {
+        self.recall().is_called()
+    }
+
+    fn watch_recall(&self, waker: &Waker) {
+        self.recall().register(waker);
     }
 
     fn suspect(&self) {

@@ -5,7 +5,6 @@
 
 use std::time::Instant;
 
-use pool::Closed;
 use session::{Lost, Sent};
 use telemetry::ServerLoss;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -75,7 +74,7 @@ where
 
     fn close_lost(&self, mut active: Active<P::Leased>) {
         active.record(&self.metrics, Instant::now());
-        let is_recalled = active.lease.recall().is_some_and(pool::Recall::is_called);
-        active.lease.close(if is_recalled { Closed::Epoch } else { Closed::ServerClosed });
+        let why = active.loss();
+        active.lease.close(why);
     }
 }

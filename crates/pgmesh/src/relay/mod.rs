@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use pool::CheckoutError;
+use pool::{CheckoutError, Closed};
 use session::{Session, Violation};
 use telemetry::PoolMetrics;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -36,7 +36,7 @@ use wire::{ErrorMessage, HEADER_LEN, Header, SqlState};
 
 use crate::cancel::Slot;
 use frames::Rest;
-pub(crate) use lend::{Leased, Lend, Waiting};
+pub(crate) use lend::{Leased, Lend, Lender, Waiting};
 
 /// One client and, while it has one, its server.
 pub(crate) struct Relay<C, P: Lend> {
@@ -364,12 +364,19 @@ impl<L> Active<L> {
     where
         L: Leased,
     {
-        let Some(recall) = self.lease.recall() else { return Ok(()) };
         if !self.registered {
-            recall.register(cx.waker());
+            self.lease.watch_recall(cx.waker());
             self.registered = true;
         }
-        if recall.is_called() { Err(End::ServerLost) } else { Ok(()) }
+        if self.lease.is_recalled() { Err(End::ServerLost) } else { Ok(()) }
+    }
+
+    /// Why the server is closed that this client has lost.
+    fn loss(&self) -> Closed
+    where
+        L: Leased,
+    {
+        if self.lease.is_recalled() { Closed::Epoch } else { Closed::ServerClosed }
     }
 
     fn end_query(&mut self, metrics: &PoolMetrics, now: Instant) {

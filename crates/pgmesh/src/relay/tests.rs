@@ -1,6 +1,7 @@
 //! The relay over in-memory streams against a scripted server.
 
 mod lost;
+mod moved;
 mod stream;
 mod waiting;
 
@@ -8,11 +9,11 @@ use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use pool::{Cancels, CheckoutError, Closed, Recall};
+use pool::{Cancels, CheckoutError, Closed};
 use session::{Catalog, Disposition, Mode, ParameterSet, ServerState, Session};
 use telemetry::PoolMetrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -32,6 +33,8 @@ struct Servers(Arc<Mutex<Inner>>);
 #[derive(Default)]
 struct Inner {
     idle: VecDeque<FakeServer>,
+    /// What the cluster makes of every server there was, in the order that they came.
+    places: Vec<Arc<Mutex<Place>>>,
     ends: Vec<How>,
     /// What a wait ends in.
     refusal: Option<CheckoutError>,
@@ -47,7 +50,16 @@ enum How {
     Closed(Closed),
 }
 
+/// What the cluster makes of a server.
+#[derive(Default)]
+struct Place {
+    is_recalled: bool,
+    is_retired: bool,
+    waker: Option<Waker>,
+}
+
 struct FakeServer {
+    place: Arc<Mutex<Place>>,
     stream: FakeStream,
     state: ServerState,
     unread: Vec<u8>,
@@ -69,8 +81,25 @@ impl Servers {
 
     fn add_over(&self, stream: FakeStream, settings: &Arc<ParameterSet>) {
         let state = ServerState::new(Arc::clone(settings), 10);
-        let idle = FakeServer { stream, state, unread: Vec::new(), unsent: Vec::new() };
-        self.0.lock().idle.push_back(idle);
+        let place = Arc::<Mutex<Place>>::default();
+        let (unread, unsent) = (Vec::new(), Vec::new());
+        let idle = FakeServer { place: Arc::clone(&place), stream, state, unread, unsent };
+        let mut inner = self.0.lock();
+        inner.places.push(place);
+        inner.idle.push_back(idle);
+    }
+
+    /// Calls the first server back.
+    fn recall(&self) {
+        let place = Arc::clone(&self.0.lock().places[0]);
+        let mut place = place.lock();
+        place.is_recalled = true;
+        place.waker.take().expect("nobody would notice").wake();
+    }
+
+    /// Its node serves the pool no more.
+    fn retire(&self) {
+        self.0.lock().places[0].lock().is_retired = true;
     }
 }
 
@@ -94,8 +123,8 @@ impl Lend for Servers {
         FakeWait { end: Box::pin(async { Err(refusal) }), servers }
     }
 
-    fn is_open(&self) -> bool {
-        true
+    fn may_begin(&self, on: &FakeLease) -> bool {
+        !on.place().lock().is_retired
     }
 }
 
@@ -120,11 +149,17 @@ impl Waiting for FakeWait {
     }
 }
 
+impl FakeLease {
+    fn place(&self) -> &Mutex<Place> {
+        &self.server.as_ref().unwrap().place
+    }
+}
+
 impl Leased for FakeLease {
     type Stream = FakeStream;
 
     fn parts(&mut self) -> Parts<'_, FakeStream> {
-        let FakeServer { stream, state, unread, unsent } = self.server.as_mut().unwrap();
+        let FakeServer { stream, state, unread, unsent, .. } = self.server.as_mut().unwrap();
         Parts { stream, state, unread, unsent }
     }
 
@@ -136,8 +171,12 @@ impl Leased for FakeLease {
         None
     }
 
-    fn recall(&self) -> Option<&Recall> {
-        None
+    fn is_recalled(&self) -> bool {
+        self.place().lock().is_recalled
+    }
+
+    fn watch_recall(&self, waker: &Waker) {
+        self.place().lock().waker = Some(waker.clone());
     }
 
     fn suspect(&self) {}

@@ -124,14 +124,14 @@ where
                 Unleased::Goodbye => return Ok(self.client.goodbye()),
             },
             Link::Leased(active) => {
-                let state = active.lease.parts().state;
-                if self.session.may_pause(state)
-                    && !self.lender.is_open()
-                    && let Some(disposition) = self.session.pause(state)
+                if self.session.may_pause(active.lease.parts().state)
+                    && !self.lender.may_begin(&active.lease)
+                    && let Some(disposition) = self.session.pause(active.lease.parts().state)
                 {
                     self.release(disposition);
                     return Ok(Moved::Yes);
                 }
+                let state = active.lease.parts().state;
                 let verdict = self.session.on_client(&frame, state, inserted, back)?;
                 splice.insert(inserted);
                 match verdict {

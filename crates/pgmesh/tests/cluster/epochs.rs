@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
-use testbed::{Etcd, Postgres, PostgresOptions, Stop, http};
+use testbed::{Etcd, Login, Port, Postgres, PostgresOptions, Stop, http};
 
 use crate::clients::Raw;
 use crate::metrics::{eventually, sample, wait_for, wait_for_waiters};
@@ -26,7 +26,19 @@ impl Keys {
     }
 
     fn member(&self, name: &str, postgres: &Postgres, role: &str, timeline: u32) {
+        self.tagged_member(name, postgres, role, timeline, json!({}));
+    }
+
+    fn tagged_member(
+        &self,
+        name: &str,
+        postgres: &Postgres,
+        role: &str,
+        timeline: u32,
+        tags: serde_json::Value,
+    ) {
         let value = json!({
+            "tags": tags,
             "conn_url": format!("postgres://127.0.0.1:{}/postgres", postgres.port()),
             "state": "running",
             "role": role,
@@ -119,14 +131,55 @@ fn losing_etcd_stops_nothing() {
     assert_eq!(client.value("SELECT 1"), "1");
 }
 
+#[test]
+fn sessions_leave_a_replica_that_goes_out_of_service_unless_their_state_is_there() {
+    let keys = Keys { etcd: Etcd::start().unwrap() };
+    let (primary, mut first, mut second) = (postgres(), postgres(), postgres());
+    for replica in [&mut first, &mut second] {
+        stand_by(replica);
+    }
+    let [on_first, on_second] = [&first, &second].map(|postgres| postgres.port().to_string());
+    keys.member("n1", &primary, "master", 1);
+    keys.member("n2", &first, "replica", 1);
+    keys.put("leader", "n1");
+    let port = Port::reserve().unwrap();
+    let mesh = Setup::before_keys(&keys.etcd, "/service/", "split")
+        .with("proxy", &format!("replica_port = {port}"))
+        .with("pool", "mode = \"session\"")
+        .start();
+    wait_for(&mesh, "pgmesh_leader", "node=\"n1\"", 1.0);
+    let login = Login { port: port.number(), ..mesh.app() };
+    let [mut plain, mut open, mut stateful] = [(); 3].map(|()| Raw::log_in(&login));
+    assert_eq!(stateful.query("SET work_mem = '7MB'").commands, ["SET"]);
+    open.query("BEGIN");
+    for client in [&mut plain, &mut open, &mut stateful] {
+        assert_eq!(client.value(PORT), on_first);
+    }
+
+    keys.member("n3", &second, "replica", 1);
+    keys.tagged_member("n2", &first, "replica", 1, json!({"noloadbalance": true}));
+    eventually("a session that has moved", || plain.value(PORT) == on_second);
+    assert_eq!(open.value(PORT), on_first);
+    open.query("COMMIT");
+    assert_eq!(open.value(PORT), on_second);
+    assert_eq!(stateful.value(PORT), on_first);
+    assert_eq!(stateful.value("SHOW work_mem"), "7MB");
+    // Nobody gets what they have left.
+    assert_eq!(sample(&mesh, "pgmesh_server_discards_total", "reason=\"epoch\""), 2.0);
+}
+
 fn postgres() -> Postgres {
     Postgres::start(PostgresOptions::default()).unwrap()
 }
 
 /// Takes the server to the next timeline, for a record alone proves nothing.
 fn promote(postgres: &mut Postgres) {
+    stand_by(postgres);
+    assert_eq!(postgres.psql("SELECT pg_promote()").unwrap(), "t");
+}
+
+fn stand_by(postgres: &mut Postgres) {
     postgres.stop(Stop::Fast).unwrap();
     std::fs::write(postgres.data().join("standby.signal"), "").unwrap();
     postgres.restart().unwrap();
-    assert_eq!(postgres.psql("SELECT pg_promote()").unwrap(), "t");
 }

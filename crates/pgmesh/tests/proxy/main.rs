@@ -43,6 +43,12 @@ fn postgres() -> Postgres {
 /// Waits until the server runs a `SELECT pg_sleep(…)`: a cancel before that is for nothing,
 /// as it is on a direct connection.
 fn wait_for_sleep(postgres: &Postgres) {
+    wait_for_sleeps(postgres, 1);
+}
+
+/// Waits until so many servers do.
+fn wait_for_sleeps(postgres: &Postgres, count: u32) {
     let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
-    metrics::eventually("a sleeping server", || postgres.psql(sleeps).unwrap() == "1");
+    let count = count.to_string();
+    metrics::eventually("a sleeping server", || postgres.psql(sleeps).unwrap() == count);
 }

@@ -3,9 +3,10 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use testbed::{Pgmesh, Port, Postgres};
+use testbed::{Login, Pgmesh, Port, Postgres};
 use wire::{CancelKey, CancelSecret, KeyOwner, PeerChallenge, PeerHello, Version, put_peer_hello};
 
 use crate::certificates::Authority;
@@ -13,7 +14,7 @@ use crate::clients::{Raw, cancel};
 use crate::metrics::{eventually, sample, wait_for};
 use crate::postgres;
 use crate::proxy::Setup;
-use crate::wait_for_sleep;
+use crate::{wait_for_sleep, wait_for_sleeps};
 
 const SECRET: &str = "what all the peers know";
 
@@ -154,6 +155,40 @@ fn a_driver_behind_a_balancer_can_cancel() {
         assert_eq!(error.code(), Some(&tokio_postgres::error::SqlState::QUERY_CANCELED));
     });
     wait_for_cancels(&second, "forwarded", 1.0);
+}
+
+#[test]
+fn what_is_interrupted_in_psql_behind_a_balancer_is_its_statement_and_no_other() {
+    let postgres = postgres();
+    let [first, second] = pair(&postgres, [1, 2]);
+    let mut neighbours = [&first, &second].map(|mesh| Raw::log_in(&mesh.app()));
+    for neighbour in &mut neighbours {
+        neighbour.ask("SELECT 'slept' FROM pg_sleep(60)");
+    }
+    wait_for_sleeps(&postgres, 2);
+    let login = Login { port: balancer([first.port(), second.port()]), ..first.app() };
+    let psql = login
+        .command("psql")
+        .unwrap()
+        .args(["-X", "-c", "SELECT pg_sleep(60)"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_for_sleeps(&postgres, 3);
+    // As Ctrl-C does. Its CancelRequest is a connection of its own, and goes to the other proxy.
+    let signalled = Command::new("kill").args(["-INT", &psql.id().to_string()]).status().unwrap();
+    assert!(signalled.success());
+    let said = psql.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&said.stderr);
+    assert!(said.contains("canceling statement due to user request"), "{said}");
+    wait_for_cancels(&second, "forwarded", 1.0);
+    wait_for_cancels(&first, "delivered", 1.0);
+    assert_eq!((cancels(&first), cancels(&second)), (1.0, 1.0));
+    wait_for_sleeps(&postgres, 2);
+    for neighbour in &mut neighbours {
+        neighbour.cancel();
+        assert_eq!(neighbour.answer().errors[0].code, "57014");
+    }
 }
 
 #[test]

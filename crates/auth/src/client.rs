@@ -5,17 +5,16 @@ use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq;
 
 use crate::attribute::{is_printable, skip_extensions, take, text};
+use crate::binding::Gs2;
 use crate::hash;
 use crate::verifier::{parse_iterations, parse_key, parse_salt};
-use crate::{Error, Nonce, ScramKeys, Secret};
+use crate::{Error, Mechanism, Nonce, ScramKeys, Secret};
 
-/// The most iterations done for a server: about 24 times Postgres' default, some tens of
-/// milliseconds. A server names the count before it has proven anything, so without a
-/// bound it could occupy a thread for hours.
-pub const ITERATIONS_MAX: u32 = 100_000;
-
-/// The gs2 header of a client without channel binding.
-const GS2_HEADER: &str = "n,,";
+/// The most iterations done for a server: above every recommendation for this hash, some
+/// hundreds of milliseconds. A server names the count before it has proven anything, so
+/// without a bound it could occupy a thread for hours. Keys at hand cost nothing and may be
+/// of more.
+pub const ITERATIONS_MAX: u32 = 1_000_000;
 
 /// With what to log in to a server.
 #[derive(Debug, Clone)]
@@ -35,21 +34,32 @@ pub enum Login {
 /// Carries the client-first-message; waits for the server-first-message.
 #[derive(Debug)]
 pub struct ClientFirst {
+    gs2: Gs2,
     login: Login,
     nonce: String,
     message: String,
 }
 
 impl ClientFirst {
-    /// Starts an exchange without channel binding. Like libpq it leaves the user name
-    /// empty: the one in the startup packet counts.
+    /// Starts an exchange without channel binding, whatever the server has offered:
+    /// [`crate::ChannelBinding::begin`] chooses. Like libpq it leaves the user name empty: the
+    /// one in the startup packet counts.
     pub fn new(login: Login, nonce: Nonce) -> Self {
-        Self::with(login, "", nonce.text())
+        Self::over(Gs2::Unable, login, nonce)
     }
 
-    pub(crate) fn with(login: Login, user: &str, nonce: String) -> Self {
-        let message = format!("{GS2_HEADER}n={user},r={nonce}");
-        Self { login, nonce, message }
+    pub(crate) fn over(gs2: Gs2, login: Login, nonce: Nonce) -> Self {
+        Self::with(gs2, login, "", nonce.text())
+    }
+
+    pub(crate) fn with(gs2: Gs2, login: Login, user: &str, nonce: String) -> Self {
+        let message = format!("{}n={user},r={nonce}", gs2.header());
+        Self { gs2, login, nonce, message }
+    }
+
+    /// The mechanism to name in SASLInitialResponse.
+    pub fn mechanism(&self) -> Mechanism {
+        self.gs2.mechanism()
     }
 
     /// The client-first-message, for SASLInitialResponse.
@@ -76,8 +86,9 @@ impl ClientFirst {
         let iterations = parse_iterations(iterations).ok_or(Error::Malformed("iteration count"))?;
         let keys = self.login.into_keys(&salt, iterations)?;
 
-        let unproven = format!("c={},r={nonce}", STANDARD.encode(GS2_HEADER));
-        let client_first_bare = self.message.strip_prefix(GS2_HEADER).unwrap_or(&self.message);
+        let unproven = format!("c={},r={nonce}", STANDARD.encode(self.gs2.data()));
+        let header = self.gs2.header();
+        let client_first_bare = self.message.strip_prefix(header).unwrap_or(&self.message);
         let transcript: [&[u8]; 5] =
             [client_first_bare.as_bytes(), b",", input.as_bytes(), b",", unproven.as_bytes()];
         let stored_key = hash::sha256(&keys.client_key);

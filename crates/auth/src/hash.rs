@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 /// A SHA-256 sized key.
 pub(crate) type Key = [u8; 32];
@@ -26,8 +27,11 @@ pub(crate) fn hmac(key: &[u8], parts: &[&[u8]]) -> Key {
 
 /// `Hi()`: PBKDF2 with HMAC-SHA-256 and one block of output. `iterations` below 1 count
 /// as 1. Costs two compressions per iteration: about a millisecond at 4096.
-pub(crate) fn salted_password(password: &str, salt: &[u8], iterations: u32) -> Key {
-    let mac = keyed(prepared(password).as_bytes());
+pub(crate) fn salted_password(password: &str, salt: &[u8], iterations: u32) -> Zeroizing<Key> {
+    let mac = match prepared(password) {
+        Cow::Borrowed(password) => keyed(password.as_bytes()),
+        Cow::Owned(password) => keyed(Zeroizing::new(password).as_bytes()),
+    };
     let step = |parts: [&[u8]; 2]| -> Key {
         let mut mac = mac.clone();
         for part in parts {
@@ -36,7 +40,7 @@ pub(crate) fn salted_password(password: &str, salt: &[u8], iterations: u32) -> K
         mac.finalize().into_bytes().into()
     };
     let mut previous = step([salt, &1u32.to_be_bytes()]);
-    let mut out = previous;
+    let mut out = Zeroizing::new(previous);
     for _ in 1..iterations {
         previous = step([&previous, &[]]);
         xor(&mut out, &previous);

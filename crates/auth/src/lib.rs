@@ -1,4 +1,4 @@
-//! SCRAM-SHA-256 for both sides, and secrets that do not print.
+//! SCRAM-SHA-256(-PLUS) for both sides, who may enter, and secrets that do not print.
 //!
 //! Pure: nonces and the per-process [`Seed`] come in as arguments, messages are byte
 //! slices, nothing here knows a socket or a clock. Both sides treat the peer as hostile:
@@ -7,12 +7,16 @@
 //!
 //! Towards clients: [`Users::challenge`] → [`Challenge`] → [`ServerFirst`] →
 //! [`ServerFinal`]. Towards servers: [`ClientFirst`] → [`ClientFinal`] → [`ScramKeys`].
-//! Each state is consumed by the message that ends it.
+//! Each state is consumed by the message that ends it. [`Offer`] and [`ChannelBinding`] decide
+//! whether the exchange is bound to TLS.
 
 mod attribute;
+mod binding;
+mod certificate;
 mod client;
 mod error;
 mod hash;
+mod keyring;
 mod md5;
 mod proof;
 mod secret;
@@ -22,8 +26,11 @@ mod tests;
 mod users;
 mod verifier;
 
+pub use binding::{BindingPolicy, Channel, ChannelBinding, Mechanism, Offer, Selection};
+pub use certificate::{CertificateError, ServerEndPoint, common_name};
 pub use client::{ClientFinal, ClientFirst, ITERATIONS_MAX, Login};
 pub use error::{Blame, Error};
+pub use keyring::KeyRing;
 pub use md5::md5_response;
 pub use proof::Proof;
 pub use secret::{Nonce, ScramKeys, Secret, Seed};
@@ -31,7 +38,7 @@ pub use server::{Challenge, ServerFinal, ServerFirst};
 pub use users::{Password, Users};
 pub use verifier::{ITERATIONS_DEFAULT, Verifier};
 
-/// The one SASL mechanism offered and understood so far.
+/// The SASL mechanism without channel binding; [`Mechanism`] has both.
 pub const SCRAM_SHA_256: &str = "SCRAM-SHA-256";
 
 /// The longest SASL message read from a peer, in bytes; Postgres has the same limit

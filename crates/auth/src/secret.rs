@@ -4,10 +4,13 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroize as _;
 
+use crate::Verifier;
 use crate::hash::{self, Key};
 
-/// A password, key or verifier. `Debug` never shows it and there is no `Display`;
+/// A password, key or verifier, overwritten when it is dropped. `Debug` never shows it and there is no `Display`;
 /// [`Secret::expose`] is the one way in, so that a grep finds every use.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -21,6 +24,12 @@ impl Secret {
     /// The secret itself. Never log it, never put it in an error.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 
@@ -47,6 +56,12 @@ impl Seed {
     }
 }
 
+impl Drop for Seed {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
 impl fmt::Debug for Seed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Seed(…)")
@@ -70,7 +85,8 @@ impl Nonce {
 }
 
 /// What is enough to log in wherever a role's verifier has this salt and iteration
-/// count, without the password and without PBKDF2. As secret as the password.
+/// count, without the password and without PBKDF2. As secret as the password; overwritten when
+/// dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ScramKeys {
     pub(crate) salt: Vec<u8>,
@@ -86,14 +102,28 @@ impl ScramKeys {
         Self {
             salt: salt.to_vec(),
             iterations,
-            client_key: hash::hmac(&salted, &[b"Client Key"]),
-            server_key: hash::hmac(&salted, &[b"Server Key"]),
+            client_key: hash::hmac(&*salted, &[b"Client Key"]),
+            server_key: hash::hmac(&*salted, &[b"Server Key"]),
         }
+    }
+
+    /// Whether these are the keys of that verifier: same salt, iteration count and keys.
+    pub fn belong_to(&self, verifier: &Verifier) -> bool {
+        let stored_key = hash::sha256(&self.client_key).ct_eq(&verifier.stored_key);
+        let server_key = self.server_key.ct_eq(&verifier.server_key);
+        self.fit(&verifier.salt, verifier.iterations) && bool::from(stored_key & server_key)
     }
 
     /// Whether a server that asks with this salt and iteration count can be answered.
     pub fn fit(&self, salt: &[u8], iterations: u32) -> bool {
         self.salt == salt && self.iterations == iterations
+    }
+}
+
+impl Drop for ScramKeys {
+    fn drop(&mut self) {
+        self.client_key.zeroize();
+        self.server_key.zeroize();
     }
 }
 

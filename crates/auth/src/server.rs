@@ -1,4 +1,4 @@
-//! The server side of a SCRAM-SHA-256 exchange: what is asked of clients.
+//! The server side of a SCRAM-SHA-256(-PLUS) exchange: what is asked of clients.
 
 use std::sync::Arc;
 
@@ -7,39 +7,49 @@ use base64::engine::general_purpose::STANDARD;
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::attribute::{is_printable, skip_extensions, take, take_any, text};
+use crate::binding::{BINDING_TYPE, Binding, bound_data};
 use crate::hash;
 use crate::verifier::parse_key;
-use crate::{Error, Nonce, ScramKeys, Verifier};
+use crate::{Error, Nonce, ScramKeys, Selection, Verifier};
 
 /// The start of an exchange: waits for the client-first-message.
 #[derive(Debug)]
 pub struct Challenge {
     verifier: Arc<Verifier>,
     known: bool,
+    binding: Binding,
 }
 
 impl Challenge {
     /// An exchange with a user who has this verifier.
     pub fn known(verifier: Arc<Verifier>) -> Self {
-        Self { verifier, known: true }
+        Self { verifier, known: true, binding: Binding::NotOffered }
     }
 
     /// An exchange that runs to its end and then fails whatever the client proves.
     pub fn mock(verifier: Arc<Verifier>) -> Self {
-        Self { verifier, known: false }
+        Self { verifier, known: false, binding: Binding::NotOffered }
+    }
+
+    /// The mechanism that the client has selected; SCRAM-SHA-256, with nothing else offered,
+    /// if this is not called.
+    #[must_use]
+    pub fn over(self, selection: Selection) -> Self {
+        Self { binding: selection.0, ..self }
     }
 
     /// Takes the client-first-message and gives the server-first-message.
     ///
     /// The user name in it is ignored as Postgres does: the one of the startup packet
-    /// counts. A client that offers channel binding (`y`) is right that we do not.
+    /// counts. The channel-binding flag must agree with what was offered and selected: a client
+    /// that was offered binding and says that it was not (`y`) was lied to.
     pub fn receive(self, message: &[u8], nonce: Nonce) -> Result<ServerFirst, Error> {
         self.answer(message, &nonce.text())
     }
 
     pub(crate) fn answer(self, message: &[u8], server_nonce: &str) -> Result<ServerFirst, Error> {
         let input = text(message)?;
-        let (gs2, bare) = split_gs2_header(input)?;
+        let (gs2, bare) = split_gs2_header(input, &self.binding)?;
         if bare.starts_with('m') {
             return Err(Error::MandatoryExtension);
         }
@@ -56,9 +66,18 @@ impl Challenge {
             STANDARD.encode(&self.verifier.salt),
             self.verifier.iterations
         );
+        let (binding, mismatch) = match &self.binding {
+            Binding::NotOffered | Binding::Declined => {
+                (STANDARD.encode(gs2), Error::BindingAttribute)
+            }
+            Binding::EndPoint(end_point) => {
+                (STANDARD.encode(bound_data(end_point)), Error::BindingMismatch)
+            }
+        };
         Ok(ServerFirst {
             client_first_bare: bare.to_owned(),
-            binding: STANDARD.encode(gs2),
+            binding,
+            mismatch,
             verifier: self.verifier,
             known: self.known,
             nonce,
@@ -73,7 +92,9 @@ pub struct ServerFirst {
     verifier: Arc<Verifier>,
     known: bool,
     client_first_bare: String,
+    /// The only attribute `c` to accept, and what any other means.
     binding: String,
+    mismatch: Error,
     nonce: String,
     message: String,
 }
@@ -91,7 +112,7 @@ impl ServerFirst {
         let (unproven, proof) = input.rsplit_once(",p=").ok_or(Error::Malformed("no proof"))?;
         let (binding, rest) = take(unproven, 'c')?;
         if binding != self.binding {
-            return Err(Error::Malformed("unexpected channel-binding attribute"));
+            return Err(self.mismatch);
         }
         let (nonce, rest) = take(rest.ok_or(Error::Malformed("no nonce"))?, 'r')?;
         if nonce != self.nonce {
@@ -146,14 +167,21 @@ impl ServerFinal {
     }
 }
 
-/// Splits `n,,` or `y,,` off a client-first-message.
-fn split_gs2_header(input: &str) -> Result<(&str, &str), Error> {
-    if input.starts_with('p') {
-        return Err(Error::ChannelBinding);
-    }
+/// Splits `n,,`, `y,,` or `p=…,,` off a client-first-message.
+fn split_gs2_header<'a>(input: &'a str, binding: &Binding) -> Result<(&'a str, &'a str), Error> {
     let (flag, rest) = input.split_once(',').ok_or(Error::Malformed("comma expected"))?;
-    if flag != "n" && flag != "y" {
-        return Err(Error::Malformed("unexpected channel-binding flag"));
+    match (flag, binding) {
+        ("n", Binding::NotOffered | Binding::Declined) | ("y", Binding::NotOffered) => {}
+        ("n" | "y", Binding::EndPoint(_)) => return Err(Error::BindingMissing),
+        ("y", Binding::Declined) => return Err(Error::Downgrade),
+        _ => match (flag.strip_prefix("p="), binding) {
+            (Some(_), Binding::NotOffered | Binding::Declined) => {
+                return Err(Error::BindingUnexpected);
+            }
+            (Some(BINDING_TYPE), Binding::EndPoint(_)) => {}
+            (Some(_), Binding::EndPoint(_)) => return Err(Error::BindingType),
+            (None, _) => return Err(Error::Malformed("unexpected channel-binding flag")),
+        },
     }
     let (authzid, bare) = rest.split_once(',').ok_or(Error::Malformed("comma expected"))?;
     if !authzid.is_empty() {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroize as _;
 
 use crate::hash::{self, Key};
 use crate::{Error, ScramKeys, Secret};
@@ -36,7 +37,7 @@ impl Verifier {
         Self {
             iterations,
             stored_key: hash::sha256(&keys.client_key),
-            salt: keys.salt,
+            salt: salt.to_vec(),
             server_key: keys.server_key,
         }
     }
@@ -75,6 +76,13 @@ impl FromStr for Verifier {
             stored_key: parse_key(stored_key).ok_or(Error::Verifier("StoredKey"))?,
             server_key: parse_key(server_key).ok_or(Error::Verifier("ServerKey"))?,
         })
+    }
+}
+
+impl Drop for Verifier {
+    fn drop(&mut self) {
+        self.stored_key.zeroize();
+        self.server_key.zeroize();
     }
 }
 

@@ -9,6 +9,8 @@
 //! [`ServerFinal`]. Towards servers: [`ClientFirst`] → [`ClientFinal`] → [`ScramKeys`].
 //! Each state is consumed by the message that ends it. [`Offer`] and [`ChannelBinding`] decide
 //! whether the exchange is bound to TLS.
+//!
+//! Which method a client must pass is [`hba`]'s.
 
 mod attribute;
 mod binding;
@@ -16,6 +18,7 @@ mod certificate;
 mod client;
 mod error;
 mod hash;
+pub mod hba;
 mod keyring;
 mod md5;
 mod proof;

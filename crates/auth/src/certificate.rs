@@ -175,6 +175,7 @@ mod tests {
             (certificate!("rsa_sha512"), 64, [0xa5, 0xea, 0x19, 0x16]),
             (certificate!("rsa_pss_sha1"), 32, [0xf8, 0xe1, 0x62, 0x36]),
             (certificate!("rsa_pss_sha384"), 48, [0x29, 0xf0, 0x7b, 0x4d]),
+            (certificate!("ecdsa_sha1"), 32, [0xee, 0x7c, 0xae, 0xfd]),
             (certificate!("ecdsa_sha256"), 32, [0x3d, 0x1d, 0x2b, 0xc2]),
             (certificate!("ecdsa_sha384"), 48, [0x9a, 0x3a, 0xaa, 0xd9]),
         ];

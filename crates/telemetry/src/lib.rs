@@ -34,4 +34,4 @@ pub use labels::{
 pub use metrics::{Build, FailoverMetrics, Metrics};
 pub use pool::{POOLS_MAX, PoolMetrics};
 pub use prometheus::Registry;
-pub use state::{PoolState, PoolStates, PoolTotals};
+pub use state::{CertificateExpiries, PoolState, PoolStates, PoolTotals};

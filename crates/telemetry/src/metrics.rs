@@ -13,7 +13,7 @@ use crate::labels::{Counter, Counts, PoolLabels, Words};
 use crate::pool::{PoolCollector, PoolTable};
 use crate::process::ProcessCollector;
 use crate::state::{State, StateCollector};
-use crate::{Error, Histogram, PoolMetrics, PoolStates};
+use crate::{CertificateExpiries, Error, Histogram, PoolMetrics, PoolStates};
 
 /// What `pgmesh_build_info` says.
 #[derive(Debug, Clone, Copy)]
@@ -91,10 +91,18 @@ impl Metrics {
         &self,
         source: impl Fn() -> PoolStates + Send + Sync + 'static,
     ) -> Result<(), Error> {
-        match self.state.set_pools(Box::new(source)) {
-            true => Ok(()),
-            false => Err(Error::Register(prometheus::Error::AlreadyReg)),
-        }
+        once(self.state.set_pools(Box::new(source)))
+    }
+
+    /// Has `source` asked at each scrape when our certificates end, as above.
+    ///
+    /// # Errors
+    /// [`Error::Register`] at the second call.
+    pub fn observe_certificates(
+        &self,
+        source: impl Fn() -> CertificateExpiries + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        once(self.state.set_certificates(Box::new(source)))
     }
 
     /// The cluster as it is known now.
@@ -110,6 +118,13 @@ impl Metrics {
     /// Counts a failed round of discovery: the cluster's state could not be read.
     pub fn discovery_failed(&self) {
         self.totals.discovery_failures.inc();
+    }
+}
+
+fn once(is_first: bool) -> Result<(), Error> {
+    match is_first {
+        true => Ok(()),
+        false => Err(Error::Register(prometheus::Error::AlreadyReg)),
     }
 }
 

@@ -62,23 +62,39 @@ pub struct PoolStates {
     pub held_bytes: u64,
 }
 
-type Source = Box<dyn Fn() -> PoolStates + Send + Sync>;
+/// When our certificates end: seconds since 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CertificateExpiries {
+    /// The one that clients see.
+    pub client: Option<i64>,
+    /// The one that servers see.
+    pub server: Option<i64>,
+}
+
+type Source<T> = Box<dyn Fn() -> T + Send + Sync>;
 
 /// Everything whose value is a state and not a sum.
 pub(crate) struct State {
     clients: Arc<ClientMetrics>,
-    pools: OnceLock<Source>,
+    pools: OnceLock<Source<PoolStates>>,
+    certificates: OnceLock<Source<CertificateExpiries>>,
     cluster: Mutex<ClusterState>,
 }
 
 impl State {
     pub(crate) fn new(clients: Arc<ClientMetrics>) -> Self {
-        Self { clients, pools: OnceLock::new(), cluster: Mutex::default() }
+        let (pools, certificates) = (OnceLock::new(), OnceLock::new());
+        Self { clients, pools, certificates, cluster: Mutex::default() }
     }
 
     /// `false` if there is a source already.
-    pub(crate) fn set_pools(&self, source: Source) -> bool {
+    pub(crate) fn set_pools(&self, source: Source<PoolStates>) -> bool {
         self.pools.set(source).is_ok()
+    }
+
+    /// `false` if there is a source already.
+    pub(crate) fn set_certificates(&self, source: Source<CertificateExpiries>) -> bool {
+        self.certificates.set(source).is_ok()
     }
 
     pub(crate) fn set_cluster(&self, cluster: ClusterState) {
@@ -95,7 +111,8 @@ impl State {
         let login = self.clients.logging_in();
         let idle = self.clients.connected().saturating_sub(login + active + waiting);
         let cluster = self.cluster.lock().clone();
-        View { clients: [active, idle, login, waiting], pools, held_bytes, cluster }
+        let certificates = self.certificates.get().map(|read| read()).unwrap_or_default();
+        View { clients: [active, idle, login, waiting], pools, held_bytes, certificates, cluster }
     }
 }
 
@@ -111,6 +128,7 @@ struct View {
     clients: [u64; 4],
     pools: Vec<PoolState>,
     held_bytes: u64,
+    certificates: CertificateExpiries,
     cluster: ClusterState,
 }
 
@@ -242,6 +260,14 @@ const ROWS: &[Row<View>] = &[
     },
     Row {
         spec: Spec::gauge(
+            "pgmesh_tls_certificate_expiry_timestamp_seconds",
+            "When the certificate ends that clients or servers see of us; absent without one.",
+            &["side"],
+        ),
+        read: |spec, view| expiries(spec, view.certificates),
+    },
+    Row {
+        spec: Spec::gauge(
             "pgmesh_epoch",
             "The tenure of the proven primary; 0 before the first.",
             &[],
@@ -289,6 +315,15 @@ const ROWS: &[Row<View>] = &[
         read: |spec, view| view.cluster.lags(spec),
     },
 ];
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus' samples are floats")]
+fn expiries(
+    spec: &Spec,
+    CertificateExpiries { client, server }: CertificateExpiries,
+) -> Vec<Metric> {
+    let sides = [("client", client), ("server", server)].into_iter();
+    sides.filter_map(|(side, end)| Some(spec.sample_f64(&[side], end? as f64))).collect()
+}
 
 fn servers(spec: &Spec, pool: &PoolState) -> [Metric; 4] {
     let states =

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use telemetry::{
-    Build, Cancel, ClusterState, ConnectFailure, Discard, Exposition, Metrics, NodeState,
-    POOLS_MAX, PoolLabels, PoolState, PoolStates, PoolTotals, Refusal, Registry, Retry, Role,
+    Build, Cancel, CertificateExpiries, ClusterState, ConnectFailure, Discard, Exposition, Metrics,
+    NodeState, POOLS_MAX, PoolLabels, PoolState, PoolStates, PoolTotals, Refusal, Registry, Retry,
+    Role,
 };
 
 const BUILD: Build = Build { version: "1.2.3", commit: "abc" };
@@ -173,6 +174,10 @@ fn every_value_arrives_under_its_name() {
         .observe_pools(|| PoolStates { pools: vec![state(labels("shop", "app"))], held_bytes: 17 })
         .unwrap();
 
+    metrics
+        .observe_certificates(|| CertificateExpiries { client: Some(1_900_000_000), server: None })
+        .unwrap();
+
     let text = exposition.text().unwrap();
     let samples = parse(&text).unwrap();
     let of = |name, labels: &[(&str, &str)]| value(&samples, name, labels).unwrap_or(-1.0);
@@ -201,6 +206,9 @@ fn every_value_arrives_under_its_name() {
     assert_eq!(of("pgmesh_refusals_total", &[("reason", "too_many_clients")]), 1.0);
     assert_eq!(of("pgmesh_cancels_total", &[("outcome", "delivered")]), 1.0);
     assert_eq!(of("pgmesh_discovery_failures_total", &[]), 1.0);
+    let expiry = "pgmesh_tls_certificate_expiry_timestamp_seconds";
+    assert_eq!(of(expiry, &[("side", "client")]), 1_900_000_000.0);
+    assert_eq!(value(&samples, expiry, &[("side", "server")]), None);
     assert_eq!(of("pgmesh_epoch", &[]), 7.0);
     assert_eq!(of("pgmesh_leader", &[("node", "n1")]), 1.0);
     assert_eq!(of("pgmesh_group_leader", &[("group", "0"), ("node", "n1")]), 1.0);
@@ -243,6 +251,8 @@ fn a_registry_takes_the_metrics_once_and_two_registries_do_not_meet() {
     assert_eq!(value(&samples, "pgmesh_refusals_total", &[("reason", "tls")]), Some(0.0));
     first.observe_pools(PoolStates::default).unwrap();
     assert!(first.observe_pools(PoolStates::default).is_err());
+    first.observe_certificates(CertificateExpiries::default).unwrap();
+    assert!(first.observe_certificates(CertificateExpiries::default).is_err());
 }
 
 #[test]

@@ -1,8 +1,13 @@
 //! "Did you mean": the known name nearest to a misspelt one.
 
 /// PgBouncer's and HAProxy's names for what is called otherwise here.
-const FOREIGN: [(&str, &str); 16] = [
+const FOREIGN: [(&str, &str); 24] = [
     ("auth_user", "auth.query_user"),
+    ("client_tls_ca_file", "proxy.tls.client_ca"),
+    ("client_tls_cert_file", "proxy.tls.certificate"),
+    ("client_tls_ciphers", "proxy.tls.ciphers"),
+    ("client_tls_key_file", "proxy.tls.key"),
+    ("client_tls_protocols", "proxy.tls.protocols"),
     ("client_tls_sslmode", "proxy.tls.mode"),
     ("default_pool_size", "pool.size"),
     ("listen_addr", "proxy.listen"),
@@ -17,6 +22,9 @@ const FOREIGN: [(&str, &str); 16] = [
     ("reserve_pool_timeout", "pool.reserve_timeout"),
     ("server_connect_timeout", "server.connect_timeout"),
     ("server_login_retry", "server.login_timeout"),
+    ("server_tls_ca_file", "server.tls.ca"),
+    ("server_tls_ciphers", "server.tls.ciphers"),
+    ("server_tls_protocols", "server.tls.protocols"),
     ("server_tls_sslmode", "server.tls.mode"),
 ];
 

@@ -9,7 +9,7 @@ use auth::Password;
 use config::{Environment, Settings, UNENDING, UNLIMITED, parse};
 use session::Mode;
 use telemetry::log::{Format, Level};
-use transport::TlsMode;
+use transport::{Negotiation, Policy, Protocol, TlsMode};
 
 const MINIMAL: &str = "
 [cluster]
@@ -123,7 +123,13 @@ fn what_is_said_arrives() {
         [server]
         connect_timeout = '9s'
         tcp_keepalives_count = 9
-        tls = { mode = 'verify-full', ca = 'x' }
+        [server.tls]
+        mode = 'verify-full'
+        sslnegotiation = 'direct'
+        ca = 'x'
+        protocols = 'TLSv1.3'
+        ciphers = ['TLS_AES_128_GCM_SHA256', 'tls_aes_256_gcm_sha384']
+        groups = 'prime256v1'
         [pool]
         mode = 'session'
         size = 7
@@ -156,7 +162,13 @@ fn what_is_said_arrives() {
     assert_eq!(rest.tls.ca.as_deref(), Some(Path::new("etcd-ca")));
     assert_eq!(settings.backend.connect_timeout, secs(9));
     assert_eq!(settings.backend.tcp.keepalive.map(|it| it.count), Some(9));
-    assert_eq!(settings.backend.tls.mode, TlsMode::VerifyFull);
+    let tls = &settings.backend.tls;
+    assert_eq!((tls.mode, tls.negotiation), (TlsMode::VerifyFull, Negotiation::Direct));
+    let ciphers = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"];
+    let ciphers = ciphers.map(|name| name.parse().unwrap()).to_vec();
+    let groups = vec!["secp256r1".parse().unwrap()];
+    assert_eq!(Ok(&tls.policy), Policy::new(vec![Protocol::Tls13], ciphers, groups).as_ref());
+    assert_eq!(front.tls.policy, Policy::default());
     let pool = &settings.pool.config;
     assert_eq!((settings.pool.mode, pool.size), (Mode::Session, 7));
     assert_eq!(pool.max_db_connections, UNLIMITED);

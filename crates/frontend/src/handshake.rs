@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
-use transport::{Acceptor, MaybeTls};
+use transport::{Acceptor, MaybeTls, Negotiation};
 use wire::{CancelKey, PeerHello, StartupMessage, StartupPacket, Version};
 
 use crate::line::Line;
@@ -33,8 +33,8 @@ pub struct PeerCall<S> {
     pub hello: PeerHello,
 }
 
-/// Which encryption requests a client may still send: each once, and none after TLS
-/// (`ProcessStartupPacket` in Postgres).
+/// Which encryption requests a client may still send: each once, and none after TLS that it asked
+/// for; inside direct TLS they are refused, not forbidden (`ProcessStartupPacket` in Postgres).
 #[derive(Clone, Copy)]
 struct Allowed {
     ssl: bool,
@@ -72,6 +72,11 @@ async fn negotiate<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    // Without a certificate it is taken for a startup packet of a length that none has, and
+    // closed without a word, as Postgres does.
+    if acceptor.is_available() && line.begins_with_tls().await? {
+        line = line.secure(acceptor, Negotiation::Direct).await?;
+    }
     let mut allowed = Allowed { ssl: true, gssenc: true };
     loop {
         let step = match line.startup_packet().await {
@@ -80,11 +85,11 @@ where
             Ok(StartupPacket::Startup(startup)) => {
                 return begin(line, startup, peer, acceptor, deadline).await;
             }
-            Ok(StartupPacket::Ssl) if allowed.ssl && acceptor.is_available() => {
+            Ok(StartupPacket::Ssl) if allowed.ssl && !line.is_tls() && acceptor.is_available() => {
                 allowed = Allowed { ssl: false, gssenc: false };
                 match line.answer(SSL, b'S').await {
                     Ok(()) => {
-                        line = line.secure(acceptor).await?;
+                        line = line.secure(acceptor, Negotiation::Postgres).await?;
                         Ok(())
                     }
                     Err(refused) => Err(refused),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
-use transport::{Acceptor, MaybeTls};
+use transport::{Acceptor, MaybeTls, Negotiation};
 use wire::{ErrorMessage, HEADER_LEN, Header, MAX_STARTUP_PACKET_LEN, StartupPacket};
 
 use crate::Refused;
@@ -28,6 +28,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
 
     pub(crate) fn is_tls(&self) -> bool {
         self.stream.is_tls()
+    }
+
+    pub(crate) fn stream(&self) -> &MaybeTls<S> {
+        &self.stream
+    }
+
+    /// Whether the client begins with a TLS handshake. A startup packet that began like this
+    /// would be far too long.
+    pub(crate) async fn begins_with_tls(&mut self) -> Result<bool, Refused> {
+        Ok(self.fill(1).await?.first() == Some(&TLS_HANDSHAKE))
     }
 
     /// Reads the untagged packet that begins a connection or follows an encryption request.
@@ -83,12 +93,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         self.flush().await
     }
 
-    /// Puts TLS around the stream. Only after [`Line::answer`].
-    pub(crate) async fn secure(self, acceptor: &Acceptor) -> Result<Self, Refused> {
+    /// Puts TLS around the stream. Only after [`Line::answer`], or as the first thing. What
+    /// was read ahead, which is something in direct TLS only, is taken for the handshake's.
+    pub(crate) async fn secure(
+        self,
+        acceptor: &Acceptor,
+        negotiation: Negotiation,
+    ) -> Result<Self, Refused> {
         match self.stream {
             MaybeTls::Plain(stream) => {
-                let stream = acceptor.accept(stream).await.map_err(Refused::Tls)?;
-                Ok(Self { stream, unread: self.unread, out: self.out })
+                let accepted = acceptor.accept(stream, negotiation, &self.unread).await;
+                let stream = accepted.map_err(Refused::Tls)?;
+                Ok(Self { stream, unread: Vec::new(), out: self.out })
             }
             stream => Ok(Self { stream, unread: self.unread, out: self.out }),
         }
@@ -162,6 +178,9 @@ fn is_end(error: &io::Error) -> bool {
 /// The codes of a CancelRequest and of a peer's hello; a broken one gets no answer, for there
 /// is nobody who would read it.
 const UNANSWERED: [[u8; 4]; 2] = [[0x04, 0xd2, 0x16, 0x2e], *b"pgme"];
+
+/// The first byte of a TLS record that holds a handshake (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// Room for a usual startup packet or SASL message.
 const READ_LEN: usize = 512;

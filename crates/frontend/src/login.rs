@@ -6,7 +6,7 @@ use auth::{Nonce, SCRAM_SHA_256, ScramKeys, Users};
 use rand::Rng;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
-use transport::MaybeTls;
+use transport::{CertificateError, MaybeTls, Subject};
 use wire::message::{self, TransactionStatus};
 use wire::{CancelKey, Cursor, ErrorMessage, tag::backend};
 
@@ -54,6 +54,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LoginRequest<S> {
     /// Whether the connection is inside TLS.
     pub fn is_tls(&self) -> bool {
         self.line.is_tls()
+    }
+
+    /// Whom the verified certificate of the client names; `None` if it showed none.
+    ///
+    /// # Errors
+    /// A name of it cannot be relied on.
+    pub fn client_subject(&self) -> Result<Option<Subject>, CertificateError> {
+        self.line.stream().client_subject()
+    }
+
+    /// Our certificate in this connection, in DER: what SCRAM can bind the login to.
+    pub fn server_certificate(&self) -> Option<&[u8]> {
+        self.line.stream().server_certificate()
     }
 
     /// Ends the connection with a FATAL, in at most two seconds. For refusals that concern

@@ -11,7 +11,7 @@ use frontend::{Config, Listener, Port};
 use peer::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
-use transport::{Acceptor, ClientTls, TlsMode};
+use transport::{Acceptor, ClientTls, Negotiation, TlsMode};
 
 struct Door {
     listener: Listener,
@@ -167,6 +167,69 @@ async fn inside_tls_there_is_no_second_encryption_and_cancelling_works() {
             serve(stream, &door.acceptor).await.kind()
         };
         assert_eq!(tokio::join!(accept, talk), (kind, ()));
+    }
+}
+
+#[tokio::test]
+async fn direct_tls_leads_to_a_login_and_needs_no_further_encryption() {
+    let acceptor = acceptor(TlsMode::Require);
+    let tls = ClientTls {
+        mode: TlsMode::Require,
+        negotiation: Negotiation::Direct,
+        ..ClientTls::default()
+    };
+    let connector = tls.connector().unwrap();
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let talk = async {
+        let mut client = Peer(connector.connect("localhost", near).await.unwrap());
+        for request in [ssl_request(), gssenc_request()] {
+            client.send(&request).await;
+            client.0.flush().await.unwrap();
+            assert_eq!(client.byte().await, b'N', "there is TLS already");
+        }
+        client.send(&startup(&[("user", "alice")])).await;
+        client.log_in("secret").await;
+        client
+    };
+    let (outcome, client) = tokio::join!(serve(far, &acceptor), talk);
+    let Outcome::Session(session) = outcome else { panic!("{}", outcome.kind()) };
+    assert_eq!(session.stream.server_certificate(), client.0.server_certificate());
+    assert!(session.stream.is_tls());
+}
+
+#[tokio::test]
+async fn direct_tls_is_closed_without_a_word_where_there_is_no_tls() {
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let mut client = Peer(near);
+    client.send(b"\x16\x03\x01\x00\xf4\x01\x00\x00\xf0\x03\x03").await;
+    assert_eq!(serve(far, &Acceptor::disabled()).await.kind(), "startup_length");
+    client.end().await;
+}
+
+/// Debian's libpq is too old for direct TLS, and OpenSSL's client speaks it as libpq does.
+#[tokio::test]
+async fn openssl_must_offer_alpn_in_direct_tls_and_need_not_behind_an_ssl_request() {
+    let door = door(TlsMode::Require);
+    let address = door.address().to_string();
+    for (arguments, kind, negotiated) in [
+        (&["-alpn", "postgresql"][..], "closed", true),
+        (&["-alpn", "http/1.1"][..], "tls", false),
+        (&[][..], "tls", false),
+        (&["-starttls", "postgres"][..], "closed", true),
+        (&["-starttls", "postgres", "-alpn", "postgresql"][..], "closed", true),
+        (&["-starttls", "postgres", "-alpn", "h2"][..], "tls", false),
+    ] {
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-connect", &address]).args(arguments);
+        let output = command.stdin(std::process::Stdio::null()).output();
+        let accept = async {
+            let (stream, _) = door.listener.accept().await.unwrap();
+            serve(stream, &door.acceptor).await.kind()
+        };
+        let (output, ended) = tokio::join!(output, accept);
+        assert_eq!(ended, kind, "{arguments:?}");
+        let said = String::from_utf8_lossy(&output.unwrap().stdout).into_owned();
+        assert_eq!(said.contains("BEGIN CERTIFICATE"), negotiated, "{arguments:?}: {said}");
     }
 }
 

@@ -1,7 +1,8 @@
 //! What can go wrong before a byte of Postgres is spoken.
 
+use std::error::Error as _;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::TlsMode;
 
@@ -32,6 +33,9 @@ pub enum Error {
         /// What rustls says about it.
         source: rustls::Error,
     },
+    /// Direct TLS with a mode that might have to do without TLS.
+    #[error("TLS mode {0} may not be used with direct negotiation: use require or more")]
+    DirectMode(TlsMode),
     /// The mode needs an option that was not given.
     #[error("TLS mode {mode} needs {option}: set it, or choose another mode")]
     MissingOption {
@@ -79,6 +83,24 @@ pub enum Error {
     /// rustls refuses the combination.
     #[error("TLS configuration refused")]
     Refused(#[source] rustls::Error),
+}
+
+impl Error {
+    pub(crate) fn unfit_pair(certificate: &Path, key: &Path, source: rustls::Error) -> Self {
+        Self::CertificateAndKey { certificate: certificate.to_owned(), key: key.to_owned(), source }
+    }
+
+    /// The error with all that it came from, for a log.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = self.source();
+        while let Some(error) = source {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            source = error.source();
+        }
+        text
+    }
 }
 
 /// A TLS handshake that did not end in a session.

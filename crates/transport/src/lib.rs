@@ -2,17 +2,34 @@
 //!
 //! Both sides of the proxy stand on this crate: `frontend` accepts with [`Acceptor`], `backend`
 //! connects with [`Connector`]. It speaks no Postgres; who asks for TLS, and when, is theirs.
+//! Both sides offer the ALPN protocol `postgresql`, as libpq and Postgres 17 do: a peer that
+//! speaks ALPN but means another protocol is refused.
+//!
+//! ring is named explicitly, so nothing depends on a process-wide default. What was made of the
+//! configured files is an immutable value that every handshake takes anew, and [`renew`] makes
+//! another when the files have changed.
 
+mod certificate;
+mod client;
 mod error;
+mod files;
+mod hello;
 mod mode;
 mod pem;
+mod policy;
+mod renew;
+mod server;
 mod stream;
 mod tcp;
-mod tls;
+mod turns;
 mod verifier;
 
+pub use certificate::{AlternativeName, CertificateError, Subject};
+pub use client::{ClientTls, Connector};
 pub use error::{Error, HandshakeError};
-pub use mode::{TlsMode, UnknownTlsMode};
+pub use mode::{Negotiation, TlsMode, UnknownTlsMode};
+pub use policy::{Cipher, Group, NoCipher, Policy, Protocol, UnknownName};
+pub use renew::{Renewal, renew};
+pub use server::{Acceptor, ServerTls};
 pub use stream::MaybeTls;
 pub use tcp::{Config, Keepalive, connect, listen};
-pub use tls::{Acceptor, ClientTls, Connector, ServerTls};

@@ -1,4 +1,4 @@
-//! The six TLS modes, named as libpq's `sslmode`.
+//! The six TLS modes, named as libpq's `sslmode`, and its two ways to begin TLS.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,6 +23,18 @@ pub enum TlsMode {
     VerifyCa,
     /// TLS with a certificate that chains to the CA and carries the host's name.
     VerifyFull,
+}
+
+/// How TLS begins. Towards clients both are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Negotiation {
+    /// Behind an SSLRequest, which every Postgres knows.
+    #[default]
+    Postgres,
+    /// With the first byte, which saves a round trip: Postgres 17 and newer. The peers must
+    /// agree on the ALPN protocol `postgresql`, so that nobody is led to a server of another
+    /// protocol that has the same certificate.
+    Direct,
 }
 
 /// A text that names no [`TlsMode`].

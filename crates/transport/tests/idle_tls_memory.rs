@@ -11,7 +11,7 @@ use std::task::Poll;
 use certificates::{Authority, client, server};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use transport::{MaybeTls, TlsMode};
+use transport::{MaybeTls, Negotiation, TlsMode};
 
 const CONNECTIONS: usize = 400;
 /// Measured: 8.3 KiB, of which rustls' read buffer is 4. The aim for a whole client is 12.
@@ -42,8 +42,8 @@ async fn an_idle_tls_client_costs_under_10_kib() {
         let socket = transport::connect(address, &options).await.unwrap();
         let (taken, _) = listener.accept().await.unwrap();
         options.apply(&taken).unwrap();
-        let (accepted, connected) =
-            tokio::join!(acceptor.accept(taken), connector.connect("db.example", socket));
+        let accepted = acceptor.accept(taken, Negotiation::Postgres, &[]);
+        let (accepted, connected) = tokio::join!(accepted, connector.connect("db.example", socket));
         let (mut accepted, mut connected) = (accepted.unwrap(), connected.unwrap());
         connected.write_all(&[b'q'; 9000]).await.unwrap();
         connected.flush().await.unwrap();

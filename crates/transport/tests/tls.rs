@@ -5,30 +5,18 @@ mod certificates;
 
 use std::io;
 
-use certificates::{Authority, client, server};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
-use transport::{Acceptor, ClientTls, Error, HandshakeError, MaybeTls, ServerTls, TlsMode};
-
-type Side = Result<MaybeTls<DuplexStream>, HandshakeError>;
+use certificates::{Authority, Side, client, meet, server};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
+use transport::{Acceptor, ClientTls, Error, HandshakeError, Negotiation, ServerTls, TlsMode};
 
 async fn handshake(server: &ServerTls, client: &ClientTls, host: &str) -> (Side, Side) {
-    let (ours, theirs) = duplex(64 * 1024);
-    let acceptor = server.acceptor().unwrap();
-    let connector = client.connector().unwrap();
-    tokio::join!(acceptor.accept(ours), connector.connect(host, theirs))
+    meet(&server.acceptor().unwrap(), &client.connector().unwrap(), host).await
 }
 
-/// Sends a byte each way; a client certificate that TLS 1.3 refuses shows only here.
 async fn exchange(accepted: Side, connected: Side) -> io::Result<()> {
     let (mut accepted, mut connected) =
         (accepted.map_err(io::Error::other)?, connected.map_err(io::Error::other)?);
-    connected.write_all(b"?").await?;
-    connected.flush().await?;
-    assert_eq!(accepted.read_u8().await?, b'?');
-    accepted.write_all(b"!").await?;
-    accepted.flush().await?;
-    assert_eq!(connected.read_u8().await?, b'!');
-    Ok(())
+    certificates::exchange(&mut accepted, &mut connected).await
 }
 
 #[tokio::test]
@@ -168,7 +156,7 @@ async fn garbage_instead_of_a_handshake_is_an_error() {
         let (ours, mut theirs) = duplex(64 * 1024);
         theirs.write_all(bytes).await.unwrap();
         theirs.shutdown().await.unwrap();
-        assert!(acceptor.accept(ours).await.is_err());
+        assert!(acceptor.accept(ours, Negotiation::Postgres, &[]).await.is_err());
     }
 }
 

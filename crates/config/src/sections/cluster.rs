@@ -5,7 +5,7 @@ use discovery::{Config, EtcdConfig, FixedConfig, RestConfig, Tls};
 use topology::Address;
 
 use super::BOUNDED;
-use super::proxy::{pair, path};
+use super::tls::{pair, path};
 use crate::Kind;
 use crate::section::{Item, Section};
 

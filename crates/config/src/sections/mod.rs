@@ -13,6 +13,7 @@ mod pool;
 mod proxy;
 mod server;
 mod tcp;
+mod tls;
 
 pub use peers::Peers;
 

@@ -1,30 +1,20 @@
 //! `[proxy]` and `[proxy.tls]`: listeners, limits and TLS towards clients.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use frontend::Config;
 use transport::{ServerTls, TlsMode};
 
-use super::{BOUNDED, tcp};
+use super::{BOUNDED, tcp, tls};
+use crate::UNLIMITED;
 use crate::section::Section;
-use crate::{Kind, UNLIMITED};
 
 /// What one process with a raised descriptor limit serves.
 const CLIENTS_MAX: u32 = 10_000;
 
 /// Off, unlike the component's default: see [`tcp::read`].
 const USER_TIMEOUT: Duration = Duration::ZERO;
-
-pub(crate) const TLS_MODES: &[(&str, TlsMode)] = &[
-    ("disable", TlsMode::Disable),
-    ("allow", TlsMode::Allow),
-    ("prefer", TlsMode::Prefer),
-    ("require", TlsMode::Require),
-    ("verify-ca", TlsMode::VerifyCa),
-    ("verify-full", TlsMode::VerifyFull),
-];
 
 /// The frontend's configuration and `max_client_connections`.
 pub(super) fn read(section: &Section<'_>) -> (Config, u32) {
@@ -36,7 +26,7 @@ pub(super) fn read(section: &Section<'_>) -> (Config, u32) {
         any_port: section.optional_integer("any_port", 1..=u16::MAX),
         login_timeout: section.duration("client_login_timeout", default.login_timeout, BOUNDED),
         backlog: section.integer("backlog", default.backlog, 1..=65_535),
-        tls: tls(&section.section("tls")),
+        tls: server_tls(&section.section("tls")),
         tcp: tcp::read(section, USER_TIMEOUT),
     };
     distinct_ports(section, &config);
@@ -82,10 +72,11 @@ fn distinct_ports(section: &Section<'_>, proxy: &Config) {
     }
 }
 
-fn tls(section: &Section<'_>) -> ServerTls {
-    let mode = section.choice("mode", ServerTls::default().mode, TLS_MODES);
-    let (certificate, key) = pair(section);
-    let client_ca = path(section, "client_ca");
+fn server_tls(section: &Section<'_>) -> ServerTls {
+    let mode = section.choice("mode", ServerTls::default().mode, tls::MODES);
+    let (certificate, key) = tls::pair(section);
+    let client_ca = tls::path(section, "client_ca");
+    let policy = tls::policy(section);
     if mode.is_required() && certificate.is_none() && !section.has("certificate") {
         section.error(
             "mode",
@@ -101,22 +92,7 @@ fn tls(section: &Section<'_>) -> ServerTls {
             "clients are served without TLS, for there is no certificate; set certificate and \
              key, or mode = \"disable\" to mean it",
         );
-        return ServerTls { mode: TlsMode::Disable, certificate, key, client_ca };
+        return ServerTls { mode: TlsMode::Disable, certificate, key, client_ca, policy };
     }
-    ServerTls { mode, certificate, key, client_ca }
-}
-
-/// `certificate` and `key`, which only make sense together.
-pub(super) fn pair(section: &Section<'_>) -> (Option<PathBuf>, Option<PathBuf>) {
-    let (certificate, key) = (path(section, "certificate"), path(section, "key"));
-    match (section.has("certificate"), section.has("key")) {
-        (true, false) => section.error("certificate", "needs its private key; set key"),
-        (false, true) => section.error("key", "needs its certificate; set certificate"),
-        (true, true) | (false, false) => {}
-    }
-    (certificate, key)
-}
-
-pub(super) fn path(section: &Section<'_>, key: &'static str) -> Option<PathBuf> {
-    section.parsed(key, Kind::Path, None, |text| Ok(PathBuf::from(text)))
+    ServerTls { mode, certificate, key, client_ca, policy }
 }

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use backend::Config;
-use transport::ClientTls;
+use transport::{ClientTls, Negotiation};
 
-use super::proxy::{TLS_MODES, pair, path};
-use super::{BOUNDED, tcp};
+use super::{BOUNDED, tcp, tls};
 use crate::section::Section;
 
 /// A third of what the kernel would take, and longer than the component's default: see
 /// [`tcp::read`].
 const USER_TIMEOUT: Duration = Duration::from_secs(300);
+
+const NEGOTIATIONS: &[(&str, Negotiation)] =
+    &[("postgres", Negotiation::Postgres), ("direct", Negotiation::Direct)];
 
 pub(super) fn read(section: &Section<'_>) -> Config {
     let default = Config::default();
@@ -19,16 +21,24 @@ pub(super) fn read(section: &Section<'_>) -> Config {
         connect_timeout: section.duration("connect_timeout", default.connect_timeout, BOUNDED),
         login_timeout: section.duration("login_timeout", default.login_timeout, BOUNDED),
         tcp: tcp::read(section, USER_TIMEOUT),
-        tls: tls(&section.section("tls")),
+        tls: client_tls(&section.section("tls")),
     }
 }
 
-fn tls(section: &Section<'_>) -> ClientTls {
-    let mode = section.choice("mode", ClientTls::default().mode, TLS_MODES);
-    let ca = path(section, "ca");
-    let (certificate, key) = pair(section);
+fn client_tls(section: &Section<'_>) -> ClientTls {
+    let mode = section.choice("mode", ClientTls::default().mode, tls::MODES);
+    let negotiation = section.choice("sslnegotiation", Negotiation::default(), NEGOTIATIONS);
+    let ca = tls::path(section, "ca");
+    let (certificate, key) = tls::pair(section);
+    let policy = tls::policy(section);
     if mode.verifies() && ca.is_none() {
         section.error("mode", format!("{mode} needs ca; name the PEM file of the servers' CA"));
     }
-    ClientTls { mode, ca, certificate, key }
+    if negotiation == Negotiation::Direct && !mode.is_required() {
+        section.error(
+            "sslnegotiation",
+            format!("direct does not go with mode {mode}; set mode to require or more"),
+        );
+    }
+    ClientTls { mode, negotiation, ca, certificate, key, policy }
 }

@@ -57,8 +57,8 @@ pub(crate) fn acceptor(mode: TlsMode) -> Acceptor {
     let (certificate, key) = (directory.path().join("crt"), directory.path().join("key"));
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let tls = ServerTls { mode, certificate: Some(certificate), key: Some(key), client_ca: None };
-    tls.acceptor().unwrap()
+    let (certificate, key) = (Some(certificate), Some(key));
+    ServerTls { mode, certificate, key, ..ServerTls::default() }.acceptor().unwrap()
 }
 
 pub(crate) fn key() -> CancelKey {

@@ -2,10 +2,15 @@
 
 #![allow(dead_code, reason = "each test binary compiles this module and uses its part of it")]
 
+use std::io;
 use std::path::PathBuf;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use transport::{ClientTls, ServerTls, TlsMode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use transport::{Acceptor, ClientTls, Connector, HandshakeError, MaybeTls, ServerTls, TlsMode};
+
+pub(crate) type Stream = MaybeTls<DuplexStream>;
+pub(crate) type Side = Result<Stream, HandshakeError>;
 
 /// An authority and the files it made; gone when dropped.
 pub(crate) struct Authority {
@@ -33,8 +38,12 @@ impl Authority {
 
     /// Writes `<stem>.crt` and `<stem>.key`, signed by this authority, for one host name.
     pub(crate) fn sign(&self, stem: &str, host: &str) -> (PathBuf, PathBuf) {
+        self.sign_params(stem, CertificateParams::new(vec![host.to_owned()]).unwrap())
+    }
+
+    /// The same with everything that a certificate may say.
+    pub(crate) fn sign_params(&self, stem: &str, params: CertificateParams) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         self.write(stem, &certificate.pem(), &key.serialize_pem())
     }
@@ -57,9 +66,27 @@ impl Authority {
 }
 
 pub(crate) fn server(mode: TlsMode, (certificate, key): (PathBuf, PathBuf)) -> ServerTls {
-    ServerTls { mode, certificate: Some(certificate), key: Some(key), client_ca: None }
+    ServerTls { mode, certificate: Some(certificate), key: Some(key), ..ServerTls::default() }
 }
 
 pub(crate) fn client(mode: TlsMode, ca: Option<PathBuf>) -> ClientTls {
-    ClientTls { mode, ca, certificate: None, key: None }
+    ClientTls { mode, ca, ..ClientTls::default() }
+}
+
+/// Both sides of a handshake in memory.
+pub(crate) async fn meet(acceptor: &Acceptor, connector: &Connector, host: &str) -> (Side, Side) {
+    let (ours, theirs) = duplex(64 * 1024);
+    let accepted = acceptor.accept(ours, connector.negotiation(), &[]);
+    tokio::join!(accepted, connector.connect(host, theirs))
+}
+
+/// Sends a byte each way; a client certificate that TLS 1.3 refuses shows only here.
+pub(crate) async fn exchange(accepted: &mut Stream, connected: &mut Stream) -> io::Result<()> {
+    connected.write_all(b"?").await?;
+    connected.flush().await?;
+    assert_eq!(accepted.read_u8().await?, b'?');
+    accepted.write_all(b"!").await?;
+    accepted.flush().await?;
+    assert_eq!(connected.read_u8().await?, b'!');
+    Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
-use transport::{MaybeTls, TlsMode};
+use transport::{Connector, MaybeTls, Negotiation, TlsMode};
 
 use crate::login::{self, Failure};
 use crate::{CancelTarget, Config, ConnectError, Login, ProtocolFault, Ready, Stage, Target};
@@ -16,7 +16,7 @@ use crate::{CancelTarget, Config, ConnectError, Login, ProtocolFault, Ready, Sta
 #[derive(Debug)]
 pub struct Dialer {
     config: Config,
-    tls: transport::Connector,
+    tls: Connector,
 }
 
 /// How one attempt goes about TLS.
@@ -35,6 +35,11 @@ impl Dialer {
     pub fn new(config: Config) -> Result<Self, transport::Error> {
         let tls = config.tls.connector()?;
         Ok(Self { config, tls })
+    }
+
+    /// What asks for TLS: to read its files again, or to use it elsewhere.
+    pub fn tls(&self) -> &Connector {
+        &self.tls
     }
 
     /// Connects and logs in. Tries every address of the target until one takes the connection;
@@ -176,7 +181,8 @@ impl Dialer {
         if encryption == Encryption::Never {
             return Ok(MaybeTls::Plain(stream));
         }
-        if ask_for_tls(&mut stream).await? {
+        let direct = self.tls.negotiation() == Negotiation::Direct;
+        if direct || ask_for_tls(&mut stream).await? {
             return Ok(self.tls.connect(host, stream).await?);
         }
         match encryption {

@@ -3,10 +3,12 @@
 
 mod fake;
 
+use std::time::Duration;
+
 use backend::{ConnectError, Dialer, Kind, ProtocolFault, Ready};
 use fake::{Fake, authentication, closed, config, error, login, read_packet, send, welcome};
 use tokio::io::AsyncReadExt;
-use transport::TlsMode;
+use transport::{Negotiation, ServerTls, TlsMode};
 use wire::StartupPacket;
 
 const TLS_MODES: [TlsMode; 2] = [TlsMode::Prefer, TlsMode::Require];
@@ -58,6 +60,45 @@ async fn disable_and_allow_do_not_ask_for_tls() {
         assert!(!ready.unwrap().stream.is_tls());
         assert_eq!(packets, ["0"]);
     }
+}
+
+/// The login and the cancel of it.
+#[tokio::test]
+async fn direct_tls_begins_with_the_first_byte() {
+    let fake = Fake::bind().await;
+    let directory = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (directory.path().join("crt"), directory.path().join("key"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let server =
+        ServerTls { certificate: Some(certificate), key: Some(key), ..ServerTls::default() };
+    let acceptor = server.acceptor().unwrap();
+    let mut config = config(TlsMode::Require);
+    config.tls.negotiation = Negotiation::Direct;
+    let dialer = Dialer::new(config).unwrap();
+    let (target, login) = (fake.target(), login());
+    let script = async {
+        let accept = async || {
+            let accepted = acceptor.accept(fake.accept().await, Negotiation::Direct, &[]);
+            accepted.await.unwrap()
+        };
+        let mut stream = accept().await;
+        read_packet(&mut stream).await;
+        send(&mut stream, &welcome()).await;
+        let mut cancel = accept().await;
+        let cancel = StartupPacket::parse(&read_packet(&mut cancel).await);
+        (stream, matches!(cancel, Ok(StartupPacket::Cancel(_))))
+    };
+    let client = async {
+        let ready = dialer.connect(&target, &login).await.unwrap();
+        let _ = dialer.cancel(&ready.cancel_target().unwrap(), Duration::from_secs(5)).await;
+        ready
+    };
+    let (ready, (served, cancelled)) = tokio::join!(client, script);
+    assert!(cancelled);
+    assert_eq!(ready.stream.server_certificate(), served.server_certificate());
+    assert!(served.server_certificate().is_some());
 }
 
 #[tokio::test]

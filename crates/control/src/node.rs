@@ -10,7 +10,7 @@ use topology::{Address, Lsn, Outcome, Timeline};
 use transport::HandshakeError;
 
 use crate::Config;
-use crate::tls::{Stream, Tls, ssl_modes};
+use crate::tls::{Stream, Tls, ssl_modes, ssl_negotiation};
 
 /// Shown in `pg_stat_activity`.
 const APPLICATION_NAME: &str = "pgmesh-probe";
@@ -79,6 +79,7 @@ impl Node {
             .application_name(APPLICATION_NAME)
             .options(format!("-c search_path=pg_catalog,pg_temp -c statement_timeout={limit}"))
             .ssl_mode(first)
+            .ssl_negotiation(ssl_negotiation(config.tls.negotiation()))
             .tcp_user_timeout(config.timeout);
         if let Some(password) = &config.password {
             login.password(password.expose());

@@ -7,9 +7,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
-use transport::{Connector, HandshakeError, MaybeTls, TlsMode};
+use transport::{Connector, HandshakeError, MaybeTls, Negotiation, TlsMode};
 
 /// What libpq's mode is to tokio-postgres, which leaves certificates to the connector: how the
 /// first login goes about TLS, and how the second if the server wants the other kind. The same as
@@ -20,6 +20,13 @@ pub(crate) const fn ssl_modes(mode: TlsMode) -> (SslMode, Option<SslMode>) {
         TlsMode::Allow => (SslMode::Disable, Some(SslMode::Require)),
         TlsMode::Prefer => (SslMode::Prefer, Some(SslMode::Disable)),
         TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => (SslMode::Require, None),
+    }
+}
+
+pub(crate) const fn ssl_negotiation(negotiation: Negotiation) -> SslNegotiation {
+    match negotiation {
+        Negotiation::Postgres => SslNegotiation::Postgres,
+        Negotiation::Direct => SslNegotiation::Direct,
     }
 }
 

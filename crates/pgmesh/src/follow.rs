@@ -8,6 +8,7 @@ use control::Prober;
 use discovery::Discovery;
 use tokio::sync::{mpsc, watch};
 use topology::{Epoch, Event, Proof, Snapshot};
+use transport::Connector;
 
 /// The cluster as it is known at any moment.
 pub(crate) type Snapshots = watch::Receiver<Arc<Snapshot>>;
@@ -25,8 +26,9 @@ pub(crate) struct Following {
 
 impl Following {
     /// Starts to follow. The nodes are asked whenever somebody can log in to them with a
-    /// password; otherwise each login of a pool proves its own server.
-    pub(crate) fn start(settings: &Settings) -> anyhow::Result<Self> {
+    /// password, over TLS as the pools have it; otherwise each login of a pool proves its own
+    /// server.
+    pub(crate) fn start(settings: &Settings, tls: &Connector) -> anyhow::Result<Self> {
         let login = prober_login(settings);
         let (fixed, single) = match &settings.discovery {
             discovery::Config::Fixed(fixed) => (true, fixed.nodes.len() == 1),
@@ -45,9 +47,10 @@ impl Following {
         let snapshots = discovery.snapshots.clone();
         let prober = if asks {
             let (user, password) = login.unwrap_or_else(|| ("pgmesh".to_owned(), None));
-            let tls = settings.backend.tls.connector().context("[server.tls]")?;
-            let config =
-                control::Config { tls, ..control::Config::new(user, password, "postgres") };
+            let config = control::Config {
+                tls: tls.clone(),
+                ..control::Config::new(user, password, "postgres")
+            };
             Some(control::spawn(config, snapshots.clone(), events.clone()))
         } else {
             None

@@ -14,10 +14,11 @@ use frontend::Listener;
 use pool::{Pools, Resolve};
 use rand::Rng as _;
 use session::Catalog;
-use telemetry::{Build, Exposition, Metrics, Registry};
+use telemetry::{Build, CertificateExpiries, Exposition, Metrics, Registry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 use topology::{Access, PoolKey};
+use transport::{Acceptor, Connector};
 
 use crate::app::{AcceptedSettings, App, ClientKeys};
 use crate::cancel::CancelKeys;
@@ -30,6 +31,9 @@ use crate::peers::{self, Peers};
 
 /// After an error of accept, such as EMFILE: trying at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How soon a new certificate is seen; looking takes a few calls of `stat`.
+const TLS_FILES_PERIOD: Duration = Duration::from_secs(5);
 
 /// Checks what only building the parts can check: the TLS files.
 ///
@@ -69,12 +73,14 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     };
     let metrics = Arc::new(Metrics::new(&registry, build)?);
 
-    let following = Following::start(&settings)?;
+    let acceptor = settings.frontend.tls.acceptor().context("[proxy.tls]")?;
+    let dialer = Dialer::new(settings.backend.clone()).context("[server.tls]")?;
+    let _renewal = renew_tls(&acceptor, dialer.tls(), &metrics)?;
+    let following = Following::start(&settings, dialer.tls())?;
     let snapshots = following.snapshots.clone();
     let catalog = Arc::new(Catalog::default());
     let client_keys = Arc::new(ClientKeys::default());
     let observers = Arc::new(Observers::default());
-    let dialer = Dialer::new(settings.backend.clone()).context("[server.tls]")?;
     let resolve = resolve(&settings, &client_keys, &observers);
     let failovers = Failovers::new(Arc::clone(&metrics), following.suspect());
     let report = Arc::clone(&failovers);
@@ -86,7 +92,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     })?;
 
     let app = Arc::new(App {
-        acceptor: settings.frontend.tls.acceptor().context("[proxy.tls]")?,
+        acceptor,
         login_timeout: settings.frontend.login_timeout,
         users: users(&settings)?,
         limits: limits(&settings),
@@ -121,6 +127,21 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let name = wait_for_signal().await?;
     tracing::info!(signal = name, "stopping");
     Ok(())
+}
+
+/// Follows the TLS files, and shows when their certificates end.
+fn renew_tls(
+    acceptor: &Acceptor,
+    connector: &Connector,
+    metrics: &Metrics,
+) -> anyhow::Result<AbortOnDropHandle<()>> {
+    let renewals = vec![acceptor.renewal(), connector.renewal()];
+    let (acceptor, connector) = (acceptor.clone(), connector.clone());
+    metrics.observe_certificates(move || CertificateExpiries {
+        client: acceptor.certificate_not_after(),
+        server: connector.certificate_not_after(),
+    })?;
+    Ok(AbortOnDropHandle::new(tokio::spawn(transport::renew(renewals, TLS_FILES_PERIOD))))
 }
 
 /// What a pool is made with: the settings of its user and database.

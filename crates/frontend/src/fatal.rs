@@ -4,14 +4,6 @@ use std::net::IpAddr;
 
 use wire::{ErrorMessage, SqlState};
 
-/// 28P01. The same for a wrong password and for a user who does not exist.
-pub fn password_failed(user: &str) -> ErrorMessage {
-    ErrorMessage::fatal(
-        SqlState::INVALID_PASSWORD,
-        format!("password authentication failed for user \"{user}\""),
-    )
-}
-
 /// 28000. What pg_hba.conf with nothing but `hostssl` lines makes Postgres say.
 pub fn no_encryption(peer: IpAddr, user: &str, database: &str) -> ErrorMessage {
     ErrorMessage::fatal(

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use auth::{Nonce, SCRAM_SHA_256, ScramKeys, Users};
+use auth::{Nonce, Offer, ScramKeys, Selection, ServerEndPoint, Users};
 use rand::Rng;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
@@ -76,8 +76,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LoginRequest<S> {
         self.line.refuse(Some(message)).await;
     }
 
-    /// Makes the client prove its password with SCRAM-SHA-256. A user who does not exist
-    /// goes through the same exchange. When it fails, the client has been told.
+    /// Makes the client prove its password with SCRAM-SHA-256, bound to the TLS connection if
+    /// the client wants that. A user who does not exist goes through the same exchange. When it
+    /// fails, the client has been told.
     ///
     /// # Errors
     /// Wrong password, unknown user, a broken exchange, or the deadline.
@@ -101,14 +102,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LoginRequest<S> {
     /// Leaves the last two messages, SASLFinal and AuthenticationOk, for the write that
     /// follows in any case.
     async fn exchange(&mut self, users: &Users) -> Result<ScramKeys, Refused> {
+        let offer = self.offer();
         put_authentication(&mut self.line.out, AUTH_SASL, |out| {
-            message::put_c_str(out, SCRAM_SHA_256);
+            offer.mechanisms().iter().for_each(|it| message::put_c_str(out, it.name()));
             out.push(0);
         });
         self.line.flush().await?;
 
         let initial = self.line.password_message().await?;
-        let client_first = match sasl_initial_response(&initial)? {
+        let (selection, client_first) = sasl_initial_response(offer, &initial)?;
+        let client_first = match client_first {
             Some(client_first) => client_first.to_vec(),
             None => {
                 // The mechanism alone: RFC 4422 has the server ask for the rest.
@@ -117,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LoginRequest<S> {
                 self.line.password_message().await?
             }
         };
-        let challenge = users.challenge(&self.startup.user);
+        let challenge = users.challenge(&self.startup.user).over(selection);
         let server_first = challenge.receive(&client_first, Nonce::new(rand::rng().random()))?;
         put_authentication(&mut self.line.out, AUTH_SASL_CONTINUE, |out| {
             out.extend_from_slice(server_first.message().as_bytes());
@@ -131,6 +134,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LoginRequest<S> {
         });
         self.line.out.extend_from_slice(message::AUTHENTICATION_OK);
         Ok(server_final.into_keys())
+    }
+
+    /// A certificate without an end point (Ed25519) leaves nothing to bind to.
+    fn offer(&self) -> Offer {
+        let certificate = self.server_certificate();
+        Offer::new(certificate.and_then(|der| ServerEndPoint::of_certificate(der).ok()))
     }
 }
 
@@ -202,21 +211,20 @@ impl<S> fmt::Debug for Established<S> {
     }
 }
 
-/// Reads a SASLInitialResponse: the client-first-message, or `None` if it sent only the name
-/// of the mechanism.
-fn sasl_initial_response(body: &[u8]) -> Result<Option<&[u8]>, Refused> {
+/// Reads a SASLInitialResponse: the mechanism, and the client-first-message unless that is left
+/// out.
+fn sasl_initial_response(offer: Offer, body: &[u8]) -> Result<(Selection, Option<&[u8]>), Refused> {
     let malformed = |_| Refused::Authentication(auth::Error::Malformed("SASLInitialResponse"));
     let mut cursor = Cursor::new(body);
-    if cursor.c_bytes().map_err(malformed)? != SCRAM_SHA_256.as_bytes() {
-        return Err(Refused::Mechanism);
-    }
+    let mechanism = cursor.c_bytes().map_err(malformed)?;
+    let selection = offer.select(mechanism).ok_or(Refused::Mechanism)?;
     let response = match cursor.i32().map_err(malformed)? {
         -1 => None,
         // A negative length other than -1 becomes one that no message has.
         len => Some(cursor.bytes(usize::try_from(len).unwrap_or(usize::MAX)).map_err(malformed)?),
     };
     cursor.end().map_err(malformed)?;
-    Ok(response)
+    Ok((selection, response))
 }
 
 fn put_authentication(out: &mut Vec<u8>, kind: u32, write: impl FnOnce(&mut Vec<u8>)) {

@@ -4,8 +4,6 @@ use std::io;
 
 use wire::{ErrorMessage, SqlState, Version};
 
-use crate::fatal;
-
 /// Who has to change something before the same connection can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
@@ -126,7 +124,7 @@ impl Refused {
             | Self::Tls(_)
             | Self::TlsRequired
             | Self::Truncated => return None,
-            Self::Authentication(error) => authentication(error, user),
+            Self::Authentication(error) => error.fatal(user),
             Self::Layout => {
                 violation("invalid startup packet layout: expected terminator as last byte")
             }
@@ -168,16 +166,5 @@ impl Refused {
                 ),
             ),
         })
-    }
-}
-
-fn authentication(error: &auth::Error, user: &str) -> ErrorMessage {
-    match error {
-        auth::Error::UnknownUser | auth::Error::WrongPassword => fatal::password_failed(user),
-        auth::Error::AuthorizationIdentity | auth::Error::MandatoryExtension => {
-            ErrorMessage::fatal(SqlState::FEATURE_NOT_SUPPORTED, error.to_string())
-        }
-        _ => ErrorMessage::fatal(SqlState::PROTOCOL_VIOLATION, "malformed SCRAM message")
-            .with_detail(error.to_string()),
     }
 }

@@ -59,9 +59,13 @@ impl Door {
     }
 
     async fn psql(&self, user: &str, password: &str, sslmode: &str) -> Output {
+        self.psql_with(user, password, &format!("sslmode={sslmode}")).await
+    }
+
+    async fn psql_with(&self, user: &str, password: &str, more: &str) -> Output {
         let port = self.address().port();
         Command::new("psql")
-            .arg(format!("host=127.0.0.1 port={port} user={user} dbname=d sslmode={sslmode}"))
+            .arg(format!("host=127.0.0.1 port={port} user={user} dbname=d {more}"))
             .args(["-X", "-w", "-c", ";"])
             .env("PGPASSWORD", password)
             .env("PGOPTIONS", "-c work-mem=4\\ MB")
@@ -81,6 +85,52 @@ async fn psql_logs_in_plain_and_inside_tls() {
             assert!(output.status.success(), "{output:?}");
             assert_eq!(kinds, [format!("{seen} Some(\"4 MB\")")]);
         }
+    }
+}
+
+#[tokio::test]
+async fn psql_binds_its_login_to_tls_where_it_must() {
+    for (user, password) in [("alice", "secret"), ("bob", "bobs")] {
+        let door = door(TlsMode::Prefer);
+        let psql = door.psql_with(user, password, "sslmode=require channel_binding=require");
+        let (kinds, output) = tokio::join!(door.serve(), psql);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(kinds, ["TLSv1.3 Some(\"4 MB\")"]);
+    }
+    // libpq's own words: with PostgreSQL it fails with the same.
+    let door = door(TlsMode::Prefer);
+    let output = tokio::select! {
+        kinds = door.serve() => panic!("{kinds:?}"),
+        output = door.psql_with("alice", "secret", "sslmode=disable channel_binding=require") => output,
+    };
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("channel binding required, but SSL not in use"), "{text}");
+}
+
+/// libpq never sends it; a client between whom and us somebody has taken the binding away does.
+#[tokio::test]
+async fn a_client_that_was_not_shown_the_binding_sees_the_downgrade() {
+    let acceptor = acceptor(TlsMode::Require);
+    let tls = ClientTls { mode: TlsMode::Require, ..ClientTls::default() };
+    let tls = ClientTls { negotiation: Negotiation::Direct, ..tls };
+    let connector = tls.connector().unwrap();
+    for (mechanism, first, state, kind) in [
+        ("SCRAM-SHA-256", "y,,n=,r=abc", "28000", "sasl_channel_binding"),
+        ("SCRAM-SHA-256-PLUS", "n,,n=,r=abc", "08P01", "sasl_channel_binding"),
+        ("SCRAM-SHA-512", "n,,n=,r=abc", "08P01", "sasl_mechanism"),
+    ] {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let talk = async {
+            let mut client = Peer(connector.connect("localhost", near).await.unwrap());
+            client.send(&startup(&[("user", "alice")])).await;
+            let offered = client.authentication(10).await;
+            assert_eq!(offered, b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0");
+            client.send(&initial_response(mechanism, Some(first.as_bytes()))).await;
+            client.0.flush().await.unwrap();
+            client.fatal(state).await;
+        };
+        let (outcome, ()) = tokio::join!(serve(far, &acceptor), talk);
+        assert_eq!(outcome.kind(), kind, "{mechanism}");
     }
 }
 

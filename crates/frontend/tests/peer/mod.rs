@@ -141,6 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     /// Answers the SASL request with the first message of an exchange.
     pub(crate) async fn scram_first(&mut self, password: &str) -> ClientFirst {
         let mechanisms = self.authentication(10).await;
+        let mechanisms = mechanisms.strip_prefix(b"SCRAM-SHA-256-PLUS\0").unwrap_or(&mechanisms);
         assert_eq!(mechanisms, b"SCRAM-SHA-256\0\0");
         let login = Login::Password { password: Secret::new(password), cached: None };
         let first = ClientFirst::new(login, Nonce::new([1; 18]));

@@ -1,6 +1,8 @@
 //! The server's authentication requests and our answers to them.
 
-use auth::{ClientFinal, ClientFirst, Nonce, SCRAM_SHA_256, ScramKeys, Secret, md5_response};
+use auth::{
+    ChannelBinding, ClientFinal, ClientFirst, Nonce, SCRAM_SHA_256, ScramKeys, Secret, md5_response,
+};
 use rand::RngCore;
 use wire::tag::{backend, frontend};
 use wire::{Cursor, Malformed, message};
@@ -30,6 +32,12 @@ pub(crate) enum Step {
     Done(Option<ScramKeys>),
 }
 
+/// What the connection is inside of.
+pub(crate) struct Channel {
+    pub(crate) is_tls: bool,
+    pub(crate) binding: ChannelBinding,
+}
+
 // AuthenticationRequest codes (PostgreSQL documentation, "Message Formats").
 const OK: i32 = 0;
 const CLEAR_TEXT: i32 = 3;
@@ -42,19 +50,24 @@ impl Authentication {
     /// Takes the body of an Authentication message.
     ///
     /// A server gets one answer, of one kind, and cannot skip its own proof: AuthenticationOk
-    /// in the middle of SCRAM is an impostor's way out.
+    /// in the middle of SCRAM is an impostor's way out. Where the login must be bound to TLS,
+    /// SCRAM is the only way in.
     pub(crate) async fn receive(
         self,
         body: &[u8],
         credentials: &Credentials,
-        is_tls: bool,
+        channel: &Channel,
     ) -> Result<Step, ConnectError> {
+        let Channel { is_tls, binding } = channel;
         let mut cursor = Cursor::new(body);
         let code = cursor.i32().map_err(malformed)?;
+        if let (Self::Start | Self::Answered, OK | CLEAR_TEXT | MD5) = (&self, code) {
+            binding.permit_unbound().map_err(AuthenticationFault::from)?;
+        }
         match (self, code) {
             (Self::Start | Self::Answered, OK) => Ok(Step::Done(None)),
             (Self::Proven(keys), OK) => Ok(Step::Done(Some(keys))),
-            (Self::Start, CLEAR_TEXT) if !is_tls => {
+            (Self::Start, CLEAR_TEXT) if !*is_tls => {
                 Err(AuthenticationFault::ClearTextOutsideTls.into())
             }
             (Self::Start, CLEAR_TEXT) => {
@@ -67,7 +80,7 @@ impl Authentication {
                 let answer = md5_response(&credentials.user, password, salt);
                 Ok(Step::Ask(Self::Answered, password_message(&answer)))
             }
-            (Self::Start, SASL) => scram_first(cursor, credentials),
+            (Self::Start, SASL) => scram_first(cursor, credentials, binding),
             (Self::First(first), SASL_CONTINUE) => scram_final(first, cursor.rest()).await,
             (Self::Final(last), SASL_FINAL) => {
                 let keys = last.receive(cursor.rest()).map_err(AuthenticationFault::from)?;
@@ -81,31 +94,30 @@ impl Authentication {
     }
 }
 
-/// Picks SCRAM-SHA-256 wherever it stands in the list: servers with TLS name PLUS first.
+/// Picks the best of the mechanisms, wherever it stands in the list.
 fn scram_first(
     mut mechanisms: Cursor<'_>,
     credentials: &Credentials,
+    binding: &ChannelBinding,
 ) -> Result<Step, ConnectError> {
-    let mut offered = false;
+    let mut offered = Vec::new();
     loop {
         let name = mechanisms.c_bytes().map_err(malformed)?;
         if name.is_empty() {
             break;
         }
-        offered |= name == SCRAM_SHA_256.as_bytes();
-    }
-    if !offered {
-        return Err(AuthenticationFault::Unsupported(SASL).into());
+        offered.push(name);
     }
     let login = credentials.login.clone().ok_or(AuthenticationFault::NoPassword(SCRAM_SHA_256))?;
     let mut nonce = [0; 18];
     rand::rng().fill_bytes(&mut nonce);
-    let first = ClientFirst::new(login, Nonce::new(nonce));
+    let first =
+        binding.begin(login, Nonce::new(nonce), offered).map_err(AuthenticationFault::from)?;
     let mut out = Vec::new();
     message::put(&mut out, frontend::PASSWORD, |out| {
-        message::put_c_str(out, SCRAM_SHA_256);
+        message::put_c_str(out, first.mechanism().name());
         let text = first.message().as_bytes();
-        // Our own message, of some 30 bytes.
+        // Our own message, of less than 100 bytes.
         out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(0).to_be_bytes());
         out.extend_from_slice(text);
     });

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::Secret;
+use auth::{BindingPolicy, Secret};
 
 /// Limits and options for connections to servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Config {
     pub tcp: transport::Config,
     /// How much TLS is asked for, and its files.
     pub tls: transport::ClientTls,
+    /// Whether logins are bound to TLS.
+    pub channel_binding: BindingPolicy,
 }
 
 /// A server as configured or discovered.
@@ -83,6 +85,7 @@ impl Default for Config {
             login_timeout: LOGIN_TIMEOUT,
             tcp: transport::Config::default(),
             tls: transport::ClientTls::default(),
+            channel_binding: BindingPolicy::default(),
         }
     }
 }

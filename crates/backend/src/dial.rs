@@ -98,7 +98,7 @@ impl Dialer {
                 Err(error) => return Err(Failure { error, asked: false }),
             };
             is_tls = stream.is_tls();
-            let session = login::login(&mut stream, login).await?;
+            let session = login::login(&mut stream, login, self.config.channel_binding).await?;
             Ok((stream, session))
         };
         let failed = match timeout(self.config.login_timeout, attempt).await {

@@ -1,12 +1,12 @@
 //! From the startup packet to the first ReadyForQuery.
 
-use auth::ScramKeys;
+use auth::{BindingPolicy, ChannelBinding, ScramKeys, ServerEndPoint};
 use tokio::io::{AsyncRead, AsyncWrite};
 use transport::MaybeTls;
 use wire::tag::backend as tag;
 use wire::{CancelKey, CancelSecret, Cursor, MAX_STARTUP_PACKET_LEN, Malformed, Version};
 
-use crate::authentication::{Authentication, Step};
+use crate::authentication::{self, Authentication, Step};
 use crate::channel::{Channel, Message};
 use crate::{ConnectError, Login, Parameters, ProtocolFault, RequiredRole, query};
 
@@ -25,14 +25,19 @@ pub(crate) struct Failure {
 }
 
 /// Logs in on a fresh connection.
-pub(crate) async fn login<S>(stream: &mut MaybeTls<S>, login: &Login) -> Result<Session, Failure>
+pub(crate) async fn login<S>(
+    stream: &mut MaybeTls<S>,
+    login: &Login,
+    policy: BindingPolicy,
+) -> Result<Session, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut asked = false;
+    let binding = binding(stream, policy);
     let mut channel = Channel::new(stream, LOGIN_BYTES_MAX);
     let result = async {
-        let scram_keys = authenticate(&mut channel, login, &mut asked).await?;
+        let scram_keys = authenticate(&mut channel, login, binding, &mut asked).await?;
         let mut session = Session {
             parameters: Parameters::default(),
             key: None,
@@ -46,10 +51,22 @@ where
     result.await.map_err(|error| Failure { error, asked })
 }
 
+/// What can be bound to: the server's certificate, if it has a hash for that.
+fn binding<S>(stream: &MaybeTls<S>, policy: BindingPolicy) -> ChannelBinding {
+    let channel = match stream.server_certificate() {
+        None if !stream.is_tls() => auth::Channel::Plain,
+        certificate => {
+            auth::Channel::Tls(certificate.and_then(|der| ServerEndPoint::of_certificate(der).ok()))
+        }
+    };
+    ChannelBinding::new(policy, channel)
+}
+
 /// Sends the startup packet and answers until AuthenticationOk.
 async fn authenticate<S>(
     channel: &mut Channel<'_, S>,
     login: &Login,
+    binding: ChannelBinding,
     asked: &mut bool,
 ) -> Result<Option<ScramKeys>, ConnectError>
 where
@@ -61,7 +78,7 @@ where
         return Err(ConnectError::StartupTooLong(out.len()));
     }
     channel.send(&out).await?;
-    let is_tls = channel.is_tls();
+    let around = authentication::Channel { is_tls: channel.is_tls(), binding };
     let mut state = Authentication::Start;
     let mut negotiated = false;
     loop {
@@ -69,7 +86,7 @@ where
         match tag {
             tag::AUTHENTICATION => {
                 *asked = true;
-                match state.receive(body, &login.credentials, is_tls).await? {
+                match state.receive(body, &login.credentials, &around).await? {
                     Step::Done(keys) => return Ok(keys),
                     Step::Ask(next, answer) => {
                         state = next;

@@ -15,6 +15,8 @@ use fake::{
 use tokio::net::TcpStream;
 use transport::TlsMode;
 
+/// What a server offers outside TLS.
+const SCRAM: &[u8] = b"SCRAM-SHA-256\0\0";
 const PLUS_FIRST: &[u8] = b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0";
 
 async fn run<F>(login: Login, script: impl FnOnce(TcpStream) -> F) -> Result<Ready, ConnectError>
@@ -69,9 +71,9 @@ async fn md5_is_answered_with_the_salted_hash() {
 }
 
 #[tokio::test]
-async fn scram_is_found_behind_plus_and_gives_keys_for_the_next_login() {
+async fn scram_gives_keys_for_the_next_login() {
     let exchange = |mut stream: TcpStream| async {
-        send(&mut stream, &authentication(10, PLUS_FIRST)).await;
+        send(&mut stream, &authentication(10, SCRAM)).await;
         let (_, body) = read_message(&mut stream).await;
         let first = challenge("secret").receive(initial_response(&body), Nonce::new([7; 18]));
         let first = first.unwrap();
@@ -92,7 +94,7 @@ async fn scram_is_found_behind_plus_and_gives_keys_for_the_next_login() {
 async fn a_server_that_skips_its_own_scram_proof_is_an_impostor() {
     for steps in 0..2 {
         let error = run(login(), |mut stream| async move {
-            send(&mut stream, &authentication(10, PLUS_FIRST)).await;
+            send(&mut stream, &authentication(10, SCRAM)).await;
             let (_, body) = read_message(&mut stream).await;
             if steps == 1 {
                 let first =
@@ -113,7 +115,7 @@ async fn a_server_that_skips_its_own_scram_proof_is_an_impostor() {
 #[tokio::test]
 async fn a_server_that_proves_another_password_is_an_impostor() {
     let error = run(login(), |mut stream| async {
-        send(&mut stream, &authentication(10, PLUS_FIRST)).await;
+        send(&mut stream, &authentication(10, SCRAM)).await;
         let (_, body) = read_message(&mut stream).await;
         let first = challenge("other").receive(initial_response(&body), Nonce::new([7; 18]));
         send(&mut stream, &authentication(11, first.unwrap().message().as_bytes())).await;
@@ -157,8 +159,11 @@ async fn the_password_is_never_sent_in_clear_outside_tls() {
 async fn a_request_that_cannot_be_answered_is_a_definite_failure() {
     for (request, trusted) in [
         (authentication(5, &[1, 2, 3, 4]), true),
-        (authentication(10, PLUS_FIRST), true),
+        (authentication(10, SCRAM), true),
+        (authentication(10, b"SCRAM-SHA-512\0\0"), false),
+        // Only an impostor offers to bind to a TLS connection that is not there.
         (authentication(10, b"SCRAM-SHA-256-PLUS\0\0"), false),
+        (authentication(10, PLUS_FIRST), false),
         (authentication(7, &[]), false),
         (authentication(-1, &[]), false),
     ] {
@@ -182,8 +187,8 @@ async fn authentication_messages_out_of_turn_are_refused() {
         authentication(11, b"r=x"),
         authentication(12, b"v=x"),
         [authentication(5, &[1; 4]), authentication(5, &[1; 4])].concat(),
-        [authentication(5, &[1; 4]), authentication(10, PLUS_FIRST)].concat(),
-        [authentication(10, PLUS_FIRST), authentication(10, PLUS_FIRST)].concat(),
+        [authentication(5, &[1; 4]), authentication(10, SCRAM)].concat(),
+        [authentication(10, SCRAM), authentication(10, SCRAM)].concat(),
         authentication(5, &[1; 3]),
         authentication(10, b"SCRAM-SHA-256"),
         frame(b'R', &[0, 0]),

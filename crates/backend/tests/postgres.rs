@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use auth::Secret;
+use auth::{BindingPolicy, Secret};
 use backend::{
-    Config, ConnectError, Credentials, Dialer, Kind, Login, Ready, RequiredRole, Startup, Target,
+    AuthenticationFault, Config, ConnectError, Credentials, Dialer, Kind, Login, Ready,
+    RequiredRole, Startup, Target,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use testbed::{Postgres, PostgresOptions, Role, ServerTls, Stop};
@@ -56,9 +57,13 @@ impl Server {
     }
 
     fn dialer(&self, mode: TlsMode) -> Dialer {
+        self.binding_dialer(mode, BindingPolicy::default())
+    }
+
+    fn binding_dialer(&self, mode: TlsMode, channel_binding: BindingPolicy) -> Dialer {
         let ca = mode.verifies().then(|| self.directory.path().join("ca.crt"));
         let tls = ClientTls { mode, ca, ..ClientTls::default() };
-        Dialer::new(Config { tls, ..Config::default() }).unwrap()
+        Dialer::new(Config { tls, channel_binding, ..Config::default() }).unwrap()
     }
 
     fn target(&self, host: &str) -> Target {
@@ -96,6 +101,33 @@ async fn query(ready: &mut Ready, text: &str) {
     wire::message::put_query(&mut out, text);
     ready.stream.write_all(&out).await.unwrap();
     ready.stream.flush().await.unwrap();
+}
+
+/// Whoever asks for the binding and gets in has used it: the other methods are no way in then.
+#[tokio::test]
+async fn a_login_is_bound_to_tls_as_the_policy_says() {
+    let server = Server::start();
+    let connect = async |mode, policy, user| {
+        let dialer = server.binding_dialer(mode, policy);
+        let connected = dialer.connect(&server.target("127.0.0.1"), &login(user)).await;
+        connected.map(|ready| ready.scram_keys.is_some())
+    };
+    for policy in [BindingPolicy::Disable, BindingPolicy::Prefer, BindingPolicy::Require] {
+        assert!(connect(TlsMode::Require, policy, "scram_user").await.unwrap(), "{policy:?}");
+    }
+    for (mode, user, fault) in [
+        (TlsMode::Require, "trust_user", auth::Error::Unbound),
+        (TlsMode::Require, "clear_user", auth::Error::Unbound),
+        (TlsMode::Require, "md5_user", auth::Error::Unbound),
+        (TlsMode::Disable, "scram_user", auth::Error::BindingOutsideTls),
+    ] {
+        let refused = connect(mode, BindingPolicy::Require, user).await.unwrap_err();
+        let ConnectError::Authentication(AuthenticationFault::Scram(found)) = &refused else {
+            panic!("{user}: {refused}");
+        };
+        assert_eq!(*found, fault, "{user}");
+        assert!(refused.is_definite());
+    }
 }
 
 #[tokio::test]

@@ -174,6 +174,11 @@ fn each_error_says_what_to_do() {
         ("server.tls", "mode = 'verify-full'", "needs ca"),
         ("server.tls", "key = 'k'", "set certificate"),
         ("server.tls", "sslnegotiation = 'direct'", "set mode to require"),
+        (
+            "server",
+            "channel_binding = 'require'\ntls.mode = 'allow'",
+            "set that to require or more",
+        ),
         ("server.tls", "protocols = ['TLSv1.2', 'TLSv1.1']", "known are TLSv1.2, TLSv1.3"),
         ("proxy.tls", "ciphers = 'HIGH'", "TLS_AES_256_GCM_SHA384"),
         ("proxy.tls", "groups = ['P-256']", "known are x25519, secp256r1, secp384r1"),

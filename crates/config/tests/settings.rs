@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use auth::Password;
+use auth::{BindingPolicy, Password};
 use config::{Environment, Settings, UNENDING, UNLIMITED, parse};
 use session::Mode;
 use telemetry::log::{Format, Level};
@@ -123,6 +123,7 @@ fn what_is_said_arrives() {
         [server]
         connect_timeout = '9s'
         tcp_keepalives_count = 9
+        channel_binding = 'require'
         [server.tls]
         mode = 'verify-full'
         sslnegotiation = 'direct'
@@ -156,6 +157,7 @@ fn what_is_said_arrives() {
     assert_eq!(front.tls.mode, TlsMode::VerifyCa);
     assert_eq!(front.tls.client_ca.as_deref(), Some(Path::new("a")));
     assert_eq!(settings.max_client_connections, 5);
+    assert_eq!(settings.backend.channel_binding, BindingPolicy::Require);
     let discovery::Config::Rest(rest) = &settings.discovery else { panic!("not patroni") };
     assert_eq!(rest.endpoints, ["http://n1:8008", "https://[::1]:8009"]);
     assert_eq!(rest.poll_interval, Duration::from_millis(250));

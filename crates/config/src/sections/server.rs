@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use auth::BindingPolicy;
 use backend::Config;
-use transport::{ClientTls, Negotiation};
+use transport::{ClientTls, Negotiation, TlsMode};
 
 use super::{BOUNDED, tcp, tls};
 use crate::section::Section;
@@ -15,13 +16,31 @@ const USER_TIMEOUT: Duration = Duration::from_secs(300);
 const NEGOTIATIONS: &[(&str, Negotiation)] =
     &[("postgres", Negotiation::Postgres), ("direct", Negotiation::Direct)];
 
+const BINDINGS: &[(&str, BindingPolicy)] = &[
+    ("disable", BindingPolicy::Disable),
+    ("prefer", BindingPolicy::Prefer),
+    ("require", BindingPolicy::Require),
+];
+
 pub(super) fn read(section: &Section<'_>) -> Config {
     let default = Config::default();
+    let tls = client_tls(&section.section("tls"));
+    let channel_binding = section.choice("channel_binding", default.channel_binding, BINDINGS);
+    if channel_binding == BindingPolicy::Require && tls.mode <= TlsMode::Allow {
+        section.error(
+            "channel_binding",
+            format!(
+                "require needs TLS, and server.tls.mode is {}; set that to require or more",
+                tls.mode
+            ),
+        );
+    }
     Config {
         connect_timeout: section.duration("connect_timeout", default.connect_timeout, BOUNDED),
         login_timeout: section.duration("login_timeout", default.login_timeout, BOUNDED),
         tcp: tcp::read(section, USER_TIMEOUT),
-        tls: client_tls(&section.section("tls")),
+        tls,
+        channel_binding,
     }
 }
 

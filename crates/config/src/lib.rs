@@ -24,7 +24,9 @@ pub use document::Key;
 pub use environment::{Environment, Process};
 pub use error::{Error, Errors, Place, Warning};
 pub use sections::Peers;
-pub use settings::{Database, Failover, Pool, Settings, UNENDING, UNLIMITED, User};
+pub use settings::{
+    Database, Failover, Pool, Settings, TimeoutOverrides, UNENDING, UNLIMITED, User,
+};
 
 use document::Document;
 

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use auth::{Login, Password, Secret};
-use session::Mode;
+use session::{Mode, Timeouts};
 use topology::RoutePolicy;
 
+use crate::sections::unless_zero;
 use crate::{Peers, Warning};
 
 /// A whole configuration.
@@ -58,6 +59,8 @@ pub struct Pool {
     pub mode: Mode,
     /// Limits and times. A limit that is switched off is at [`UNLIMITED`] or [`UNENDING`].
     pub config: pool::Config,
+    /// How long clients may go on with what they do.
+    pub timeouts: Timeouts,
 }
 
 /// A limit in numbers that is switched off: more than one process can have sockets. Small
@@ -80,6 +83,8 @@ pub struct User {
     pub pool_size: Option<usize>,
     /// Clients of this user at one time.
     pub max_connections: Option<u32>,
+    /// See [`Timeouts`].
+    pub timeouts: TimeoutOverrides,
 }
 
 /// One of `[[databases]]`. What is `None` is as in `[pool]`.
@@ -99,6 +104,22 @@ pub struct Database {
     pub max_db_connections: Option<usize>,
     /// See [`pool::Config`].
     pub query_wait_timeout: Option<Duration>,
+    /// See [`Timeouts`].
+    pub timeouts: TimeoutOverrides,
+}
+
+/// Limits in time of one user or database. Zero switches a limit off; what is `None` is as
+/// elsewhere.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TimeoutOverrides {
+    /// See [`Timeouts`].
+    pub client_idle: Option<Duration>,
+    /// See [`Timeouts`].
+    pub idle_transaction: Option<Duration>,
+    /// See [`Timeouts`].
+    pub query: Option<Duration>,
+    /// See [`Timeouts`].
+    pub transaction: Option<Duration>,
 }
 
 impl User {
@@ -117,7 +138,7 @@ impl Settings {
     /// What holds for the pools of one database and user: the user's override, else the
     /// database's, else `[pool]`'s. A reserve without a timeout to wait for is off.
     pub fn pool_for(&self, database: &str, user: &str) -> Pool {
-        let Pool { mut mode, mut config } = self.pool.clone();
+        let Pool { mut mode, mut config, mut timeouts } = self.pool.clone();
         if let Some(database) = self.databases.get(database) {
             mode = database.pool_mode.unwrap_or(mode);
             set(&mut config.size, database.pool_size);
@@ -126,22 +147,49 @@ impl Settings {
             set(&mut config.reserve_timeout, database.reserve_timeout);
             set(&mut config.max_db_connections, database.max_db_connections);
             set(&mut config.query_wait_timeout, database.query_wait_timeout);
+            database.timeouts.apply(&mut timeouts);
         }
         if let Some(user) = self.users.get(user) {
             mode = user.pool_mode.unwrap_or(mode);
             set(&mut config.size, user.pool_size);
+            user.timeouts.apply(&mut timeouts);
         }
         // An override of the size alone may fall below a minimum set elsewhere.
         config.min_size = config.min_size.min(config.size);
         if config.reserve_timeout.is_zero() {
             config.reserve_size = 0;
         }
-        Pool { mode, config }
+        Pool { mode, config, timeouts }
+    }
+
+    /// The shortest limit in time that any client has; `None` if none is on.
+    pub fn shortest_timeout(&self) -> Option<Duration> {
+        let users = self.users.values().map(|user| user.timeouts);
+        let databases = self.databases.values().map(|database| database.timeouts);
+        let overrides = users.chain(databases).map(|timeouts| {
+            let mut limits = self.pool.timeouts;
+            timeouts.apply(&mut limits);
+            limits
+        });
+        overrides.chain([self.pool.timeouts]).filter_map(|limits| limits.shortest()).min()
     }
 
     /// The users and what their clients are checked against, as [`auth::Users::new`] takes them.
     pub fn passwords(&self) -> impl Iterator<Item = (String, Password)> {
         self.users.iter().map(|(name, user)| (name.clone(), user.password.clone()))
+    }
+}
+
+impl TimeoutOverrides {
+    fn apply(&self, limits: &mut Timeouts) {
+        for (limit, over) in [
+            (&mut limits.client_idle, self.client_idle),
+            (&mut limits.idle_transaction, self.idle_transaction),
+            (&mut limits.query, self.query),
+            (&mut limits.transaction, self.transaction),
+        ] {
+            set(limit, over.map(unless_zero));
+        }
     }
 }
 

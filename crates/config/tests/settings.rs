@@ -234,6 +234,43 @@ fn a_users_setting_goes_before_the_databases_and_that_before_the_pools() {
 }
 
 #[test]
+fn a_limit_in_time_is_off_unless_it_is_set_and_can_be_switched_off_for_some() {
+    assert_eq!(read(MINIMAL).pool.timeouts, session::Timeouts::default());
+    assert_eq!(read(MINIMAL).shortest_timeout(), None);
+    let settings = read(&format!(
+        "{MINIMAL}
+        query_timeout = '0s'
+        [[users]]
+        name = 'batch'
+        password = 'p'
+        idle_transaction_timeout = '2s'
+        [[databases]]
+        name = 'shop'
+        query_timeout = '7s'
+        client_idle_timeout = '9s'
+        [pool]
+        client_idle_timeout = '1h'
+        idle_transaction_timeout = '1m'
+        query_timeout = '30s'
+        transaction_timeout = '5m'
+        query_wait_notify = '5s'
+        cancel_wait_timeout = '3s'
+        "
+    ));
+    let limits = settings.pool_for("other", "other").timeouts;
+    assert_eq!(
+        (limits.client_idle, limits.idle_transaction, limits.query, limits.transaction),
+        (Some(secs(3600)), Some(secs(60)), Some(secs(30)), Some(secs(300)))
+    );
+    assert_eq!((limits.wait_notify, limits.cancel_wait), (Some(secs(5)), secs(3)));
+    let limits = settings.pool_for("shop", "app").timeouts;
+    assert_eq!((limits.client_idle, limits.query), (Some(secs(9)), None));
+    let limits = settings.pool_for("shop", "batch").timeouts;
+    assert_eq!((limits.idle_transaction, limits.query), (Some(secs(2)), Some(secs(7))));
+    assert_eq!(settings.shortest_timeout(), Some(secs(2)));
+}
+
+#[test]
 fn values_come_from_the_environment_and_from_files() {
     let settings = read_in(
         "

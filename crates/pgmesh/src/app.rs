@@ -2,20 +2,24 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
-use auth::{ScramKeys, Users};
+use auth::{KeyRing, Login, Password, ScramKeys, Users};
+use config::{Settings, User};
 use parking_lot::Mutex;
 use pool::Pools;
-use session::{Catalog, ParameterSet};
+use session::{Catalog, ParameterSet, Timeouts};
 use telemetry::Metrics;
 use tokio::time::Duration;
 use topology::PoolKey;
 use transport::Acceptor;
 
+use crate::alarms::Alarms;
 use crate::cancel::CancelKeys;
 use crate::follow::Snapshots;
 use crate::limits::ClientLimits;
 use crate::peers::Peers;
+use crate::relay::Timer;
 
 /// What all clients share.
 #[derive(Debug)]
@@ -31,7 +35,16 @@ pub(crate) struct App {
     pub(crate) peers: Peers,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) accepted_settings: AcceptedSettings,
-    pub(crate) client_keys: Arc<ClientKeys>,
+    pub(crate) server_logins: Arc<ServerLogins>,
+    pub(crate) alarms: Arc<Alarms>,
+}
+
+impl App {
+    /// What a client needs whose time is limited.
+    pub(crate) fn timer(&self, limits: &Timeouts, client: u64) -> Option<Box<Timer>> {
+        limits.shortest()?;
+        Some(Box::new(Timer::new(&self.alarms, limits, client, Instant::now())))
+    }
 }
 
 /// Startup settings that a server has accepted, with the values that it then reported: a
@@ -45,10 +58,13 @@ type Asked = (PoolKey, Vec<(String, String)>);
 /// More kinds of clients than this are tried again now and then.
 const ACCEPTED_MAX: usize = 1024;
 
-/// What the logins of users disclosed who have only a verifier configured: with it their
-/// servers are logged in to.
-#[derive(Debug, Default)]
-pub(crate) struct ClientKeys(Mutex<HashMap<Box<str>, ScramKeys>>);
+/// With what servers are logged in to. Where only a verifier is configured, with the keys that
+/// the user's own login has disclosed.
+#[derive(Debug)]
+pub(crate) struct ServerLogins {
+    settings: Arc<Settings>,
+    keys: Mutex<KeyRing>,
+}
 
 impl AcceptedSettings {
     pub(crate) fn get(&self, asked: &Asked) -> Option<Arc<ParameterSet>> {
@@ -64,13 +80,27 @@ impl AcceptedSettings {
     }
 }
 
-impl ClientKeys {
-    /// Remembers the keys of a user who is in the configuration: their number is bounded.
-    pub(crate) fn learn(&self, user: &str, keys: &ScramKeys) {
-        self.0.lock().insert(user.into(), keys.clone());
+impl ServerLogins {
+    pub(crate) fn new(settings: Arc<Settings>) -> Self {
+        Self { settings, keys: Mutex::default() }
     }
 
-    pub(crate) fn get(&self, user: &str) -> Option<ScramKeys> {
-        self.0.lock().get(user).cloned()
+    /// Remembers what a login has disclosed, if nothing better is known of the user.
+    pub(crate) fn learn(&self, user: &str, keys: &ScramKeys) {
+        if self.settings.users.get(user).is_some_and(|it| it.server_login().is_none()) {
+            self.keys.lock().learn(user, keys.clone());
+        }
+    }
+
+    /// How to log in as `user`, if that is known. Keys count only with the verifier that they
+    /// were learnt under.
+    pub(crate) fn get(&self, user: &str) -> Option<Login> {
+        let configured = self.settings.users.get(user)?;
+        configured.server_login().or_else(|| self.learnt(user, configured).map(Login::Keys))
+    }
+
+    fn learnt(&self, name: &str, user: &User) -> Option<ScramKeys> {
+        let Password::Verifier(verifier) = &user.password else { return None };
+        self.keys.lock().get(name, verifier).cloned()
     }
 }

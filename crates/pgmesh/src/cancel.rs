@@ -19,6 +19,8 @@ use wire::{CancelKey, CancelSecret, KeyOwner, Version};
 #[derive(Debug)]
 pub(crate) struct CancelKeys {
     owner: KeyOwner,
+    /// How long a server may take to hear of a cancel.
+    wait: Duration,
     slots: Mutex<HashMap<i32, Weak<Slot>>>,
 }
 
@@ -49,13 +51,11 @@ enum Found {
     Statement(CancelGuard),
 }
 
-/// How long a server may take to hear of a cancel.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
-
 impl CancelKeys {
-    /// None yet. Every key will have `owner` in it.
-    pub(crate) fn new(owner: KeyOwner) -> Self {
-        Self { owner, slots: Mutex::default() }
+    /// None yet. Every key will have `owner` in it; a server may take as long as `wait` to hear
+    /// of a cancel.
+    pub(crate) fn new(owner: KeyOwner, wait: Duration) -> Self {
+        Self { owner, wait, slots: Mutex::default() }
     }
 
     /// Whose keys these are.
@@ -105,15 +105,16 @@ impl Slot {
             Found::Waiting => return Cancel::Waiting,
             Found::Statement(guard) => guard,
         };
-        match pools.cancel(guard.target(), CANCEL_TIMEOUT).await {
-            Ok(()) => {
-                guard.ended();
-                Cancel::Delivered
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cancel request could not be delivered");
-                Cancel::Failed
-            }
+        let limit = self.keys.upgrade().map_or(Duration::ZERO, |keys| keys.wait);
+        deliver(guard, async |target| pools.cancel(target, limit).await).await
+    }
+
+    /// Begins to cancel the statement that the client has under way, for a limit of ours.
+    /// `None` if it has no server, or one that cannot be asked.
+    pub(crate) fn begin_cancel(&self) -> Option<CancelGuard> {
+        match &*self.state.lock() {
+            State::Leased(cancels) => Some(cancels.begin()),
+            State::Idle | State::Waiting(_) | State::Cancelled => None,
         }
     }
 
@@ -168,10 +169,30 @@ impl Slot {
     }
 }
 
+/// Carries a cancel out that has begun, by `send`.
+///
+/// # Cancel safety
+/// Dropped half way, it makes the server concerned unfit for reuse.
+pub(crate) async fn deliver(
+    guard: CancelGuard,
+    send: impl AsyncFnOnce(&backend::CancelTarget) -> Result<(), backend::ConnectError>,
+) -> Cancel {
+    match send(guard.target()).await {
+        Ok(()) => {
+            guard.ended();
+            Cancel::Delivered
+        }
+        Err(error) => {
+            tracing::warn!(%error, "cancel request could not be delivered");
+            Cancel::Failed
+        }
+    }
+}
+
 #[cfg(test)]
 impl Default for CancelKeys {
     fn default() -> Self {
-        Self::new(KeyOwner::new(1).unwrap())
+        Self::new(KeyOwner::new(1).unwrap(), Duration::from_secs(5))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The assembly: [`run`] is the composition root, read from top to bottom like a wiring
 //! diagram. Nothing is global: what a part needs is handed to it.
 
+mod alarms;
 mod app;
 mod cancel;
 mod failovers;

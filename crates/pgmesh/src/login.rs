@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use auth::Password;
-use frontend::{Client, Handshake, LoginRequest, Port, Refused, fatal};
+use frontend::{Client, Established, Handshake, LoginRequest, Port, Refused, fatal};
 use pool::{CheckoutError, Pool, Welcome};
-use session::{Disposition, ParameterSet, Session};
+use session::{Disposition, Overdue, ParameterSet, Session};
 use telemetry::{ClientEnd, ClientGuard, Refusal};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -21,7 +20,7 @@ use wire::{ErrorMessage, Severity, SqlState};
 use crate::app::App;
 use crate::limits::ClientPermit;
 use crate::observe;
-use crate::relay::{End, Lender, Relay, Run};
+use crate::relay::{End, Lend as _, Lender, Relay, Run};
 
 /// For settings that a client asks for at its login and that no server has seen yet, the wait for
 /// a server included. Half of what is left of the login at most: it can go on without.
@@ -74,12 +73,13 @@ impl Future for Admitted {
             End::ClientLost => ClientEnd::ClientLost,
             End::ServerLost => ClientEnd::ServerLost,
             End::StateLost(_) => ClientEnd::StateLost,
+            End::TimedOut(overdue) => timed_out(*overdue),
             End::Violation(session::Violation::Client(_)) => ClientEnd::ClientViolation,
             End::Violation(session::Violation::Server(_)) => ClientEnd::ServerViolation,
         });
         match &end {
             End::Goodbye | End::ClientLost => tracing::debug!(client, ?end, "client left"),
-            End::ServerLost | End::StateLost(_) | End::Violation(_) => {
+            End::ServerLost | End::StateLost(_) | End::TimedOut(_) | End::Violation(_) => {
                 tracing::info!(client, ?end, "client closed")
             }
         }
@@ -142,8 +142,19 @@ async fn admit(
     let session = Session::new(Arc::clone(&app.catalog), settings, pool.settings().mode);
     let metrics = app.metrics.pool(observe::labels(&key));
     let lender = Lender::new(pool, app.snapshots.clone());
-    let relay = Relay::new(established.stream, established.unread, session, lender, slot, metrics);
+    let timer = app.timer(lender.timeouts(), id);
+    let Established { stream, unread, .. } = established;
+    let relay = Relay::new(stream, unread, session, lender, slot, metrics, timer);
     Ok(Some(Admitted { id, relay: Run::Relaying(relay), _permit: permit, guard }))
+}
+
+fn timed_out(overdue: Overdue) -> ClientEnd {
+    match overdue {
+        Overdue::ClientIdle => ClientEnd::ClientIdleTimeout,
+        Overdue::IdleTransaction => ClientEnd::IdleTransactionTimeout,
+        Overdue::Transaction => ClientEnd::TransactionTimeout,
+        Overdue::Cancel | Overdue::Query | Overdue::Wait => ClientEnd::QueryTimeout,
+    }
 }
 
 /// Limits and password.
@@ -164,9 +175,7 @@ async fn authenticate(
         let detail = "max_connections of the user".to_owned();
         return Err(Rejected { reason: Refusal::TooManyClients, detail });
     }
-    if matches!(app.users.password(user), Some(Password::Verifier(_))) {
-        app.client_keys.learn(user, client.keys());
-    }
+    app.server_logins.learn(user, client.keys());
     Ok((client, permit))
 }
 

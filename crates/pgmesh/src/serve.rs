@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use auth::{Seed, Users};
@@ -20,7 +20,8 @@ use tokio_util::task::AbortOnDropHandle;
 use topology::{Access, PoolKey};
 use transport::{Acceptor, Connector};
 
-use crate::app::{AcceptedSettings, App, ClientKeys};
+use crate::alarms::{self, Alarms};
+use crate::app::{AcceptedSettings, App, ServerLogins};
 use crate::cancel::CancelKeys;
 use crate::failovers::Failovers;
 use crate::follow::{Following, Snapshots};
@@ -79,9 +80,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let following = Following::start(&settings, dialer.tls())?;
     let snapshots = following.snapshots.clone();
     let catalog = Arc::new(Catalog::default());
-    let client_keys = Arc::new(ClientKeys::default());
+    let server_logins = Arc::new(ServerLogins::new(Arc::clone(&settings)));
     let observers = Arc::new(Observers::default());
-    let resolve = resolve(&settings, &client_keys, &observers);
+    let resolve = resolve(&settings, &server_logins, &observers);
     let failovers = Failovers::new(Arc::clone(&metrics), following.suspect());
     let report = Arc::clone(&failovers);
     let (hold, seen) = (settings.failover.hold, snapshots.clone());
@@ -91,6 +92,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         move || observers.states(&pools)
     })?;
 
+    let alarms = Arc::new(Alarms::new(Instant::now()));
     let app = Arc::new(App {
         acceptor,
         login_timeout: settings.frontend.login_timeout,
@@ -99,12 +101,17 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         pools,
         snapshots: snapshots.clone(),
         catalog,
-        cancel_keys: Arc::new(CancelKeys::new(peers::owner(&settings.peers))),
+        cancel_keys: Arc::new(CancelKeys::new(
+            peers::owner(&settings.peers),
+            settings.pool.timeouts.cancel_wait,
+        )),
         peers: Peers::new(&settings.peers),
         metrics,
         accepted_settings: AcceptedSettings::default(),
-        client_keys,
+        server_logins,
+        alarms: Arc::clone(&alarms),
     });
+    let _ringing = ring(&settings, alarms, &snapshots);
     let _leader = AbortOnDropHandle::new(tokio::spawn(show_leader(
         Arc::clone(&app),
         failovers,
@@ -144,21 +151,32 @@ fn renew_tls(
     Ok(AbortOnDropHandle::new(tokio::spawn(transport::renew(renewals, TLS_FILES_PERIOD))))
 }
 
+/// Rings alarms, if there is any limit in time.
+fn ring(
+    settings: &Settings,
+    alarms: Arc<Alarms>,
+    snapshots: &Snapshots,
+) -> Option<AbortOnDropHandle<()>> {
+    let shortest = settings.shortest_timeout()?;
+    let ringing = alarms::run(alarms, shortest, snapshots.clone());
+    Some(AbortOnDropHandle::new(tokio::spawn(ringing)))
+}
+
 /// What a pool is made with: the settings of its user and database.
 fn resolve(
     settings: &Arc<Settings>,
-    keys: &Arc<ClientKeys>,
+    logins: &Arc<ServerLogins>,
     observers: &Arc<Observers>,
 ) -> Resolve {
-    let (settings, keys, observers) =
-        (Arc::clone(settings), Arc::clone(keys), Arc::clone(observers));
+    let (settings, logins, observers) =
+        (Arc::clone(settings), Arc::clone(logins), Arc::clone(observers));
     Box::new(move |key: &PoolKey| {
         let pool = settings.pool_for(&key.database, &key.user);
-        let configured = settings.users.get(&*key.user).and_then(config::User::server_login);
-        let login = configured.or_else(|| keys.get(&key.user).map(auth::Login::Keys));
+        let login = logins.get(&key.user);
         pool::Settings {
             config: pool.config,
             mode: pool.mode,
+            timeouts: pool.timeouts,
             login: Login {
                 credentials: Credentials { user: key.user.to_string(), login },
                 startup: Startup::new(&*key.database),

@@ -139,6 +139,21 @@ impl Pool {
         &self.settings
     }
 
+    /// Cancels a statement as [`backend::Dialer::cancel`] does.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Cancel safety
+    /// A dropped call counts as one that failed.
+    pub async fn cancel(
+        &self,
+        target: &backend::CancelTarget,
+        limit: Duration,
+    ) -> Result<(), backend::ConnectError> {
+        self.shared.dialer.cancel(target, limit).await
+    }
+
     pub(crate) fn observer(&self) -> &dyn Observe {
         &*self.settings.observer
     }

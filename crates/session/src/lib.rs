@@ -13,6 +13,7 @@ mod batch;
 mod catalog;
 mod classify;
 mod client;
+mod deadlines;
 mod deallocate;
 mod expect;
 mod fate;
@@ -32,6 +33,7 @@ mod verb;
 mod verdict;
 
 pub use catalog::{Catalog, Statement};
+pub use deadlines::{Deadlines, Doing, Overdue, Timeouts};
 pub use frame::{Frame, SMALL_LIMIT, STATEMENT_LIMIT, TEXT_LIMIT, client_need, server_need};
 pub use parameters::{ParameterSet, is_carried};
 pub use server::{Counters, ServerState};

@@ -204,18 +204,44 @@ words! {
 words! {
     /// Why a client's connection ended after its login.
     ClientEnd {
+        /// `client_idle_timeout` (57P05).
+        ClientIdleTimeout = "client_idle_timeout",
         /// The client left without a Terminate.
         ClientLost = "client_lost",
         /// The client broke the protocol or the rules of its pool mode.
         ClientViolation = "client_violation",
         /// The client said goodbye.
         Goodbye = "goodbye",
+        /// `idle_transaction_timeout` (25P03).
+        IdleTransactionTimeout = "idle_transaction_timeout",
+        /// `query_timeout`, and the cancelled statement did not end (57014).
+        QueryTimeout = "query_timeout",
         /// Its server went in the middle of a message, or ended the session itself.
         ServerLost = "server_lost",
         /// Its server broke the protocol.
         ServerViolation = "server_violation",
         /// Its server went, and with it state that no other has.
         StateLost = "state_lost",
+        /// `transaction_timeout` (25P04).
+        TransactionTimeout = "transaction_timeout",
+    }
+}
+
+words! {
+    /// A limit that a client has come to after its login.
+    Limit {
+        /// `client_idle_timeout`: disconnected.
+        ClientIdleTimeout = "client_idle_timeout",
+        /// `idle_transaction_timeout`: disconnected.
+        IdleTransactionTimeout = "idle_transaction_timeout",
+        /// `query_timeout`: the statement was cancelled.
+        QueryTimeout = "query_timeout",
+        /// `query_wait_notify`: a NOTICE.
+        QueryWaitNotify = "query_wait_notify",
+        /// `query_wait_timeout`: an ERROR.
+        QueryWaitTimeout = "query_wait_timeout",
+        /// `transaction_timeout`: disconnected.
+        TransactionTimeout = "transaction_timeout",
     }
 }
 
@@ -273,6 +299,7 @@ mod tests {
         check::<ServerLoss>();
         check::<ClientEnd>();
         check::<Discard>();
+        check::<Limit>();
         check::<Retry>();
     }
 }

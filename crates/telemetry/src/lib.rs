@@ -28,8 +28,8 @@ pub use error::Error;
 pub use exposition::Exposition;
 pub use histogram::Histogram;
 pub use labels::{
-    Cancel, ClientEnd, ConnectFailure, Counter, Counts, Discard, PoolLabels, Refusal, Retry, Role,
-    ServerLoss, Words,
+    Cancel, ClientEnd, ConnectFailure, Counter, Counts, Discard, Limit, PoolLabels, Refusal, Retry,
+    Role, ServerLoss, Words,
 };
 pub use metrics::{Build, FailoverMetrics, Metrics};
 pub use pool::{POOLS_MAX, PoolMetrics};

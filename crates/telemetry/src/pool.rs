@@ -8,7 +8,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Metric, MetricFamily};
 
 use crate::family::{Row, Spec, collect, descs};
-use crate::labels::{Counter, Counts, PoolLabels, Retry, ServerLoss, Words};
+use crate::labels::{Counter, Counts, Limit, PoolLabels, Retry, ServerLoss, Words};
 use crate::{Error, Histogram};
 
 /// Pools that are told apart in labels. One more takes the place of a pool that is gone; if
@@ -41,6 +41,8 @@ pub struct PoolMetrics {
     pub retries: Counts<Retry>,
     /// Leased servers that were lost.
     pub losses: Counts<ServerLoss>,
+    /// Limits that clients have come to.
+    pub limits: Counts<Limit>,
 }
 
 /// Every pool's counters by labels.
@@ -145,6 +147,14 @@ const ROWS: &[Row<Pool>] = &[
             &["database", "user", "role", "outcome"],
         ),
         read: |spec, pool| words(spec, pool, &pool.1.losses),
+    },
+    Row {
+        spec: Spec::counter(
+            "pgmesh_limits_reached_total",
+            "Limits that clients have come to after their login.",
+            &["database", "user", "role", "limit"],
+        ),
+        read: |spec, pool| words(spec, pool, &pool.1.limits),
     },
 ];
 

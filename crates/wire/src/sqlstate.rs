@@ -27,6 +27,10 @@ impl SqlState {
     pub const READ_ONLY_SQL_TRANSACTION: Self = Self(*b"25006");
     /// A statement inside a failed transaction.
     pub const IN_FAILED_SQL_TRANSACTION: Self = Self(*b"25P02");
+    /// A transaction in which the client was idle for too long.
+    pub const IDLE_IN_TRANSACTION_SESSION_TIMEOUT: Self = Self(*b"25P03");
+    /// A transaction that took too long.
+    pub const TRANSACTION_TIMEOUT: Self = Self(*b"25P04");
     /// A prepared statement that does not exist.
     pub const INVALID_SQL_STATEMENT_NAME: Self = Self(*b"26000");
     /// A login that is not allowed.
@@ -61,6 +65,8 @@ impl SqlState {
     pub const CRASH_SHUTDOWN: Self = Self(*b"57P02");
     /// The server cannot be used at the moment.
     pub const CANNOT_CONNECT_NOW: Self = Self(*b"57P03");
+    /// A client that was idle for too long.
+    pub const IDLE_SESSION_TIMEOUT: Self = Self(*b"57P05");
     /// A fault of pgmesh itself.
     pub const INTERNAL_ERROR: Self = Self(*b"XX000");
 

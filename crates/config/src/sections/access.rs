@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use auth::Password;
 
-use super::pool::MODES;
+use super::pool::{MODES, timeout_overrides};
 use super::{ANY, BOUNDED, OPTIONAL, SOME};
 use crate::Kind;
 use crate::error::Place;
@@ -41,8 +41,10 @@ pub(super) fn users(root: &Section<'_>) -> BTreeMap<String, User> {
                 section.optional_integer("max_connections", 1..=u32::MAX),
             );
             let (server_password, pool_mode, pool_size, max_connections) = user;
+            let timeouts = timeout_overrides(section);
             let password = password?;
-            let user = User { password, server_password, pool_mode, pool_size, max_connections };
+            let user =
+                User { password, server_password, pool_mode, pool_size, max_connections, timeouts };
             Some((name?, section.place("name"), user))
         }),
     );
@@ -65,6 +67,7 @@ pub(super) fn databases(root: &Section<'_>) -> BTreeMap<String, Database> {
                 reserve_timeout: section.optional_duration("reserve_timeout", OPTIONAL),
                 max_db_connections: section.optional_integer("max_db_connections", SOME),
                 query_wait_timeout: section.optional_duration("query_wait_timeout", BOUNDED),
+                timeouts: timeout_overrides(section),
             };
             if let (Some(min), Some(size)) = (database.min_size, database.pool_size)
                 && min > size

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use ::pool::Config;
-use session::Mode;
+use session::{Mode, Timeouts};
 
-use super::{ANY, BOUNDED, OPTIONAL, SOME};
+use super::{ANY, BOUNDED, OPTIONAL, SOME, unless_zero};
 use crate::UNLIMITED;
 use crate::section::Section;
-use crate::settings::{Pool, UNENDING};
+use crate::settings::{Pool, TimeoutOverrides, UNENDING};
 
 pub(super) const MODES: &[(&str, Mode)] = &[
     ("transaction", Mode::Transaction),
@@ -52,7 +52,32 @@ pub(super) fn read(section: &Section<'_>) -> Pool {
         limit => limit,
     };
     let mode = section.choice("mode", Mode::Transaction, MODES);
-    Pool { mode, config: Config { max_db_connections: limit, ..config } }
+    let timeouts = timeouts(section);
+    Pool { mode, config: Config { max_db_connections: limit, ..config }, timeouts }
+}
+
+fn timeouts(section: &Section<'_>) -> Timeouts {
+    let default = Timeouts::default();
+    let time = |key| unless_zero(section.duration(key, Duration::ZERO, OPTIONAL));
+    Timeouts {
+        client_idle: time("client_idle_timeout"),
+        idle_transaction: time("idle_transaction_timeout"),
+        query: time("query_timeout"),
+        transaction: time("transaction_timeout"),
+        wait_notify: time("query_wait_notify"),
+        cancel_wait: section.duration("cancel_wait_timeout", default.cancel_wait, BOUNDED),
+    }
+}
+
+/// What `[[users]]` and `[[databases]]` have of it.
+pub(super) fn timeout_overrides(section: &Section<'_>) -> TimeoutOverrides {
+    let time = |key| section.optional_duration(key, OPTIONAL);
+    TimeoutOverrides {
+        client_idle: time("client_idle_timeout"),
+        idle_transaction: time("idle_transaction_timeout"),
+        query: time("query_timeout"),
+        transaction: time("transaction_timeout"),
+    }
 }
 
 fn or_unending(limit: Duration) -> Duration {

@@ -6,12 +6,12 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use pool::Closed;
-use session::{Abandoned, Disposition, Then, Violation};
+use session::{Abandoned, Disposition, Overdue, Then, Violation};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 use wire::{ErrorMessage, SqlState};
 
-use super::{Active, Client, End, Leased, Lend, Link, Relay, outbox, turn};
+use super::{Active, Client, End, Leased, Lend, Link, Relay, outbox, overdue, turn};
 
 /// For the last words to a client.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -30,12 +30,20 @@ where
     /// Tells the client why, and gives the server back or closes it.
     pub(super) async fn finish(mut self, end: End) -> End {
         let mut is_mute = false;
+        if let End::TimedOut(overdue) = end {
+            self.count_overdue(overdue);
+        }
         if let Link::Leased(active) = std::mem::replace(&mut self.link, Link::None) {
             self.slot.idle();
             // Behind a last word there is none, and within a message it would be part of that.
             is_mute = active.fatal || active.rest.is_passing();
             match &end {
-                End::Goodbye | End::ClientLost | End::Violation(Violation::Client(_)) => {
+                // It has not heard a cancel, and will not hear anything else.
+                End::TimedOut(Overdue::Cancel) => active.lease.close(Closed::Reset),
+                End::Goodbye
+                | End::ClientLost
+                | End::TimedOut(_)
+                | End::Violation(Violation::Client(_)) => {
                     let mid_frame = self.client.rest.is_passing();
                     abandon(&mut self.session, active, mid_frame, &self.metrics).await;
                 }
@@ -53,6 +61,7 @@ where
                 SqlState::CONNECTION_FAILURE,
                 "server closed the connection unexpectedly",
             )),
+            End::TimedOut(overdue) => Some(overdue::last_words(*overdue)),
             End::StateLost(error) | End::Violation(Violation::Client(error)) => {
                 Some(ErrorMessage::clone(error))
             }

@@ -6,12 +6,13 @@ use std::task::Waker;
 use std::time::Instant;
 
 use pool::{Cancels, CheckoutError, Closed, Lease, Pool};
-use session::{Disposition, ServerState};
+use session::{Disposition, ServerState, Timeouts};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use topology::Fence;
 use transport::MaybeTls;
 
+use crate::cancel::{self, Slot};
 use crate::follow::Snapshots;
 
 /// Lends servers.
@@ -29,6 +30,12 @@ pub(crate) trait Lend {
 
     /// Whether a transaction may begin now on a server that is lent for longer than one.
     fn may_begin(&self, on: &Self::Leased) -> bool;
+
+    /// How long the client may go on with what it does.
+    fn timeouts(&self) -> &Timeouts;
+
+    /// Cancels the statement that the owner of `slot` has under way, without waiting for it.
+    fn cancel(&self, slot: &Slot);
 }
 
 /// The wait for a server.
@@ -108,6 +115,22 @@ impl Lend for Lender {
         let access = self.pool.key().access;
         self.pool.is_open()
             && self.snapshots.borrow().fence(access, on.epoch(), on.address()) == Fence::Open
+    }
+
+    #[inline]
+    fn timeouts(&self) -> &Timeouts {
+        &self.pool.settings().timeouts
+    }
+
+    fn cancel(&self, slot: &Slot) {
+        // Begun here and now: later the server may be another's.
+        let Some(guard) = slot.begin_cancel() else { return };
+        let pool = Arc::clone(&self.pool);
+        let limit = self.timeouts().cancel_wait;
+        // Detached on purpose: it ends within cancel_wait_timeout.
+        tokio::spawn(async move {
+            cancel::deliver(guard, async |target| pool.cancel(target, limit).await).await
+        });
     }
 }
 

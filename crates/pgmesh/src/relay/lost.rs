@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use session::{Lost, Sent};
+use session::{Doing, Lost, Sent};
 use telemetry::ServerLoss;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -68,6 +68,9 @@ where
         self.slot.idle();
         if let Link::Leased(active) = std::mem::replace(&mut self.link, Link::None) {
             self.close_lost(active);
+        }
+        if self.timer.is_some() {
+            self.mark(Doing::Idle, Instant::now());
         }
         Ok(Moved::Yes)
     }

@@ -7,6 +7,7 @@
 //!
 //! - [`frames`] cuts chunks, [`splice`] puts together what goes on, [`outbox`] writes it.
 //! - [`turn`] moves bytes one chunk at a time; [`Run`] repeats it until nothing moves.
+//! - [`overdue`] ends what takes too long.
 //! - [`lost`] goes on without a server that was lost.
 //! - [`end`] closes: last words, and a server that a vanished client has left behind.
 
@@ -15,6 +16,7 @@ mod frames;
 mod lend;
 mod lost;
 mod outbox;
+mod overdue;
 mod scratch;
 mod splice;
 #[cfg(test)]
@@ -29,14 +31,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use pool::{CheckoutError, Closed};
-use session::{Session, Violation};
-use telemetry::PoolMetrics;
+use session::{Doing, Overdue, Session, Violation};
+use telemetry::{Limit, PoolMetrics};
 use tokio::io::{AsyncRead, AsyncWrite};
 use wire::{ErrorMessage, HEADER_LEN, Header, SqlState};
 
 use crate::cancel::Slot;
 use frames::Rest;
 pub(crate) use lend::{Leased, Lend, Lender, Waiting};
+pub(crate) use overdue::Timer;
 
 /// One client and, while it has one, its server.
 pub(crate) struct Relay<C, P: Lend> {
@@ -46,6 +49,8 @@ pub(crate) struct Relay<C, P: Lend> {
     link: Link<P>,
     slot: Arc<Slot>,
     metrics: Arc<PoolMetrics>,
+    /// If any limit in time is on.
+    timer: Option<Box<Timer>>,
 }
 
 /// The client's side.
@@ -106,6 +111,8 @@ pub(crate) enum End {
     ServerLost,
     /// The server has gone with state that no other has.
     StateLost(Box<ErrorMessage>),
+    /// Something took longer than it may.
+    TimedOut(Overdue),
     /// Somebody broke the protocol.
     Violation(Violation),
 }
@@ -175,6 +182,7 @@ where
         lender: P,
         slot: Arc<Slot>,
         metrics: Arc<PoolMetrics>,
+        timer: Option<Box<Timer>>,
     ) -> Self {
         let client = Client {
             stream,
@@ -184,7 +192,7 @@ where
             rest: Rest::NONE,
             leaving: false,
         };
-        Self { client, session, lender, link: Link::None, slot, metrics }
+        Self { client, session, lender, link: Link::None, slot, metrics, timer }
     }
 
     fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -195,7 +203,11 @@ where
             };
             match moved {
                 Ok(Moved::Yes) => {}
-                Ok(Moved::No) => return Poll::Pending,
+                Ok(Moved::No) => {
+                    if let Err(end) = ready!(self.poll_overdue(cx.waker())) {
+                        return Poll::Ready(end);
+                    }
+                }
                 Err(end) => return Poll::Ready(end),
             }
         }
@@ -264,6 +276,9 @@ where
                 if error == CheckoutError::ShuttingDown {
                     return Err(End::ServerLost);
                 }
+                if let CheckoutError::Timeout { .. } = &error {
+                    self.metrics.limits.inc(Limit::QueryWaitTimeout);
+                }
                 self.refuse(&error.statement_error());
                 return Ok(Moved::Yes);
             }
@@ -297,12 +312,16 @@ where
             fatal: false,
             traffic: Traffic::default(),
         });
+        self.mark(Doing::Statement, now);
     }
 
     /// Fails the statement at the front of what the client has sent, for want of a server.
     fn refuse(&mut self, error: &ErrorMessage) {
         self.link = Link::None;
         self.slot.idle();
+        if self.timer.is_some() {
+            self.mark(Doing::Idle, Instant::now());
+        }
         if let Some(tag) = self.client.drop_frame() {
             self.session.refuse(tag, error, &mut self.client.unsent);
         }
@@ -319,6 +338,7 @@ where
         active.end_query(&self.metrics, now);
         active.record(&self.metrics, now);
         active.lease.release(disposition, now);
+        self.mark(Doing::Idle, now);
     }
 }
 

@@ -2,19 +2,19 @@
 
 mod lost;
 mod moved;
+mod overdue;
 mod stream;
 mod waiting;
 
 use std::collections::VecDeque;
-use std::future::{Future, pending};
-use std::pin::Pin;
+use std::future::pending;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use pool::{Cancels, CheckoutError, Closed};
-use session::{Catalog, Disposition, Mode, ParameterSet, ServerState, Session};
+use session::{Catalog, Disposition, Mode, ParameterSet, ServerState, Session, Timeouts};
 use telemetry::PoolMetrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
@@ -22,13 +22,15 @@ use wire::message::{self, TransactionStatus};
 use wire::{HEADER_LEN, Header, Version};
 
 use self::stream::FakeStream;
+use self::waiting::FakeWait;
 use super::lend::Parts;
-use super::{End, Leased, Lend, Relay, Run, Waiting};
+use super::{End, Leased, Lend, Relay, Run, Timer, Waiting};
+use crate::alarms::Alarms;
 use crate::cancel::{CancelKeys, Slot};
 
 /// Servers to be lent, and what became of them.
 #[derive(Clone, Default)]
-struct Servers(Arc<Mutex<Inner>>);
+struct Servers(Arc<Mutex<Inner>>, Timeouts);
 
 #[derive(Default)]
 struct Inner {
@@ -42,6 +44,8 @@ struct Inner {
     ahead: usize,
     /// Becomes idle when a wait has been refused.
     spare: Option<FakeServer>,
+    /// Cancels that were sent.
+    cancelled: u32,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -126,26 +130,13 @@ impl Lend for Servers {
     fn may_begin(&self, on: &FakeLease) -> bool {
         !on.place().lock().is_retired
     }
-}
 
-/// The wait for a server: for ever, or until it is refused.
-struct FakeWait {
-    end: Pin<Box<dyn Future<Output = Result<FakeLease, CheckoutError>> + Send>>,
-    servers: Servers,
-}
-
-impl Future for FakeWait {
-    type Output = Result<FakeLease, CheckoutError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.end.as_mut().poll(cx)
+    fn timeouts(&self) -> &Timeouts {
+        &self.1
     }
-}
 
-impl Waiting for FakeWait {
-    fn may_buffer(&mut self, bytes: usize) -> bool {
-        self.servers.0.lock().ahead = bytes;
-        true
+    fn cancel(&self, _: &Slot) {
+        self.0.lock().cancelled += 1;
     }
 }
 
@@ -199,13 +190,19 @@ struct Scene {
     servers: Servers,
     settings: Arc<ParameterSet>,
     slot: Arc<Slot>,
+    alarms: Arc<Alarms>,
     relay: JoinHandle<End>,
 }
 
 impl Scene {
     /// Streams that hold `capacity` bytes.
     fn start(capacity: usize, mode: Mode) -> Self {
-        let servers = Servers::default();
+        Self::start_with(capacity, mode, overdue::LIMITS)
+    }
+
+    /// The same, with other limits in time.
+    fn start_with(capacity: usize, mode: Mode, limits: Timeouts) -> Self {
+        let servers = Servers(Arc::default(), limits);
         let catalog = Arc::new(Catalog::default());
         let settings = catalog.parameters([("TimeZone", "UTC")]);
         let server = servers.add(capacity, &settings);
@@ -213,10 +210,13 @@ impl Scene {
         let slot = Arc::new(CancelKeys::default()).issue(Version::V3_0);
         let session = Session::new(catalog, Arc::clone(&settings), mode);
         let metrics = Arc::<PoolMetrics>::default();
-        let relay =
-            Relay::new(near, Vec::new(), session, servers.clone(), Arc::clone(&slot), metrics);
+        let now = Instant::now();
+        let alarms = Arc::new(Alarms::new(now));
+        let timer = Some(Box::new(Timer::new(&alarms, servers.timeouts(), 1, now)));
+        let (lender, key) = (servers.clone(), Arc::clone(&slot));
+        let relay = Relay::new(near, Vec::new(), session, lender, key, metrics, timer);
         let relay = tokio::spawn(Run::Relaying(relay));
-        Self { client, server, servers, settings, slot, relay }
+        Self { client, server, servers, settings, slot, alarms, relay }
     }
 
     /// Another server, for when the first is gone.

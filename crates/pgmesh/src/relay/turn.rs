@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use session::{Disposition, Pass, Then, ToServer, Unleased, Violation};
+use session::{Disposition, Doing, Pass, Then, ToServer, Unleased, Violation};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wire::tag::backend;
 use wire::{ErrorFields, ErrorMessage, FrameError, HEADER_LEN, SqlState};
@@ -34,6 +34,8 @@ pub(super) struct Taken<'a> {
     pub(super) then: Then,
     /// What was wrong with the frame that was not taken. Those before it count.
     pub(super) fault: Option<Violation>,
+    /// Whether a ReadyForQuery was among the frames.
+    readied: bool,
 }
 
 /// How much a connection's own buffer grows at a time.
@@ -89,7 +91,7 @@ where
                 Err(fault) => break Some(fault),
             }
         };
-        Taken { consumed, out: splice.finish(), then: Then::Continue, fault }
+        Taken { consumed, out: splice.finish(), then: Then::Continue, fault, readied: false }
     }
 
     /// The frame of `chunk` that begins at `at`. Whether to go on with the next one.
@@ -155,7 +157,10 @@ where
         let now = Instant::now();
         match self.lender.try_lend() {
             Some(lease) => self.lease(lease, now),
-            None => self.link = Link::Waiting { wait: self.lender.wait(), since: now },
+            None => {
+                self.link = Link::Waiting { wait: self.lender.wait(), since: now };
+                self.mark(Doing::Waiting, now);
+            }
         }
     }
 
@@ -166,7 +171,11 @@ where
             active.traffic.client_received += out.len() as u64;
             active.traffic.server_sent += out.len() as u64;
             if active.query_since.is_none() {
-                active.query_since = Some(Instant::now());
+                let now = Instant::now();
+                active.query_since = Some(now);
+                if let Some(timer) = &mut self.timer {
+                    timer.mark(Doing::Statement, self.lender.timeouts(), now);
+                }
             }
             let parts = active.lease.parts();
             let written = outbox::write(parts.stream, cx, out, parts.unsent);
@@ -223,8 +232,10 @@ where
             let taken = take_server(&mut self.session, active, chunk, along, back, inserted);
             active.traffic.client_sent += taken.out.len() as u64;
             *active.lease.parts().unread = rest_of(chunk, taken.consumed);
-            if taken.then == Then::Quiet {
-                active.end_query(&self.metrics, Instant::now());
+            match taken.then {
+                Then::Quiet => self.end_query(),
+                Then::Continue if taken.readied => self.mark_next(),
+                Then::Continue | Then::Release(_) | Then::ServerLost => {}
             }
             let sent = self.send_to_server(cx, back);
             if let Then::Release(disposition) = taken.then {
@@ -240,6 +251,18 @@ where
             self.check_preparation();
             Ok(Moved::Yes)
         })
+    }
+
+    /// The server owes nothing, and is kept.
+    fn end_query(&mut self) {
+        let Link::Leased(active) = &mut self.link else { return };
+        let now = Instant::now();
+        active.end_query(&self.metrics, now);
+        let doing = match active.lease.parts().state.in_transaction() {
+            true => Doing::IdleInTransaction,
+            false => Doing::Idle,
+        };
+        self.mark(doing, now);
     }
 
     /// The statement fails if its server could not be brought to the client's settings.
@@ -266,7 +289,7 @@ pub(super) fn take_server<'a, L: Leased>(
     inserted: &mut Vec<u8>,
 ) -> Taken<'a> {
     let mut splice = Splice::new(chunk, along);
-    let (mut consumed, mut then) = (0, Then::Continue);
+    let (mut consumed, mut then, mut readied) = (0, Then::Continue, false);
     active.needed = 0;
     let fault = loop {
         consumed = pass_rest(&mut active.rest, chunk, consumed, &mut splice);
@@ -291,6 +314,7 @@ pub(super) fn take_server<'a, L: Leased>(
         if verdict.pass == Pass::Forward {
             splice.pass(consumed, consumed + shown);
         }
+        readied |= frame.header.tag == backend::READY_FOR_QUERY;
         if frame.header.tag == backend::ERROR_RESPONSE {
             active.fatal |= verdict.pass == Pass::Forward
                 && ErrorFields::parse(frame.body).is_ok_and(|fields| fields.is_fatal());
@@ -302,7 +326,7 @@ pub(super) fn take_server<'a, L: Leased>(
             break None;
         }
     };
-    Taken { consumed, out: splice.finish(), then, fault }
+    Taken { consumed, out: splice.finish(), then, fault, readied }
 }
 
 /// Takes what `chunk` has, from `at` on, of a frame that was shown before. Where it ends.

@@ -13,6 +13,7 @@ mod metrics;
 #[allow(dead_code, reason = "clusters are tested elsewhere")]
 mod proxy;
 
+mod auth_passthrough;
 mod backpressure;
 mod cancel;
 mod certificates;
@@ -31,6 +32,7 @@ mod secrets;
 mod server_login;
 mod servers;
 mod startup;
+mod timeouts;
 mod tls;
 
 use testbed::{Postgres, PostgresOptions};

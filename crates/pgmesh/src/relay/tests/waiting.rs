@@ -1,6 +1,31 @@
 //! Clients that wait for a server that does not come.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use super::*;
+
+/// The wait for a server: for ever, or until it is refused.
+pub(super) struct FakeWait {
+    pub(super) end: Pin<Box<dyn Future<Output = Result<FakeLease, CheckoutError>> + Send>>,
+    pub(super) servers: Servers,
+}
+
+impl Future for FakeWait {
+    type Output = Result<FakeLease, CheckoutError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.end.as_mut().poll(cx)
+    }
+}
+
+impl Waiting for FakeWait {
+    fn may_buffer(&mut self, bytes: usize) -> bool {
+        self.servers.0.lock().ahead = bytes;
+        true
+    }
+}
 
 /// No client has reason to send as much while it waits.
 const FLOOD: usize = 1 << 20;

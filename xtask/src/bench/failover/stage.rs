@@ -26,7 +26,7 @@ const HAPROXY_CLIENTS_MAX: u32 = 1000;
 const CONNECTIONS_MAX: u32 = 300;
 
 /// For killed nodes to come back by themselves.
-const HEALED: Duration = Duration::from_secs(90);
+const HEALED: Duration = Duration::from_secs(60);
 
 /// With fresh data, where that does not help.
 const REMADE: Duration = Duration::from_secs(120);
@@ -240,18 +240,27 @@ impl Stage {
     }
 
     /// Waits until the cluster is whole and every peer leads to its leader.
-    pub(crate) fn wait_whole(&self) -> anyhow::Result<()> {
+    pub(crate) fn wait_whole(&mut self) -> anyhow::Result<()> {
         self.wait_cluster()?;
         self.wait_peers()
     }
 
     /// Waits until the cluster is whole.
-    pub(crate) fn wait_cluster(&self) -> anyhow::Result<()> {
+    pub(crate) fn wait_cluster(&mut self) -> anyhow::Result<()> {
         if self.cluster.wait_ready(HEALED).is_err() && !self.interrupt.raised() {
+            let stragglers = self.cluster.stragglers()?;
             // Patroni may not see that a node which was leader is ahead of the new one.
-            for name in self.cluster.stragglers()? {
+            for name in &stragglers {
                 println!("{name} does not follow: its data is copied anew");
-                self.cluster.reinitialize(&name)?;
+                self.cluster.reinitialize(name)?;
+            }
+            // A Patroni 3.0 that hung and was woken may go on with etcd's revisions of before, and
+            // then never names a synchronous standby.
+            if stragglers.is_empty() {
+                let leader = self.cluster.leader()?.name().to_owned();
+                println!("{leader} names no synchronous standby: it is killed and started again");
+                self.cluster.kill(&leader)?;
+                self.cluster.restart(&leader)?;
             }
         }
         Ok(self.cluster.wait_ready(REMADE)?)

@@ -1,9 +1,13 @@
-//! pgmesh's own SQL on the nodes: who is in recovery, on which timeline, how far.
+//! pgmesh's own SQL on the nodes: who is in recovery, on which timeline, how far; and what the
+//! cluster knows of the roles that want to log in ([`auth_query`]).
 //!
 //! Nothing here shares a connection with clients, and no name in the SQL depends on a client's or
 //! a role's `search_path`. A connection is kept to every node, so that a probe is one round trip
 //! and a standby that is promoted needs no login to say so.
 
+pub mod auth_query;
+mod error;
+mod login;
 mod node;
 mod pace;
 mod prober;

@@ -4,13 +4,13 @@ use std::error::Error as _;
 use std::io;
 
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Error, Row, Socket, Statement};
+use tokio_postgres::{Client, Error, Row, Statement};
 use tokio_util::task::AbortOnDropHandle;
 use topology::{Address, Lsn, Outcome, Timeline};
 use transport::HandshakeError;
 
 use crate::Config;
-use crate::tls::{Stream, Tls, ssl_modes, ssl_negotiation};
+use crate::login::{Identity, Login};
 
 /// Shown in `pg_stat_activity`.
 const APPLICATION_NAME: &str = "pgmesh-probe";
@@ -46,15 +46,9 @@ pub(crate) enum Failure {
 /// A node, and the one connection to it; made again when it is lost.
 #[derive(Debug)]
 pub(crate) struct Node {
-    login: tokio_postgres::Config,
-    /// If the server wants the other kind of connection, plain or with TLS.
-    second_login: Option<tokio_postgres::Config>,
-    tls: Tls,
+    login: Login,
     session: Option<Session>,
 }
-
-/// What drives a connection.
-type Connection = tokio_postgres::Connection<Socket, Stream<Socket>>;
 
 /// A connection that is ready to be asked, in one round trip.
 #[derive(Debug)]
@@ -67,25 +61,17 @@ struct Session {
 
 impl Node {
     pub(crate) fn new(config: &Config, address: &Address) -> Self {
-        let (first, second) = ssl_modes(config.tls.mode());
-        let mut login = tokio_postgres::Config::new();
         // Milliseconds; the server gives up when we have.
         let limit = config.timeout.as_millis().clamp(1, 60_000);
-        login
-            .host(address.host())
-            .port(address.port())
-            .user(&config.user)
-            .dbname(&config.database)
-            .application_name(APPLICATION_NAME)
-            .options(format!("-c search_path=pg_catalog,pg_temp -c statement_timeout={limit}"))
-            .ssl_mode(first)
-            .ssl_negotiation(ssl_negotiation(config.tls.negotiation()))
-            .tcp_user_timeout(config.timeout);
-        if let Some(password) = &config.password {
-            login.password(password.expose());
-        }
-        let second_login = second.map(|mode| login.clone().ssl_mode(mode).clone());
-        Self { login, second_login, tls: Tls(config.tls.clone()), session: None }
+        let identity = Identity {
+            user: &config.user,
+            password: config.password.as_ref(),
+            database: &config.database,
+            application: APPLICATION_NAME,
+            options: format!("-c search_path=pg_catalog,pg_temp -c statement_timeout={limit}"),
+            timeout: config.timeout,
+        };
+        Self { login: Login::new(&identity, &config.tls, address), session: None }
     }
 
     /// Asks once; a connection that was lost since the last time is made again first. The caller
@@ -122,23 +108,8 @@ impl Node {
         self.session = None;
     }
 
-    /// Once, or once more as the other kind of connection.
-    async fn log_in(&self) -> Result<(Client, Connection), Error> {
-        let refused = match (self.login.connect(self.tls.clone()).await, &self.second_login) {
-            (Err(refused), Some(second)) if wants_the_other_kind(&refused) => {
-                match second.connect(self.tls.clone()).await {
-                    Err(error) if lacks_tls(&error) => refused,
-                    answer => return answer,
-                }
-            }
-            (answer, _) => return answer,
-        };
-        // The first answer is the one that says what is wrong.
-        Err(refused)
-    }
-
     async fn connect(&self) -> Result<Session, Error> {
-        let (client, connection) = self.log_in().await?;
+        let (client, connection) = self.login.connect().await?;
         // How it ends is told by the client's next question.
         let task = tokio::spawn(async move { drop(connection.await) });
         let connection = AbortOnDropHandle::new(task);
@@ -174,15 +145,9 @@ impl Failure {
     }
 }
 
-/// Whether the refusal may be `pg_hba.conf`'s: no line for this host, user, database and
-/// encryption.
-fn wants_the_other_kind(error: &Error) -> bool {
-    error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
-}
-
 /// Not: a server that starts, stops, has crashed or takes too long (57), or that is itself in
 /// trouble (53, 58, XX). One that is merely full runs, and what is logged in there proves it.
-fn is_refusal(code: &SqlState) -> bool {
+pub(crate) fn is_refusal(code: &SqlState) -> bool {
     let class = code.code().get(..2).unwrap_or_default();
     let full = *code == SqlState::TOO_MANY_CONNECTIONS;
     full || !matches!(class, "08" | "53" | "57" | "58" | "XX")
@@ -196,14 +161,14 @@ fn nothing_listens(error: &Error) -> bool {
 }
 
 /// TLS was asked for, and the server has none; not that the handshake failed.
-fn lacks_tls(error: &Error) -> bool {
+pub(crate) fn lacks_tls(error: &Error) -> bool {
     let handshake = error.source().is_some_and(|source| source.is::<HandshakeError>());
     error.code().is_none() && is_misfit(error) && !handshake
 }
 
 /// A login that cannot be made with what is configured: a password that is missing, a
 /// certificate that does not fit.
-fn is_misfit(error: &Error) -> bool {
+pub(crate) fn is_misfit(error: &Error) -> bool {
     let Some(source) = error.source() else { return false };
     match source.downcast_ref::<HandshakeError>() {
         Some(HandshakeError::Io(_)) => false,

@@ -2,7 +2,6 @@
 //! node answers while everybody waits for what it says.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use topology::{Address, Event, NodeName, Outcome, Probe, Snapshot};
 use tracing::{info, warn};
 use transport::Connector;
 
+use crate::error::chain;
 use crate::node::{Failure, Node};
 use crate::pace::Pace;
 
@@ -221,16 +221,4 @@ impl Follower {
             (_, None) => info!(node = %name, %address, "node answers probes"),
         }
     }
-}
-
-/// An error with what caused it; none of it quotes a password.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

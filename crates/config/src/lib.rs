@@ -25,7 +25,7 @@ pub use environment::{Environment, Process};
 pub use error::{Error, Errors, Place, Warning};
 pub use sections::Peers;
 pub use settings::{
-    Database, Failover, Pool, Settings, TimeoutOverrides, UNENDING, UNLIMITED, User,
+    Database, Failover, Limits, Pool, Settings, TimeoutOverrides, UNENDING, UNLIMITED, User,
 };
 
 use document::Document;

@@ -18,6 +18,8 @@ pub struct Settings {
     pub frontend: frontend::Config,
     /// `[proxy]`: clients at one time; one more gets 53300.
     pub max_client_connections: u32,
+    /// `[proxy]`: further limits of clients.
+    pub limits: Limits,
     /// The other proxies beside this one.
     pub peers: Peers,
     /// `[cluster]`: how the servers are found.
@@ -41,6 +43,18 @@ pub struct Settings {
     pub log: telemetry::log::Config,
     /// What the operator should know, to be logged at start.
     pub warnings: Vec<Warning>,
+}
+
+/// Limits of clients, over all pools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Clients of a user that has no limit of its own.
+    pub max_user_client_connections: Option<u32>,
+    /// Clients of a database that has no limit of its own.
+    pub max_db_client_connections: Option<u32>,
+    /// Bytes that a client's message may have, header included; as the protocol has it when
+    /// absent.
+    pub max_packet_size: Option<u32>,
 }
 
 /// `[failover]`, but for what each pool has of it.
@@ -83,6 +97,8 @@ pub struct User {
     pub pool_size: Option<usize>,
     /// Clients of this user at one time.
     pub max_connections: Option<u32>,
+    /// Servers of all pools of this user.
+    pub max_user_connections: Option<usize>,
     /// See [`Timeouts`].
     pub timeouts: TimeoutOverrides,
 }
@@ -104,6 +120,8 @@ pub struct Database {
     pub max_db_connections: Option<usize>,
     /// See [`pool::Config`].
     pub query_wait_timeout: Option<Duration>,
+    /// Clients of this database at one time.
+    pub max_db_client_connections: Option<u32>,
     /// See [`Timeouts`].
     pub timeouts: TimeoutOverrides,
 }
@@ -152,6 +170,7 @@ impl Settings {
         if let Some(user) = self.users.get(user) {
             mode = user.pool_mode.unwrap_or(mode);
             set(&mut config.size, user.pool_size);
+            set(&mut config.max_user_connections, user.max_user_connections.map(Some));
             user.timeouts.apply(&mut timeouts);
         }
         // An override of the size alone may fall below a minimum set elsewhere.

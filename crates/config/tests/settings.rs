@@ -271,6 +271,34 @@ fn a_limit_in_time_is_off_unless_it_is_set_and_can_be_switched_off_for_some() {
 }
 
 #[test]
+fn what_is_said_of_numbers_arrives() {
+    let limits = read(MINIMAL).limits;
+    assert_eq!(limits.max_user_client_connections, None);
+    assert_eq!(limits.max_packet_size, None);
+    let settings = read(&format!(
+        "{MINIMAL}
+        max_user_connections = 4
+        [[databases]]
+        name = 'shop'
+        max_db_client_connections = 6
+        [proxy]
+        max_user_client_connections = 7
+        max_db_client_connections = 8
+        max_packet_size = '1MiB'
+        [pool]
+        max_user_connections = 9
+        "
+    ));
+    let limits = settings.limits;
+    assert_eq!(limits.max_user_client_connections, Some(7));
+    assert_eq!(limits.max_db_client_connections, Some(8));
+    assert_eq!(limits.max_packet_size, Some(1 << 20));
+    assert_eq!(settings.databases["shop"].max_db_client_connections, Some(6));
+    assert_eq!(settings.pool_for("shop", "app").config.max_user_connections, Some(4));
+    assert_eq!(settings.pool_for("shop", "other").config.max_user_connections, Some(9));
+}
+
+#[test]
 fn values_come_from_the_environment_and_from_files() {
     let settings = read_in(
         "

@@ -1,4 +1,4 @@
-//! How many clients, in all and per user; and how many descriptors that takes.
+//! How many clients, in all, per user and per database; and how many descriptors that takes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,27 +17,56 @@ pub(crate) const LOGINS_BEYOND: u32 = 256;
 #[derive(Debug)]
 pub(crate) struct ClientLimits {
     max: u32,
-    max_per_user: HashMap<Box<str>, u32>,
+    per_user: Caps,
+    per_database: Caps,
     used: Mutex<Used>,
+}
+
+/// Limits by name.
+#[derive(Debug, Default)]
+pub(crate) struct Caps {
+    /// For names without one of their own.
+    pub(crate) default: Option<u32>,
+    /// For these names.
+    pub(crate) named: HashMap<Box<str>, u32>,
 }
 
 #[derive(Debug, Default)]
 struct Used {
     all: u32,
-    per_user: HashMap<Box<str>, u32>,
+    users: Seats,
+    databases: Seats,
 }
+
+/// Who has a seat under each name: as many as there are clones of the name's.
+#[derive(Debug, Default)]
+struct Seats(HashMap<Box<str>, Arc<()>>);
 
 /// The right to be a client; given back on drop.
 #[derive(Debug)]
 pub(crate) struct ClientPermit {
     limits: Arc<ClientLimits>,
-    user: Option<Box<str>>,
+    user: Option<Arc<()>>,
+    database: Option<Arc<()>>,
 }
 
+/// The limit that a client is in excess of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// Of its user.
+    User,
+    /// Of its database.
+    Database,
+}
+
+/// Names without a client are forgotten when there are so many: a client chooses the name of
+/// its database.
+const NAMES_KEPT: usize = 1024;
+
 impl ClientLimits {
-    /// `max_per_user` holds for the users in it.
-    pub(crate) fn new(max: u32, max_per_user: HashMap<Box<str>, u32>) -> Arc<Self> {
-        Arc::new(Self { max, max_per_user, used: Mutex::default() })
+    /// At most `max` clients in all.
+    pub(crate) fn new(max: u32, per_user: Caps, per_database: Caps) -> Arc<Self> {
+        Arc::new(Self { max, per_user, per_database, used: Mutex::default() })
     }
 
     /// A permit, unless `max_client_connections` are taken.
@@ -47,34 +76,53 @@ impl ClientLimits {
             return None;
         }
         used.all += 1;
-        Some(ClientPermit { limits: Arc::clone(self), user: None })
+        Some(ClientPermit { limits: Arc::clone(self), user: None, database: None })
+    }
+}
+
+impl Caps {
+    fn of(&self, name: &str) -> Option<u32> {
+        self.named.get(name).copied().or(self.default)
+    }
+}
+
+impl Seats {
+    /// A seat, unless `max` are taken.
+    fn take(&mut self, name: &str, max: u32) -> Option<Arc<()>> {
+        if self.0.len() >= NAMES_KEPT {
+            self.0.retain(|_, seat| Arc::strong_count(seat) > 1);
+        }
+        let seat = self.0.entry(name.into()).or_default();
+        let taken = Arc::strong_count(seat) - 1;
+        (u32::try_from(taken).is_ok_and(|taken| taken < max)).then(|| Arc::clone(seat))
     }
 }
 
 impl ClientPermit {
-    /// Counts the client for its user. False if the user has its `max_connections`.
-    pub(crate) fn enter_user(&mut self, user: &str) -> bool {
-        let Some(&max) = self.limits.max_per_user.get(user) else { return true };
-        let mut used = self.limits.used.lock();
-        let count = used.per_user.entry(user.into()).or_default();
-        if *count >= max {
-            return false;
+    /// Counts the client for its user and database.
+    ///
+    /// # Errors
+    /// One of them has as many clients as it may have.
+    pub(crate) fn log_in(&mut self, user: &str, database: &str) -> Result<(), Excess> {
+        let limits = &*self.limits;
+        let caps = (limits.per_user.of(user), limits.per_database.of(database));
+        if caps == (None, None) {
+            return Ok(());
         }
-        *count += 1;
-        self.user = Some(user.into());
-        true
+        let mut used = limits.used.lock();
+        if let Some(max) = caps.0 {
+            self.user = Some(used.users.take(user, max).ok_or(Excess::User)?);
+        }
+        if let Some(max) = caps.1 {
+            self.database = Some(used.databases.take(database, max).ok_or(Excess::Database)?);
+        }
+        Ok(())
     }
 }
 
 impl Drop for ClientPermit {
     fn drop(&mut self) {
-        let mut used = self.limits.used.lock();
-        used.all -= 1;
-        if let Some(user) = &self.user
-            && let Some(count) = used.per_user.get_mut(user)
-        {
-            *count -= 1;
-        }
+        self.limits.used.lock().all -= 1;
     }
 }
 
@@ -102,18 +150,50 @@ pub(crate) fn raise_descriptors(clients: u32, servers: usize) -> anyhow::Result<
 mod tests {
     use super::*;
 
+    fn caps(default: Option<u32>, named: &[(&str, u32)]) -> Caps {
+        Caps { default, named: named.iter().map(|(name, max)| ((*name).into(), *max)).collect() }
+    }
+
     #[test]
     fn permits_come_back() {
-        let limits = ClientLimits::new(2, HashMap::from([("a".into(), 1)]));
+        let limits = ClientLimits::new(2, caps(None, &[("a", 1)]), Caps::default());
         let mut first = limits.enter().unwrap();
         let mut second = limits.enter().unwrap();
         assert!(limits.enter().is_none());
-        assert!(first.enter_user("a"));
-        assert!(!second.enter_user("a"));
-        assert!(second.enter_user("b"));
+        assert_eq!(first.log_in("a", "d"), Ok(()));
+        assert_eq!(second.log_in("a", "d"), Err(Excess::User));
+        assert_eq!(second.log_in("b", "d"), Ok(()));
         drop(first);
         let mut third = limits.enter().unwrap();
-        assert!(third.enter_user("a"));
+        assert_eq!(third.log_in("a", "d"), Ok(()));
+    }
+
+    #[test]
+    fn a_name_without_a_limit_has_everybodys() {
+        let limits = ClientLimits::new(9, caps(Some(2), &[("many", 3)]), caps(Some(4), &[]));
+        let mut clients: Vec<_> = (0..7).map(|_| limits.enter().unwrap()).collect();
+        let mut log_in = |user, database| clients.pop().unwrap().log_in_kept(user, database);
+        let kept = [log_in("a", "d"), log_in("a", "d"), log_in("many", "d"), log_in("many", "d")];
+        assert_eq!(kept.iter().filter(|kept| kept.is_ok()).count(), 4);
+        assert_eq!(log_in("a", "e").unwrap_err(), Excess::User);
+        assert_eq!(log_in("many", "d").unwrap_err(), Excess::Database);
+        drop(kept);
+        assert!(log_in("a", "d").is_ok());
+    }
+
+    #[test]
+    fn names_that_nobody_uses_are_forgotten() {
+        let limits = ClientLimits::new(2, Caps::default(), caps(Some(1), &[]));
+        for name in 0..NAMES_KEPT * 2 {
+            assert_eq!(limits.enter().unwrap().log_in("a", &name.to_string()), Ok(()));
+        }
+        assert!(limits.used.lock().databases.0.len() <= NAMES_KEPT);
+    }
+
+    impl ClientPermit {
+        fn log_in_kept(mut self, user: &str, database: &str) -> Result<Self, Excess> {
+            self.log_in(user, database).map(|()| self)
+        }
     }
 
     #[test]

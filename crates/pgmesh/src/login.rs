@@ -18,7 +18,7 @@ use transport::MaybeTls;
 use wire::{ErrorMessage, Severity, SqlState};
 
 use crate::app::App;
-use crate::limits::ClientPermit;
+use crate::limits::{ClientPermit, Excess};
 use crate::observe;
 use crate::relay::{End, Lend as _, Lender, Relay, Run};
 
@@ -168,12 +168,19 @@ async fn authenticate(
         return Err(Rejected { reason: Refusal::TooManyClients, detail });
     };
     let client = request.authenticate(&app.users).await?;
-    let user = &client.startup().user;
-    if !permit.enter_user(user) {
-        let message = format!("too many connections for role \"{user}\"");
+    let (user, database) = (&client.startup().user, &client.startup().database);
+    if let Err(excess) = permit.log_in(user, database) {
+        let (message, detail) = match excess {
+            Excess::User => {
+                (format!("too many connections for role \"{user}\""), "limit of the user")
+            }
+            Excess::Database => (
+                format!("too many connections for database \"{database}\""),
+                "limit of the database",
+            ),
+        };
         client.refuse(&ErrorMessage::fatal(SqlState::TOO_MANY_CONNECTIONS, message)).await;
-        let detail = "max_connections of the user".to_owned();
-        return Err(Rejected { reason: Refusal::TooManyClients, detail });
+        return Err(Rejected { reason: Refusal::TooManyClients, detail: detail.to_owned() });
     }
     app.server_logins.learn(user, client.keys());
     Ok((client, permit))

@@ -1,6 +1,5 @@
 //! The composition root: builds every part, hands each what it needs, and waits for the end.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use auth::{Seed, Users};
 use backend::{Credentials, Dialer, Login, RequiredRole, Startup};
-use config::Settings;
+use config::{Database, Settings, User};
 use frontend::Listener;
 use pool::{Pools, Resolve};
 use rand::Rng as _;
@@ -25,7 +24,7 @@ use crate::app::{AcceptedSettings, App, ServerLogins};
 use crate::cancel::CancelKeys;
 use crate::failovers::Failovers;
 use crate::follow::{Following, Snapshots};
-use crate::limits::{ClientLimits, LOGINS_BEYOND, raise_descriptors};
+use crate::limits::{Caps, ClientLimits, LOGINS_BEYOND, raise_descriptors};
 use crate::login;
 use crate::observe::{self, Observers};
 use crate::peers::{self, Peers};
@@ -177,6 +176,7 @@ fn resolve(
             config: pool.config,
             mode: pool.mode,
             timeouts: pool.timeouts,
+            max_packet_size: settings.limits.max_packet_size.unwrap_or(u32::MAX),
             login: Login {
                 credentials: Credentials { user: key.user.to_string(), login },
                 startup: Startup::new(&*key.database),
@@ -196,11 +196,21 @@ fn users(settings: &Settings) -> anyhow::Result<Users> {
 }
 
 fn limits(settings: &Settings) -> Arc<ClientLimits> {
-    let limited = settings.users.iter();
-    let per_user: HashMap<_, _> = limited
-        .filter_map(|(name, user)| Some((name.as_str().into(), user.max_connections?)))
-        .collect();
-    ClientLimits::new(settings.max_client_connections, per_user)
+    let of_user =
+        |(name, user): (&String, &User)| Some((name.as_str().into(), user.max_connections?));
+    let of_database = |(name, database): (&String, &Database)| {
+        Some((name.as_str().into(), database.max_db_client_connections?))
+    };
+    let limits = &settings.limits;
+    let per_user = Caps {
+        default: limits.max_user_client_connections,
+        named: settings.users.iter().filter_map(of_user).collect(),
+    };
+    let per_database = Caps {
+        default: limits.max_db_client_connections,
+        named: settings.databases.iter().filter_map(of_database).collect(),
+    };
+    ClientLimits::new(settings.max_client_connections, per_user, per_database)
 }
 
 fn readiness(snapshots: &Snapshots) -> admin::Readiness {

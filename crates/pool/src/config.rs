@@ -15,6 +15,8 @@ pub struct Config {
     pub reserve_timeout: Duration,
     /// Servers of all pools of one database and access together.
     pub max_db_connections: usize,
+    /// Servers of all pools of one user together; `None` is no limit.
+    pub max_user_connections: Option<usize>,
     /// How long a client waits for a server.
     pub query_wait_timeout: Duration,
     /// A server older than this is closed when it comes back, give or take a tenth.
@@ -52,6 +54,7 @@ impl Default for Config {
             reserve_size: 5,
             reserve_timeout: Duration::from_secs(3),
             max_db_connections: 100,
+            max_user_connections: None,
             query_wait_timeout: Duration::from_secs(120),
             server_lifetime: Duration::from_secs(3600),
             server_idle_timeout: Duration::from_secs(600),

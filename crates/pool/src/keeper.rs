@@ -12,7 +12,7 @@ use topology::{Address, Epoch, Fence, Snapshot};
 
 use crate::cancel::Cancels;
 use crate::core::{Core, Over};
-use crate::limit::DatabasePermit;
+use crate::limit::{Limit, Permits};
 use crate::pool::Closed;
 use crate::recall::Recall;
 use crate::warm;
@@ -114,9 +114,8 @@ fn maintain(pool: &Arc<Pool>) -> Option<Instant> {
     while begun < plan.connect
         && let Some((target, epoch)) = target(pool)
     {
-        let Some(permit) = pool.limit.acquire(pool).or_else(|| permit_of_sibling(pool)) else {
-            break;
-        };
+        let permits = pool.limits.acquire(pool).or_else(|full| permits_of_sibling(pool, full));
+        let Ok(permit) = permits else { break };
         begun += 1;
         let login = PendingLogin { pool: Arc::clone(pool), over: false };
         // Detached on purpose: it ends within connect_timeout and login_timeout.
@@ -137,17 +136,20 @@ fn target(pool: &Pool) -> Option<(Address, Epoch)> {
     Some((node.address.clone(), route.epoch))
 }
 
-/// Closes an idle server of another user of the same database, whose turn is over.
-fn permit_of_sibling(pool: &Arc<Pool>) -> Option<DatabasePermit> {
-    for sibling in pool.limit.siblings(pool) {
+/// Closes an idle server of another pool under the limit that is `full`: its turn is over.
+fn permits_of_sibling<'a>(
+    pool: &'a Arc<Pool>,
+    full: &'a Arc<Limit>,
+) -> Result<Permits, &'a Arc<Limit>> {
+    for sibling in full.siblings(pool) {
         let oldest = sibling.core.lock().take_oldest_idle();
         if let Some(server) = oldest {
             sibling.observer().closed(Closed::Idle);
             drop(server);
-            return pool.limit.acquire(pool);
+            return pool.limits.acquire(pool);
         }
     }
-    None
+    Err(full)
 }
 
 /// A login that the core counts as begun; however it ends, the count goes back.
@@ -156,7 +158,7 @@ struct PendingLogin {
     over: bool,
 }
 
-async fn connect(mut login: PendingLogin, address: Address, epoch: Epoch, permit: DatabasePermit) {
+async fn connect(mut login: PendingLogin, address: Address, epoch: Epoch, permit: Permits) {
     let pool = Arc::clone(&login.pool);
     let target = Target::new(address.host(), address.port());
     let with = pool.login.lock().clone();
@@ -213,7 +215,7 @@ pub(crate) fn new_server(
     ready: Ready,
     address: Address,
     epoch: Epoch,
-    permit: Option<DatabasePermit>,
+    permit: Option<Permits>,
 ) -> Box<Server> {
     let id = pool.next_id.fetch_add(1, Relaxed);
     let cancels = ready.cancel_target().map(|target| Arc::new(Cancels::new(target)));

@@ -15,7 +15,7 @@ use wire::ErrorMessage;
 use crate::cancel::{Cancels, Settled};
 use crate::checkout::Place;
 use crate::core::{Core, Counts};
-use crate::limit::DatabaseLimit;
+use crate::limit::Limits;
 use crate::recall::Servers;
 use crate::registry::Shared;
 use crate::warm::Warm;
@@ -28,7 +28,7 @@ pub struct Pool {
     pub(crate) key: PoolKey,
     pub(crate) settings: Settings,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) limit: Arc<DatabaseLimit>,
+    pub(crate) limits: Limits,
     pub(crate) core: Mutex<Kept>,
     pub(crate) woken: Arc<Woken>,
     pub(crate) servers: Servers,
@@ -107,7 +107,7 @@ impl Pool {
         key: PoolKey,
         settings: Settings,
         shared: Arc<Shared>,
-        limit: Arc<DatabaseLimit>,
+        limits: Limits,
     ) -> Self {
         let login = settings.login.clone();
         Self {
@@ -115,7 +115,7 @@ impl Pool {
             key,
             settings,
             shared,
-            limit,
+            limits,
             woken: Arc::default(),
             servers: Servers::default(),
             warm: Mutex::default(),
@@ -323,7 +323,7 @@ impl Pool {
         if !server.watch(&self.shared.catalog) {
             return self.discard(server, Closed::ServerClosed);
         }
-        if self.limit.others_starve(self) && !self.core.lock().has_waiters() {
+        if self.limits.others_starve(self) && !self.core.lock().has_waiters() {
             return self.discard(server, Closed::Idle);
         }
         if let Err(server) = self.put(server, now, Core::put) {

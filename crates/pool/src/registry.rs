@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use topology::{Access, Epoch, PoolKey, Snapshot};
 
 use crate::hold::Hold;
-use crate::limit::DatabaseLimit;
+use crate::limit::{Limit, Limits};
 use crate::{Config, HoldLimits, Observe, Pool, Welcome, keeper};
 
 /// What a pool is made with.
@@ -23,6 +23,8 @@ pub struct Settings {
     pub mode: Mode,
     /// How long its clients may go on with what they do.
     pub timeouts: Timeouts,
+    /// Bytes that a message of theirs may have, header included.
+    pub max_packet_size: u32,
     /// As whom its servers log in, and where to.
     pub login: backend::Login,
     /// Told of what happens to its servers.
@@ -51,7 +53,8 @@ pub struct Pools {
 #[derive(Default)]
 struct Inner {
     pools: HashMap<PoolKey, Arc<Pool>>,
-    limits: HashMap<(Arc<str>, Access), Arc<DatabaseLimit>>,
+    databases: HashMap<(Arc<str>, Access), Arc<Limit>>,
+    users: HashMap<Arc<str>, Arc<Limit>>,
     welcomes: HashMap<PoolKey, Arc<Welcome>>,
 }
 
@@ -129,15 +132,13 @@ impl Pools {
             return Arc::clone(pool);
         }
         let settings = (self.resolve)(key);
-        let max = settings.config.max_db_connections;
-        let limit = inner.limits.entry((Arc::clone(&key.database), key.access));
-        let limit = Arc::clone(limit.or_insert_with(|| Arc::new(DatabaseLimit::new(max))));
+        let limits = inner.limits(key, &settings.config);
         let shared = Arc::clone(&self.shared);
-        let pool = Arc::new(Pool::new(key.clone(), settings, shared, Arc::clone(&limit)));
+        let pool = Arc::new(Pool::new(key.clone(), settings, shared, limits));
         if let Some(welcome) = inner.welcomes.get(key) {
             pool.set_welcome(Arc::clone(welcome));
         }
-        limit.join(&pool);
+        pool.limits.join(&pool);
         inner.pools.insert(key.clone(), Arc::clone(&pool));
         // Detached on purpose: it ends when the pool is removed or the runtime goes.
         tokio::spawn(keeper::run(Arc::clone(&pool), Arc::downgrade(self)));
@@ -180,16 +181,33 @@ impl Pools {
                 inner.welcomes.clear();
             }
             inner.welcomes.extend(pool.welcome().map(|welcome| (pool.key.clone(), welcome)));
-            let database = (Arc::clone(&pool.key.database), pool.key.access);
-            if !inner
-                .pools
-                .keys()
-                .any(|key| (&key.database, key.access) == (&database.0, database.1))
-            {
-                inner.limits.remove(&database);
-            }
+            inner.forget_limits(&pool.key);
         }
         unused
+    }
+}
+
+impl Inner {
+    fn limits(&mut self, key: &PoolKey, config: &Config) -> Limits {
+        let limit = |max| move || Arc::new(Limit::new(max));
+        let database = self.databases.entry((Arc::clone(&key.database), key.access));
+        let database = Arc::clone(database.or_insert_with(limit(config.max_db_connections)));
+        let user = config.max_user_connections.map(|max| {
+            let user = self.users.entry(Arc::clone(&key.user));
+            Arc::clone(user.or_insert_with(limit(max)))
+        });
+        Limits { database, user }
+    }
+
+    /// A pool of this key has gone; its limits go with the last one.
+    fn forget_limits(&mut self, key: &PoolKey) {
+        let mut keys = self.pools.keys();
+        if !keys.any(|other| (&other.database, other.access) == (&key.database, key.access)) {
+            self.databases.remove(&(Arc::clone(&key.database), key.access));
+        }
+        if !self.pools.keys().any(|other| other.user == key.user) {
+            self.users.remove(&key.user);
+        }
     }
 }
 

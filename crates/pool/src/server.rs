@@ -14,7 +14,7 @@ use transport::MaybeTls;
 
 use crate::cancel::Cancels;
 use crate::core::Member;
-use crate::limit::DatabasePermit;
+use crate::limit::Permits;
 use crate::recall::Recall;
 
 /// A logged-in server.
@@ -40,7 +40,7 @@ pub struct Server {
     pub(crate) load: Option<Arc<AtomicUsize>>,
     pub(crate) recall: Arc<Recall>,
     /// None while it is a warm standby, whose node has its own limit.
-    pub(crate) permit: Option<DatabasePermit>,
+    pub(crate) permit: Option<Permits>,
 }
 
 impl Server {

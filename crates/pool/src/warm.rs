@@ -143,7 +143,7 @@ fn adopt(pool: &Arc<Pool>, snapshot: &Snapshot, now: Instant) -> Option<Instant>
     let mut servers = warm.take(&node.address);
     while let Some(mut server) = servers.pop() {
         let mut core = pool.core.lock();
-        let permit = if core.room() > 0 { pool.limit.try_acquire() } else { None };
+        let permit = if core.room() > 0 { pool.limits.try_acquire() } else { None };
         if permit.is_none() {
             drop(core);
             warm.servers.push(server);

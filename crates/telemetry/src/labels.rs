@@ -234,6 +234,8 @@ words! {
         ClientIdleTimeout = "client_idle_timeout",
         /// `idle_transaction_timeout`: disconnected.
         IdleTransactionTimeout = "idle_transaction_timeout",
+        /// `max_packet_size`: disconnected.
+        MaxPacketSize = "max_packet_size",
         /// `query_timeout`: the statement was cancelled.
         QueryTimeout = "query_timeout",
         /// `query_wait_notify`: a NOTICE.

@@ -39,12 +39,21 @@ pub(super) fn users(root: &Section<'_>) -> BTreeMap<String, User> {
                 section.optional_choice("pool_mode", MODES),
                 section.optional_integer("pool_size", SOME),
                 section.optional_integer("max_connections", 1..=u32::MAX),
+                section.optional_integer("max_user_connections", SOME),
             );
-            let (server_password, pool_mode, pool_size, max_connections) = user;
+            let (server_password, pool_mode, pool_size, max_connections, max_user_connections) =
+                user;
             let timeouts = timeout_overrides(section);
             let password = password?;
-            let user =
-                User { password, server_password, pool_mode, pool_size, max_connections, timeouts };
+            let user = User {
+                password,
+                server_password,
+                pool_mode,
+                pool_size,
+                max_connections,
+                max_user_connections,
+                timeouts,
+            };
             Some((name?, section.place("name"), user))
         }),
     );
@@ -67,6 +76,8 @@ pub(super) fn databases(root: &Section<'_>) -> BTreeMap<String, Database> {
                 reserve_timeout: section.optional_duration("reserve_timeout", OPTIONAL),
                 max_db_connections: section.optional_integer("max_db_connections", SOME),
                 query_wait_timeout: section.optional_duration("query_wait_timeout", BOUNDED),
+                max_db_client_connections: section
+                    .optional_integer("max_db_client_connections", 1..=u32::MAX),
                 timeouts: timeout_overrides(section),
             };
             if let (Some(min), Some(size)) = (database.min_size, database.pool_size)

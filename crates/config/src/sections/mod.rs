@@ -7,6 +7,7 @@
 mod access;
 mod cluster;
 mod failover;
+mod limits;
 mod operations;
 mod peers;
 mod pool;
@@ -36,7 +37,10 @@ pub(crate) const ANY: RangeInclusive<usize> = 0..=UNLIMITED;
 
 /// Reads everything; worth something only if no error was reported.
 pub(crate) fn settings(root: &Section<'_>) -> Settings {
-    let (frontend, max_client_connections) = proxy::read(&root.section("proxy"));
+    let proxy = root.section("proxy");
+    let (frontend, max_client_connections) = proxy::read(&proxy);
+    let limits = limits::read(&proxy);
+    drop(proxy);
     let peers = peers::read(&root.section("peers"), frontend.port);
     let cluster = root.section("cluster");
     let (discovery, routes) = (cluster::read(&cluster), failover::routes(&cluster));
@@ -52,6 +56,7 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
     Settings {
         frontend,
         max_client_connections,
+        limits,
         peers,
         discovery,
         backend,

@@ -26,6 +26,10 @@ pub(super) fn read(section: &Section<'_>) -> Pool {
         reserve_size: number("reserve_size", default.reserve_size, ANY),
         reserve_timeout: time("reserve_timeout", default.reserve_timeout),
         max_db_connections: number("max_db_connections", default.max_db_connections, ANY),
+        max_user_connections: match number("max_user_connections", 0, ANY) {
+            0 => None,
+            limit => Some(limit),
+        },
         query_wait_timeout: or_unending(time("query_wait_timeout", default.query_wait_timeout)),
         server_lifetime: or_unending(time("server_lifetime", default.server_lifetime)),
         server_idle_timeout: or_unending(time("server_idle_timeout", default.server_idle_timeout)),

@@ -34,6 +34,9 @@ pub(crate) trait Lend {
     /// How long the client may go on with what it does.
     fn timeouts(&self) -> &Timeouts;
 
+    /// Bytes that a message of the client's may have.
+    fn max_packet_size(&self) -> u32;
+
     /// Cancels the statement that the owner of `slot` has under way, without waiting for it.
     fn cancel(&self, slot: &Slot);
 }
@@ -120,6 +123,10 @@ impl Lend for Lender {
     #[inline]
     fn timeouts(&self) -> &Timeouts {
         &self.pool.settings().timeouts
+    }
+
+    fn max_packet_size(&self) -> u32 {
+        self.pool.settings().max_packet_size
     }
 
     fn cancel(&self, slot: &Slot) {

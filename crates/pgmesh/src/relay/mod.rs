@@ -64,6 +64,8 @@ struct Client<C> {
     unsent: Vec<u8>,
     /// The frame of the client's that has arrived in part.
     rest: Rest,
+    /// Bytes that a message of its may have.
+    message_max: u32,
     /// It has said goodbye.
     leaving: bool,
 }
@@ -190,6 +192,7 @@ where
             needed: 0,
             unsent: Vec::new(),
             rest: Rest::NONE,
+            message_max: lender.max_packet_size(),
             leaving: false,
         };
         Self { client, session, lender, link: Link::None, slot, metrics, timer }

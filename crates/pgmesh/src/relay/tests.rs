@@ -28,6 +28,9 @@ use super::{End, Leased, Lend, Relay, Run, Timer, Waiting};
 use crate::alarms::Alarms;
 use crate::cancel::{CancelKeys, Slot};
 
+/// More than any other test sends in one message.
+const MESSAGE_MAX: u32 = 8 << 20;
+
 /// Servers to be lent, and what became of them.
 #[derive(Clone, Default)]
 struct Servers(Arc<Mutex<Inner>>, Timeouts);
@@ -133,6 +136,10 @@ impl Lend for Servers {
 
     fn timeouts(&self) -> &Timeouts {
         &self.1
+    }
+
+    fn max_packet_size(&self) -> u32 {
+        MESSAGE_MAX
     }
 
     fn cancel(&self, _: &Slot) {

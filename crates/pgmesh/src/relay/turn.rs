@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use session::{Disposition, Doing, Pass, Then, ToServer, Unleased, Violation};
+use telemetry::Limit;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wire::tag::backend;
 use wire::{ErrorFields, ErrorMessage, FrameError, HEADER_LEN, SqlState};
@@ -109,8 +110,12 @@ where
             return Ok(Moved::No);
         };
         let frame = match frames::next(front, session::client_need).map_err(bad_length)? {
-            Next::Frame(frame) => frame,
+            Next::Frame(frame) => {
+                self.check_size(frame.header.frame_len())?;
+                frame
+            }
             Next::Short(needed) => {
+                self.check_size(needed)?;
                 self.client.needed = needed;
                 return Ok(Moved::No);
             }
@@ -150,6 +155,17 @@ where
         self.client.rest = Rest::of(&frame, pass);
         *at += shown;
         Ok(Moved::Yes)
+    }
+
+    /// Whether a message of so many bytes may be taken from the client.
+    #[inline]
+    fn check_size(&self, bytes: usize) -> Result<(), Violation> {
+        let max = self.client.message_max;
+        if bytes <= max as usize {
+            return Ok(());
+        }
+        self.metrics.limits.inc(Limit::MaxPacketSize);
+        Err(too_large(bytes, max))
     }
 
     /// A server at once, or a place in the queue.
@@ -403,6 +419,12 @@ pub(super) fn read_behind<S: AsyncRead + Unpin>(
     let read = buf.filled().len();
     unread.truncate(len + read);
     polled.map_ok(|()| read)
+}
+
+#[cold]
+fn too_large(bytes: usize, max: u32) -> Violation {
+    let text = format!("message of {bytes} bytes is larger than max_packet_size ({max} bytes)");
+    Violation::Client(Box::new(ErrorMessage::fatal(SqlState::PROGRAM_LIMIT_EXCEEDED, text)))
 }
 
 fn bad_length(error: FrameError) -> Violation {

@@ -4,7 +4,7 @@ use testbed::{APP_USER, Credentials, Postgres, PostgresOptions, Role};
 use wire::Version;
 
 use crate::clients::Raw;
-use crate::metrics::wait_for;
+use crate::metrics::{sample, wait_for, wait_for_waiters};
 use crate::proxy::Setup;
 use crate::{postgres, wait_for_sleep};
 
@@ -51,4 +51,60 @@ fn a_user_has_a_limit_of_its_own() {
     drop(first);
     wait_for(&mesh, "pgmesh_clients", "", 0.0);
     assert_eq!(Raw::log_in(&other).value("SELECT 1"), "1");
+}
+
+#[test]
+fn a_database_has_a_limit_over_all_its_users() {
+    let options = PostgresOptions {
+        roles: vec![Role::new(APP_USER.user, APP_USER.password), Role::new("other", "secret")],
+        ..PostgresOptions::default()
+    };
+    let postgres = Postgres::start(options).unwrap();
+    let mesh = Setup::before(&postgres)
+        .with("proxy", "max_db_client_connections = 1")
+        .user("other", "secret", "")
+        .start();
+    let mut first = Raw::log_in(&mesh.app());
+    let other = mesh.login(Credentials { user: "other", password: "secret" }, "app");
+    let told = Raw::log_in_with(&other, Version::V3_0, &[]).unwrap_err();
+    assert_eq!((told.severity.as_str(), told.code.as_str()), ("FATAL", "53300"));
+    assert_eq!(told.message, "too many connections for database \"app\"");
+    wait_for(&mesh, "pgmesh_refusals_total", "reason=\"too_many_clients\"", 1.0);
+    assert_eq!(first.value("SELECT 1"), "1");
+    let elsewhere = mesh.login(Credentials { user: "other", password: "secret" }, "postgres");
+    assert_eq!(Raw::log_in(&elsewhere).value("SELECT 2"), "2");
+}
+
+#[test]
+fn a_user_has_so_many_servers_over_all_databases() {
+    let postgres = postgres();
+    let mesh = Setup::before(&postgres).with("pool", "max_user_connections = 1").start();
+    let mut first = Raw::log_in(&mesh.app());
+    assert_eq!(first.query("BEGIN").status, 'T');
+    // The other database's pool waits for the server of the first one.
+    let login = mesh.login(APP_USER, "postgres");
+    let second = std::thread::spawn(move || Raw::log_in(&login));
+    wait_for_waiters(&mesh, 1);
+    assert_eq!(first.query("COMMIT").status, 'I');
+    let mut second = second.join().unwrap();
+    assert_eq!(second.value("SELECT current_database()"), "postgres");
+    assert_eq!(first.value("SELECT current_database()"), "app");
+    let servers = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app_user'";
+    assert_eq!(postgres.psql(servers).unwrap(), "1");
+}
+
+#[test]
+fn a_message_that_is_too_large_ends_its_clients_connection_only() {
+    let postgres = postgres();
+    let mesh = Setup::before(&postgres).with("proxy", "max_packet_size = \"64KiB\"").start();
+    let mut client = Raw::log_in(&mesh.app());
+    let text = "x".repeat(60_000);
+    assert_eq!(client.value(&format!("SELECT length('{text}')")), "60000");
+    assert_eq!(client.value("SELECT length(repeat('x', 200000))"), "200000");
+    // Its length alone says so.
+    client.send(b"Q\0\x01\0\0");
+    let told = client.last_words().unwrap();
+    assert_eq!((told.severity.as_str(), told.code.as_str()), ("FATAL", "54000"));
+    assert_eq!(sample(&mesh, "pgmesh_limits_reached_total", "limit=\"max_packet_size\""), 1.0);
+    assert_eq!(Raw::log_in(&mesh.app()).value("SELECT 1"), "1");
 }

@@ -81,6 +81,8 @@ impl Session {
         if server.skip == Skip::ToSync {
             match tag {
                 f::SYNC => server.skip = Skip::No,
+                // Postgres, too, looks at the type before it skips (SocketBackend).
+                _ if !is_known(tag) => return Err(unknown_tag(tag)),
                 _ => return Ok(ToServer::SWALLOW),
             }
         }
@@ -237,6 +239,13 @@ fn parse_unnamed(frame: &Frame<'_>, definition: &[u8], server: &mut ServerState)
     server.unnamed_texts.push(definition);
     server.in_batch.unnamed_set = true;
     extended(frame, server, Expect::ParseUnnamed)
+}
+
+/// Whether a client that has logged in may send messages of this type.
+fn is_known(tag: u8) -> bool {
+    is_extended(tag)
+        || matches!(tag, f::QUERY | f::FUNCTION_CALL | f::FLUSH | f::SYNC | f::TERMINATE)
+        || matches!(tag, f::COPY_DATA | f::COPY_DONE | f::COPY_FAIL)
 }
 
 /// Whether a Sync ends what this message belongs to.

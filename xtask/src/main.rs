@@ -1,9 +1,10 @@
-//! Developer verbs: `cargo xtask demo | test | bench | tidy`.
+//! Developer verbs: `cargo xtask demo | test | bench | fuzz | tidy`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints")]
 
 mod bench;
 mod demo;
+mod fuzz;
 mod step;
 mod suite;
 mod tidy;
@@ -28,6 +29,8 @@ Usage: cargo xtask <verb>
                   bench --help has more
   bench failover  what clients see of switchovers, crashes and partitions, beside HAProxy with
                   PgBouncer; bench failover --help has more
+  fuzz [TARGET…] [--seconds N]
+                  hostile input for every parser, under libFuzzer; fuzz --help has the targets
   tidy            the rules of the house that a machine can check
 ";
 
@@ -61,6 +64,11 @@ fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<()> {
             Ok(())
         }
         ["bench", arguments @ ..] => bench::run(arguments, interrupt),
+        ["fuzz", "--help" | "-h"] => {
+            println!("{}", fuzz::usage());
+            Ok(())
+        }
+        ["fuzz", arguments @ ..] => fuzz::run(arguments, interrupt),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

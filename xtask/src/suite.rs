@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use testbed::{Interrupt, packages};
 
-use crate::{step, tidy};
+use crate::{fuzz, step, tidy};
 
 type Check<'a> = Box<dyn Fn() -> anyhow::Result<()> + 'a>;
 
@@ -29,7 +29,8 @@ pub(crate) fn run(interrupt: &Interrupt) -> anyhow::Result<()> {
 }
 
 /// What needs no compiler comes first; the test runner comes last, so that its closing lines are
-/// just above the summary. Only the dev profile is built, once.
+/// just above the summary. Only the dev profile is built, once; fuzzing compiles everything again,
+/// with counters in it, on the first run.
 fn steps<'a>(interrupt: &'a Interrupt) -> Vec<(&'static str, Check<'a>)> {
     let cargo = move |arguments: &'static [&'static str]| -> Check<'a> {
         Box::new(move || step::run(&mut step::cargo(arguments), interrupt))
@@ -44,6 +45,7 @@ fn steps<'a>(interrupt: &'a Interrupt) -> Vec<(&'static str, Check<'a>)> {
         ),
         ("build", cargo(&["build", "--workspace", "--bins", "--tests"])),
         ("doc tests", cargo(&["test", "--workspace", "--doc", "--quiet"])),
+        ("fuzz", Box::new(move || fuzz::run_briefly(interrupt))),
         ("tests", Box::new(move || run_tests(interrupt))),
     ]
 }

@@ -92,6 +92,8 @@ const CRATES: &[Crate] = &[
     dev("xtask", &["testbed"]),
     // Its idle clients log in as pgmesh does to a server.
     dev("benches", &["wire", "auth", "session", "transport", "backend"]),
+    // A workspace of its own: it names whoever reads what others have written.
+    dev("fuzz", &["wire", "auth", "session", "transport", "frontend", "config"]),
 ];
 
 impl Crate {

@@ -1,0 +1,4 @@
+//! See `fuzz::hba`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::hba::run(data));

@@ -35,6 +35,8 @@ pub struct Settings {
     pub routes: RoutePolicy,
     /// `[[users]]`: who may log in, by name; never empty.
     pub users: BTreeMap<String, User>,
+    /// `[auth]`: how roles that are not in `[[users]]` are looked up.
+    pub auth_query: Option<control::auth_query::Config>,
     /// `[[databases]]`: databases with settings of their own, by name.
     pub databases: BTreeMap<String, Database>,
     /// `[metrics]`.

@@ -1,7 +1,9 @@
 //! "Did you mean": the known name nearest to a misspelt one.
 
 /// PgBouncer's and HAProxy's names for what is called otherwise here.
-const FOREIGN: [(&str, &str); 24] = [
+const FOREIGN: [(&str, &str); 26] = [
+    ("auth_dbname", "auth.query_database"),
+    ("auth_query", "auth.query"),
     ("auth_user", "auth.query_user"),
     ("client_tls_ca_file", "proxy.tls.client_ca"),
     ("client_tls_cert_file", "proxy.tls.certificate"),

@@ -157,6 +157,9 @@ fn unknown_keys_get_the_nearest_name() {
 #[test]
 fn each_error_says_what_to_do() {
     for (section, line, part) in [
+        ("auth", "auth_query = 'SELECT $1'", "did you mean auth.query?"),
+        ("auth", "query_user = 'a'\nquery = 'SELECT 1'", "that is where the role's name goes"),
+        ("auth", "query_password = 'x'", "needs auth.query_user; set it"),
         ("pool", "size = 0", "`0` is not a whole number from 1 to 1000000"),
         ("pool", "size = '5'", "not a whole number"),
         ("pool", "size = 1.5", "a fraction is not expected here"),

@@ -417,6 +417,37 @@ fn one_server_needs_no_file() {
     let v6 = Settings::for_single_node("[::1]:5433", &env).unwrap();
     assert!(format!("{:?}", v6.discovery).contains("::1"));
 }
+#[test]
+fn roles_are_looked_up_if_somebody_is_named_who_does_it() {
+    assert!(read(MINIMAL).auth_query.is_none());
+    let named = format!("{MINIMAL}\n[auth]\nquery_user = 'lookup'\n");
+    let default = read(&named).auth_query.unwrap();
+    assert_eq!((default.user.as_str(), default.database.as_str()), ("lookup", "postgres"));
+    assert_eq!(default.query, control::auth_query::Config::QUERY);
+    assert!(default.password.is_none());
+    let set = read(&format!(
+        "{named}
+        query_password = 'lookup_password'
+        query_database = 'app'
+        query = 'SELECT * FROM f($1)'
+        query_timeout = '3s'
+        query_cache_lifetime = '0s'
+        query_cache_negative_lifetime = '1s'
+        query_cache_stale_lifetime = '1h'
+        query_cache_size = 7
+        "
+    ));
+    let set = set.auth_query.unwrap();
+    assert_eq!((set.database.as_str(), set.query.as_str()), ("app", "SELECT * FROM f($1)"));
+    assert_eq!(set.password.as_ref().unwrap().expose(), "lookup_password");
+    let cache = &set.cache;
+    assert_eq!(
+        (set.timeout, cache.lifetime, cache.negative_lifetime, cache.stale_lifetime, cache.size),
+        (secs(3), secs(0), secs(1), secs(3600), 7)
+    );
+    assert!(!format!("{set:?}").contains("lookup_password"));
+}
+
 
 #[test]
 fn one_server_without_credentials_or_address_is_told_everything() {

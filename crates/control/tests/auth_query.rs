@@ -208,6 +208,29 @@ async fn the_owner_of_the_database_cannot_interfere() {
     assert_eq!(*role(&auth_query, "lookup").await.groups, ["app_user", "lookup"]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_documentation_tells_to_set_up_is_enough() {
+    const DOCUMENT: &str = include_str!("../../../docs/configuration.md");
+    let sql = DOCUMENT.split("```sql").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let postgres = Postgres::start(PostgresOptions::default()).expect("Postgres starts");
+    postgres.psql(sql).unwrap();
+    let cluster = Cluster::led_by(&postgres);
+    let as_documented = Config {
+        groups: Groups::Fetch,
+        timeout: config().timeout,
+        ..Config::new("pgmesh", Some(Secret::new("secret")))
+    };
+    let all = cluster.asked(as_documented.clone());
+    assert_eq!(verifier(&all, "postgres").await, stored(&postgres, "postgres"));
+
+    postgres.psql("REVOKE ALL ON pg_catalog.pg_authid FROM pgmesh").unwrap();
+    let query = "SELECT name, verifier, valid_until FROM pgmesh.role($1)";
+    assert!(DOCUMENT.contains(query));
+    let ordinary = cluster.asked(Config { query: query.into(), ..as_documented });
+    assert_eq!(verifier(&ordinary, APP_USER.user).await, stored(&postgres, APP_USER.user));
+    assert!(matches!(ordinary.lookup("postgres").await, Ok(Found::Absent)));
+}
+
 /// Counts who asks, and takes its time.
 const COUNTED: &str = "
     CREATE SEQUENCE public.asked;

@@ -1,4 +1,4 @@
-//! `[[users]]`, `[[databases]]`, and the announced `[auth]` and `[admin]`.
+//! `[[users]]`, `[[databases]]`, and the announced `[admin]`.
 
 use std::collections::BTreeMap;
 
@@ -91,14 +91,9 @@ pub(super) fn databases(root: &Section<'_>) -> BTreeMap<String, Database> {
     )
 }
 
-/// Sections whose names are fixed and whose features are not in this version: read, so that a
-/// file written for a later one starts, and said to be without effect.
+/// A section whose name is fixed and whose feature is not in this version: read, so that a file
+/// written for a later one starts, and said to be without effect.
 pub(super) fn announced(root: &Section<'_>) {
-    let auth = root.section("auth");
-    let asked = [auth.optional_string("query_user").is_some(), auth.secret("query").is_some()];
-    if asked.contains(&true) {
-        auth.warning("", "auth_query is not in this version: only [[users]] can log in");
-    }
     let admin = root.section("admin");
     if !admin.list("users", None).is_empty() {
         admin.warning("users", "the console is not in this version: metrics are on [metrics]");

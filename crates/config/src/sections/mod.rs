@@ -5,6 +5,7 @@
 //! says why not.
 
 mod access;
+mod auth_query;
 mod cluster;
 mod failover;
 mod limits;
@@ -50,6 +51,9 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
     let failover = failover::read(&root.section("failover"), &mut pool);
     let users = access::users(root);
     let databases = access::databases(root);
+    let auth = root.section("auth");
+    let auth_query = auth_query::read(&auth);
+    drop(auth);
     access::announced(root);
     let admin = operations::metrics(&root.section("metrics"), &frontend);
     let log = operations::log(&root.section("log"));
@@ -64,6 +68,7 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
         failover,
         routes,
         users,
+        auth_query,
         databases,
         admin,
         log,

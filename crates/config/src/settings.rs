@@ -47,8 +47,8 @@ pub struct Settings {
     pub warnings: Vec<Warning>,
 }
 
-/// Limits of clients, over all pools.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Limits of clients, over all pools. A rate of zero is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Clients of a user that has no limit of its own.
     pub max_user_client_connections: Option<u32>,
@@ -57,6 +57,21 @@ pub struct Limits {
     /// Bytes that a client's message may have, header included; as the protocol has it when
     /// absent.
     pub max_packet_size: Option<u32>,
+    /// Bytes of memory above which no new clients are taken.
+    pub max_memory: Option<u64>,
+    /// Logins that are tried from one address, be they successful or not.
+    pub logins_per_second_per_address: u32,
+    /// Successful logins of one user.
+    pub logins_per_second_per_user: u32,
+    /// Transactions of all clients of one address.
+    pub transactions_per_second_per_address: u32,
+    /// Transactions of all clients of one user.
+    pub transactions_per_second_per_user: u32,
+    /// TLS handshakes with clients in all.
+    pub tls_handshakes_per_second: u32,
+    /// The most that a login has to wait because others from its address have failed; zero is
+    /// no wait.
+    pub failed_login_delay: Duration,
 }
 
 /// `[failover]`, but for what each pool has of it.

@@ -273,8 +273,8 @@ fn a_limit_in_time_is_off_unless_it_is_set_and_can_be_switched_off_for_some() {
 #[test]
 fn what_is_said_of_numbers_arrives() {
     let limits = read(MINIMAL).limits;
-    assert_eq!(limits.max_user_client_connections, None);
-    assert_eq!(limits.max_packet_size, None);
+    let off = config::Limits { failed_login_delay: secs(1), ..config::Limits::default() };
+    assert_eq!(limits, off);
     let settings = read(&format!(
         "{MINIMAL}
         max_user_connections = 4
@@ -285,14 +285,30 @@ fn what_is_said_of_numbers_arrives() {
         max_user_client_connections = 7
         max_db_client_connections = 8
         max_packet_size = '1MiB'
+        max_memory = '1GiB'
+        logins_per_second_per_address = 1
+        logins_per_second_per_user = 2
+        transactions_per_second_per_address = 3
+        transactions_per_second_per_user = 4
+        tls_handshakes_per_second = 5
+        failed_login_delay = '0s'
         [pool]
         max_user_connections = 9
         "
     ));
-    let limits = settings.limits;
-    assert_eq!(limits.max_user_client_connections, Some(7));
-    assert_eq!(limits.max_db_client_connections, Some(8));
-    assert_eq!(limits.max_packet_size, Some(1 << 20));
+    let said = config::Limits {
+        max_user_client_connections: Some(7),
+        max_db_client_connections: Some(8),
+        max_packet_size: Some(1 << 20),
+        max_memory: Some(1 << 30),
+        logins_per_second_per_address: 1,
+        logins_per_second_per_user: 2,
+        transactions_per_second_per_address: 3,
+        transactions_per_second_per_user: 4,
+        tls_handshakes_per_second: 5,
+        failed_login_delay: Duration::ZERO,
+    };
+    assert_eq!(settings.limits, said);
     assert_eq!(settings.databases["shop"].max_db_client_connections, Some(6));
     assert_eq!(settings.pool_for("shop", "app").config.max_user_connections, Some(4));
     assert_eq!(settings.pool_for("shop", "other").config.max_user_connections, Some(9));
@@ -402,22 +418,6 @@ fn what_is_allowed_and_surprising_is_warned_of() {
 }
 
 #[test]
-fn one_server_needs_no_file() {
-    let env = Fake([("PGUSER", "app"), ("PGPASSWORD", "it's \"odd\"\\")].into());
-    let settings = Settings::for_single_node("127.0.0.1:5432", &env).unwrap();
-    let sockets: Vec<_> = settings.frontend.endpoints().map(|(_, at)| at.to_string()).collect();
-    assert_eq!(sockets, ["127.0.0.1:6432"]);
-    assert_eq!(settings.admin.listen.to_string(), "127.0.0.1:9187");
-    let discovery::Config::Fixed(fixed) = &settings.discovery else { panic!("not static") };
-    assert_eq!(fixed.nodes.iter().map(ToString::to_string).collect::<Vec<_>>(), ["127.0.0.1:5432"]);
-    let Password::Plain(password) = &settings.users["app"].password else { panic!("not plain") };
-    assert_eq!(password.expose(), "it's \"odd\"\\");
-    assert_eq!(settings.pool.config, pool::Config::default());
-    assert_eq!(settings.warnings.len(), 3, "it says what it cannot do");
-    let v6 = Settings::for_single_node("[::1]:5433", &env).unwrap();
-    assert!(format!("{:?}", v6.discovery).contains("::1"));
-}
-#[test]
 fn roles_are_looked_up_if_somebody_is_named_who_does_it() {
     assert!(read(MINIMAL).auth_query.is_none());
     let named = format!("{MINIMAL}\n[auth]\nquery_user = 'lookup'\n");
@@ -448,6 +448,22 @@ fn roles_are_looked_up_if_somebody_is_named_who_does_it() {
     assert!(!format!("{set:?}").contains("lookup_password"));
 }
 
+#[test]
+fn one_server_needs_no_file() {
+    let env = Fake([("PGUSER", "app"), ("PGPASSWORD", "it's \"odd\"\\")].into());
+    let settings = Settings::for_single_node("127.0.0.1:5432", &env).unwrap();
+    let sockets: Vec<_> = settings.frontend.endpoints().map(|(_, at)| at.to_string()).collect();
+    assert_eq!(sockets, ["127.0.0.1:6432"]);
+    assert_eq!(settings.admin.listen.to_string(), "127.0.0.1:9187");
+    let discovery::Config::Fixed(fixed) = &settings.discovery else { panic!("not static") };
+    assert_eq!(fixed.nodes.iter().map(ToString::to_string).collect::<Vec<_>>(), ["127.0.0.1:5432"]);
+    let Password::Plain(password) = &settings.users["app"].password else { panic!("not plain") };
+    assert_eq!(password.expose(), "it's \"odd\"\\");
+    assert_eq!(settings.pool.config, pool::Config::default());
+    assert_eq!(settings.warnings.len(), 3, "it says what it cannot do");
+    let v6 = Settings::for_single_node("[::1]:5433", &env).unwrap();
+    assert!(format!("{:?}", v6.discovery).contains("::1"));
+}
 
 #[test]
 fn one_server_without_credentials_or_address_is_told_everything() {

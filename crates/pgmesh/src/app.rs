@@ -17,6 +17,7 @@ use transport::Acceptor;
 use crate::alarms::Alarms;
 use crate::cancel::CancelKeys;
 use crate::follow::Snapshots;
+use crate::gate::Gate;
 use crate::limits::ClientLimits;
 use crate::peers::Peers;
 use crate::relay::Timer;
@@ -37,6 +38,7 @@ pub(crate) struct App {
     pub(crate) accepted_settings: AcceptedSettings,
     pub(crate) server_logins: Arc<ServerLogins>,
     pub(crate) alarms: Arc<Alarms>,
+    pub(crate) gate: Arc<Gate>,
 }
 
 impl App {

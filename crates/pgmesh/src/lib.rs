@@ -6,10 +6,12 @@ mod app;
 mod cancel;
 mod failovers;
 mod follow;
+mod gate;
 mod limits;
 mod login;
 mod observe;
 mod peers;
+mod rates;
 mod relay;
 mod serve;
 

@@ -11,16 +11,18 @@ use pool::{CheckoutError, Pool, Welcome};
 use session::{Disposition, Overdue, ParameterSet, Session};
 use telemetry::{ClientEnd, ClientGuard, Refusal};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use topology::{Access, PoolKey};
 use tracing::Instrument as _;
 use transport::MaybeTls;
 use wire::{ErrorMessage, Severity, SqlState};
 
 use crate::app::App;
+use crate::gate::Shut;
 use crate::limits::{ClientPermit, Excess};
 use crate::observe;
-use crate::relay::{End, Lend as _, Lender, Relay, Run};
+use crate::rates::Network;
+use crate::relay::{Bounds, End, Lend as _, Lender, Relay, Run};
 
 /// For settings that a client asks for at its login and that no server has seen yet, the wait for
 /// a server included. Half of what is left of the login at most: it can go on without.
@@ -97,6 +99,11 @@ async fn admit(
     id: u64,
 ) -> Result<Option<Admitted>, Rejected> {
     let deadline = Instant::now() + app.login_timeout;
+    if app.acceptor.is_available() && !app.gate.tls_turn(&socket, deadline).await {
+        let detail = "proxy.tls_handshakes_per_second".to_owned();
+        return Err(Rejected { reason: Refusal::TlsRate, detail });
+    }
+    let from = Network::of(peer.ip());
     let request = match frontend::handshake(socket, peer.ip(), &app.acceptor, deadline).await? {
         Handshake::Client(request) => request,
         Handshake::Cancel(key) => {
@@ -110,7 +117,7 @@ async fn admit(
             return Ok(None);
         }
     };
-    let (client, permit) = authenticate(app, request).await?;
+    let (client, permit) = authenticate(app, request, from, deadline).await?;
     let startup = client.startup();
     let key = PoolKey {
         database: startup.database.as_str().into(),
@@ -142,9 +149,12 @@ async fn admit(
     let session = Session::new(Arc::clone(&app.catalog), settings, pool.settings().mode);
     let metrics = app.metrics.pool(observe::labels(&key));
     let lender = Lender::new(pool, app.snapshots.clone());
-    let timer = app.timer(lender.timeouts(), id);
+    let bounds = Bounds {
+        timer: app.timer(lender.timeouts(), id),
+        quota: app.gate.quota(&key.user, from, id),
+    };
     let Established { stream, unread, .. } = established;
-    let relay = Relay::new(stream, unread, session, lender, slot, metrics, timer);
+    let relay = Relay::new(stream, unread, session, lender, slot, metrics, bounds);
     Ok(Some(Admitted { id, relay: Run::Relaying(relay), _permit: permit, guard }))
 }
 
@@ -161,14 +171,38 @@ fn timed_out(overdue: Overdue) -> ClientEnd {
 async fn authenticate(
     app: &App,
     request: LoginRequest<TcpStream>,
+    from: Network,
+    deadline: Instant,
 ) -> Result<(Client<TcpStream>, ClientPermit), Rejected> {
+    let now = std::time::Instant::now();
+    if let Err(shut) = app.gate.try_login(from, now) {
+        request.refuse(&shut.message()).await;
+        return Err(shut.into());
+    }
+    // Before a place is taken: who waits here keeps nobody out.
+    let wait = app.gate.delay(from, now).min(deadline.saturating_duration_since(Instant::now()));
+    if !wait.is_zero() {
+        sleep(wait).await;
+    }
     let Some(mut permit) = app.limits.enter() else {
         request.refuse(&fatal::too_many_clients()).await;
         let detail = "proxy.max_client_connections".to_owned();
         return Err(Rejected { reason: Refusal::TooManyClients, detail });
     };
-    let client = request.authenticate(&app.users).await?;
+    let client = match request.authenticate(&app.users).await {
+        Ok(client) => client,
+        Err(refused) => {
+            if let Refused::Authentication(_) = refused {
+                app.gate.login_failed(from, std::time::Instant::now());
+            }
+            return Err(refused.into());
+        }
+    };
     let (user, database) = (&client.startup().user, &client.startup().database);
+    if let Err(shut) = app.gate.log_in(user, std::time::Instant::now()) {
+        client.refuse(&shut.message()).await;
+        return Err(shut.into());
+    }
     if let Err(excess) = permit.log_in(user, database) {
         let (message, detail) = match excess {
             Excess::User => {
@@ -317,6 +351,16 @@ fn access(port: Port) -> Access {
         Port::Primary => Access::ReadWrite,
         Port::Replica => Access::ReadOnly,
         Port::Any => Access::Any,
+    }
+}
+
+impl From<Shut> for Rejected {
+    fn from(shut: Shut) -> Self {
+        let reason = match shut {
+            Shut::Memory => Refusal::Memory,
+            Shut::AddressRate | Shut::UserRate => Refusal::LoginRate,
+        };
+        Self { reason, detail: shut.key().to_owned() }
     }
 }
 

@@ -24,6 +24,7 @@ use crate::app::{AcceptedSettings, App, ServerLogins};
 use crate::cancel::CancelKeys;
 use crate::failovers::Failovers;
 use crate::follow::{Following, Snapshots};
+use crate::gate::{Gate, watch_memory};
 use crate::limits::{Caps, ClientLimits, LOGINS_BEYOND, raise_descriptors};
 use crate::login;
 use crate::observe::{self, Observers};
@@ -92,6 +93,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     })?;
 
     let alarms = Arc::new(Alarms::new(Instant::now()));
+    let gate = Arc::new(Gate::new(&settings.limits, Instant::now()));
+    let _memory = AbortOnDropHandle::new(tokio::spawn(watch_memory(Arc::clone(&gate))));
     let app = Arc::new(App {
         acceptor,
         login_timeout: settings.frontend.login_timeout,
@@ -109,6 +112,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         accepted_settings: AcceptedSettings::default(),
         server_logins,
         alarms: Arc::clone(&alarms),
+        gate,
     });
     let _ringing = ring(&settings, alarms, &snapshots);
     let _leader = AbortOnDropHandle::new(tokio::spawn(show_leader(
@@ -120,19 +124,25 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let admin = admin::spawn(settings.admin.clone(), exposition, move || readiness(&snapshots))
         .context("[metrics]")?;
 
+    let _accepting = listen(&settings, &app)?;
+    tracing::info!(metrics = %admin.local_addr(), version = build.version, "pgmesh is up");
+    let name = wait_for_signal().await?;
+    tracing::info!(signal = name, "stopping");
+    Ok(())
+}
+
+/// Opens the ports, and takes clients.
+fn listen(settings: &Settings, app: &Arc<App>) -> anyhow::Result<Vec<AbortOnDropHandle<()>>> {
     let listeners = Listener::bind(&settings.frontend, false).context("[proxy]")?;
     let ids = Arc::new(AtomicU64::new(0));
     let mut accepting = Vec::new();
     for listener in listeners {
         tracing::info!(address = %listener.address(), port = listener.port().as_str(), "listening");
-        let accept =
-            accept(listener, Arc::clone(&app), settings.max_client_connections, Arc::clone(&ids));
+        let max = settings.max_client_connections;
+        let accept = accept(listener, Arc::clone(app), max, Arc::clone(&ids));
         accepting.push(AbortOnDropHandle::new(tokio::spawn(accept)));
     }
-    tracing::info!(metrics = %admin.local_addr(), version = build.version, "pgmesh is up");
-    let name = wait_for_signal().await?;
-    tracing::info!(signal = name, "stopping");
-    Ok(())
+    Ok(accepting)
 }
 
 /// Follows the TLS files, and shows when their certificates end.

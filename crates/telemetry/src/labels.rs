@@ -108,6 +108,10 @@ words! {
         Database = "database",
         /// pgmesh is shutting down (57P03).
         Draining = "draining",
+        /// More logins per second than a user or an address may have (53400).
+        LoginRate = "login_rate",
+        /// `max_memory` is reached (53200).
+        Memory = "memory",
         /// Bytes that are no Postgres startup (08P01).
         Protocol = "protocol",
         /// No server could be had to complete the login.
@@ -116,6 +120,8 @@ words! {
         Timeout = "timeout",
         /// TLS was required and not used, or its handshake failed.
         Tls = "tls",
+        /// More TLS handshakes than `tls_handshakes_per_second` lets through: closed.
+        TlsRate = "tls_rate",
         /// `max_client_connections` or a user's `max_connections` (53300).
         TooManyClients = "too_many_clients",
         /// Something asked for that is not offered, such as `replication=` (0A000).
@@ -242,6 +248,8 @@ words! {
         QueryWaitNotify = "query_wait_notify",
         /// `query_wait_timeout`: an ERROR.
         QueryWaitTimeout = "query_wait_timeout",
+        /// More transactions per second than a user or an address may have: an ERROR.
+        TransactionRate = "transaction_rate",
         /// `transaction_timeout`: disconnected.
         TransactionTimeout = "transaction_timeout",
     }

@@ -33,5 +33,6 @@ pub use labels::{
 };
 pub use metrics::{Build, FailoverMetrics, Metrics};
 pub use pool::{POOLS_MAX, PoolMetrics};
+pub use process::resident_bytes;
 pub use prometheus::Registry;
 pub use state::{CertificateExpiries, PoolState, PoolStates, PoolTotals};

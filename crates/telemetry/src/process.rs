@@ -45,10 +45,8 @@ impl Process {
         let field = |number: usize| -> Option<f64> {
             fields.split_ascii_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
         };
-        let kilobytes = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok().map(|kb| kb * 1024.0)
-        };
+        #[expect(clippy::cast_precision_loss, reason = "Prometheus' samples are floats")]
+        let bytes = |name: &str| kilobytes(status, name).map(|kb| kb as f64 * 1024.0);
         let boot = host
             .lines()
             .find_map(|line| line.strip_prefix("btime "))
@@ -60,12 +58,23 @@ impl Process {
                 .map(|(user, sys)| (user + sys) / TICKS_PER_SECOND),
             threads: field(20),
             start_seconds: field(22).zip(boot).map(|(at, boot)| boot + at / TICKS_PER_SECOND),
-            virtual_bytes: kilobytes("VmSize:"),
-            resident_bytes: kilobytes("VmRSS:"),
+            virtual_bytes: bytes("VmSize:"),
+            resident_bytes: bytes("VmRSS:"),
             open_fds: None,
             max_fds: max_fds.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok()),
         }
     }
+}
+
+/// Resident memory of this process, in bytes; `None` where `/proc` does not say it.
+pub fn resident_bytes() -> Option<u64> {
+    kilobytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:").map(|kb| kb * 1024)
+}
+
+/// A line of `/proc/self/status` such as `VmRSS: 512 kB`.
+fn kilobytes(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
 /// Since Linux 6.2 the directory's size is the number of its entries; before, it is counted.

@@ -17,6 +17,7 @@ mod lend;
 mod lost;
 mod outbox;
 mod overdue;
+mod quota;
 mod scratch;
 mod splice;
 #[cfg(test)]
@@ -40,6 +41,7 @@ use crate::cancel::Slot;
 use frames::Rest;
 pub(crate) use lend::{Leased, Lend, Lender, Waiting};
 pub(crate) use overdue::Timer;
+pub(crate) use quota::Quota;
 
 /// One client and, while it has one, its server.
 pub(crate) struct Relay<C, P: Lend> {
@@ -51,6 +53,17 @@ pub(crate) struct Relay<C, P: Lend> {
     metrics: Arc<PoolMetrics>,
     /// If any limit in time is on.
     timer: Option<Box<Timer>>,
+    /// If its transactions are limited.
+    quota: Option<Box<Quota>>,
+}
+
+/// What limits a client, if anything does.
+#[derive(Debug, Default)]
+pub(crate) struct Bounds {
+    /// How long it may go on with something.
+    pub(crate) timer: Option<Box<Timer>>,
+    /// How many transactions it may begin.
+    pub(crate) quota: Option<Box<Quota>>,
 }
 
 /// The client's side.
@@ -184,8 +197,9 @@ where
         lender: P,
         slot: Arc<Slot>,
         metrics: Arc<PoolMetrics>,
-        timer: Option<Box<Timer>>,
+        bounds: Bounds,
     ) -> Self {
+        let Bounds { timer, quota } = bounds;
         let client = Client {
             stream,
             unread,
@@ -195,7 +209,7 @@ where
             message_max: lender.max_packet_size(),
             leaving: false,
         };
-        Self { client, session, lender, link: Link::None, slot, metrics, timer }
+        Self { client, session, lender, link: Link::None, slot, metrics, timer, quota }
     }
 
     fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<End> {

@@ -24,7 +24,7 @@ use wire::{HEADER_LEN, Header, Version};
 use self::stream::FakeStream;
 use self::waiting::FakeWait;
 use super::lend::Parts;
-use super::{End, Leased, Lend, Relay, Run, Timer, Waiting};
+use super::{Bounds, End, Leased, Lend, Relay, Run, Timer, Waiting};
 use crate::alarms::Alarms;
 use crate::cancel::{CancelKeys, Slot};
 
@@ -221,7 +221,8 @@ impl Scene {
         let alarms = Arc::new(Alarms::new(now));
         let timer = Some(Box::new(Timer::new(&alarms, servers.timeouts(), 1, now)));
         let (lender, key) = (servers.clone(), Arc::clone(&slot));
-        let relay = Relay::new(near, Vec::new(), session, lender, key, metrics, timer);
+        let bounds = Bounds { timer, quota: None };
+        let relay = Relay::new(near, Vec::new(), session, lender, key, metrics, bounds);
         let relay = tokio::spawn(Run::Relaying(relay));
         Self { client, server, servers, settings, slot, alarms, relay }
     }

@@ -15,7 +15,7 @@ use super::frames::{self, Next, Rest};
 use super::outbox::{self, Gone};
 use super::scratch::{self, Scratch};
 use super::splice::Splice;
-use super::{Active, End, Leased, Lend, Link, Moved, Relay};
+use super::{Active, End, Leased, Lend, Link, Moved, Relay, quota};
 
 /// Where the bytes of a turn come from.
 enum Source {
@@ -124,6 +124,10 @@ where
             Link::Waiting { .. } => return Ok(Moved::No),
             Link::None => match self.session.on_client_unleased(&frame, back)? {
                 Unleased::Swallow => Pass::Swallow,
+                Unleased::NeedServer if !self.is_within_quota() => {
+                    self.session.refuse(frame.header.tag, &quota::refusal(), back);
+                    Pass::Swallow
+                }
                 Unleased::NeedServer => {
                     self.need_server();
                     return Ok(Moved::Yes);
@@ -166,6 +170,17 @@ where
         }
         self.metrics.limits.inc(Limit::MaxPacketSize);
         Err(too_large(bytes, max))
+    }
+
+    /// Whether the client may begin a transaction now, and then it is counted.
+    #[inline]
+    fn is_within_quota(&mut self) -> bool {
+        let Some(quota) = &mut self.quota else { return true };
+        let may = quota.take(Instant::now());
+        if !may {
+            self.metrics.limits.inc(Limit::TransactionRate);
+        }
+        may
     }
 
     /// A server at once, or a place in the queue.

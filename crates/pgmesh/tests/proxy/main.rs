@@ -28,6 +28,7 @@ mod parameters;
 mod peers;
 mod pool;
 mod prepared;
+mod rates;
 mod secrets;
 mod server_login;
 mod servers;

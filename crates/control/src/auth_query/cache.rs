@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::role::{Answer, Found, Role};
+use super::role::{Answer, Found};
 
 /// How long answers are kept, and how many.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +31,9 @@ impl Default for CacheConfig {
     }
 }
 
-/// Whoever was proven wrong by a client is asked about again, but not more often than this: who
-/// sends wrong passwords must not decide how often the server is asked.
+/// After a login has failed, the role is asked about again, but not more often than this: who
+/// sends wrong passwords must not decide how often the server is asked. The same whether there is
+/// such a role or not, so that the time it takes does not tell.
 const DOUBT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is known of a name.
@@ -144,14 +145,18 @@ impl Cache {
         }
     }
 
-    /// A login that was checked against `role` has failed, so that the role may have changed: the
-    /// next look-up asks again, unless the answer is new, or no longer this one.
-    pub(crate) fn doubt(&mut self, user: &str, role: &Arc<Role>, now: Duration) {
+    /// A login that was checked against `found` has failed, so that the role may have changed: the
+    /// next look-up asks again, as soon as the answer is not all too new, unless there is another
+    /// by now.
+    pub(crate) fn doubt(&mut self, user: &str, found: &Found, now: Duration) {
         if let Some(entry) = self.entries.get_mut(user)
-            && matches!(&entry.found, Found::Role(kept) if Arc::ptr_eq(kept, role))
-            && now.saturating_sub(entry.answered) >= DOUBT_INTERVAL
+            && entry.found.is(found)
         {
-            entry.fresh_until = entry.fresh_until.min(now);
+            let soonest = entry.answered.saturating_add(DOUBT_INTERVAL);
+            entry.fresh_until = entry.fresh_until.min(now.max(soonest));
+            if matches!(entry.found, Found::Absent) {
+                entry.usable_until = entry.fresh_until;
+            }
         }
     }
 
@@ -172,7 +177,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::auth_query::role::RolePassword;
+    use crate::auth_query::role::{Role, RolePassword};
 
     const CONFIG: CacheConfig = CacheConfig {
         lifetime: Duration::from_secs(60),
@@ -261,16 +266,24 @@ mod tests {
     fn a_role_in_doubt_is_asked_for_again_but_only_so_often() {
         let mut cache = Cache::new(CONFIG);
         let answer = role(None);
-        let Found::Role(kept) = &answer.found else { panic!("absent") };
         cache.put(&"a".into(), &answer, secs(10));
-        cache.doubt("a", kept, Duration::from_millis(10_999));
-        assert_eq!(name(&cache.get("a", secs(11))), "fresh");
-        let Found::Role(other) = role(None).found else { panic!("absent") };
-        cache.doubt("a", &other, secs(12));
+        cache.doubt("a", &role(None).found, secs(12));
+        cache.doubt("a", &Found::Absent, secs(12));
+        cache.doubt("b", &answer.found, secs(12));
         assert_eq!(name(&cache.get("a", secs(12))), "fresh");
-        cache.doubt("a", kept, secs(12));
+        cache.doubt("a", &answer.found, secs(12));
         assert_eq!(name(&cache.get("a", secs(12))), "stale");
-        cache.doubt("b", kept, secs(12));
+
+        cache.put(&"a".into(), &answer, secs(20));
+        let soon = Duration::from_millis(20_999);
+        cache.doubt("a", &answer.found, soon);
+        assert_eq!(name(&cache.get("a", soon)), "fresh");
+        assert_eq!(name(&cache.get("a", secs(21))), "stale");
+
+        cache.put(&"x".into(), &Answer::ABSENT, secs(20));
+        cache.doubt("x", &Found::Absent, soon);
+        assert_eq!(name(&cache.get("x", soon)), "fresh, absent");
+        assert_eq!(name(&cache.get("x", secs(21))), "nothing");
     }
 
     #[test]

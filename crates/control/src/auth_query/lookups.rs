@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cache::{Cache, CacheConfig, Known};
-use super::role::{Answer, Found, Role};
+use super::role::{Answer, Found};
 
 /// Most roles that are asked about at one time. More different roles do not log in at once, but
 /// somebody who invents names does.
@@ -187,8 +187,8 @@ impl<T: Clone> Lookups<T> {
     }
 
     /// See [`Cache::doubt`].
-    pub(crate) fn doubt(&mut self, user: &str, role: &Arc<Role>, now: Duration) {
-        self.cache.doubt(user, role, now);
+    pub(crate) fn doubt(&mut self, user: &str, found: &Found, now: Duration) {
+        self.cache.doubt(user, found, now);
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -4,7 +4,7 @@ use auth::{Secret, Verifier};
 use proptest::prelude::*;
 
 use super::*;
-use crate::auth_query::role::RolePassword;
+use crate::auth_query::role::{Role, RolePassword};
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)

@@ -183,11 +183,12 @@ impl AuthQuery {
         }
     }
 
-    /// To be told when a login that was checked against `role` has failed, or a server has
-    /// refused keys made with it: the role's password may have been changed a moment ago. The
-    /// next look-up then asks again, but no role is asked about more than once a second for this.
-    pub fn doubt(&self, user: &str, role: &Arc<Role>) {
-        self.0.lookups.lock().doubt(user, role, self.0.now());
+    /// To be told when a login that was checked against `found` has failed, or a server has
+    /// refused keys made with it: the role may have been created, or its password changed, a
+    /// moment ago. The next look-up then asks again, but no role is asked about more than once a
+    /// second for this.
+    pub fn doubt(&self, user: &str, found: &Found) {
+        self.0.lookups.lock().doubt(user, found, self.0.now());
     }
 
     /// What look-ups came to since the start.

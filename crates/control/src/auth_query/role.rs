@@ -62,6 +62,17 @@ pub(crate) enum Validity {
     Until(SystemTime),
 }
 
+impl Found {
+    /// Whether both are one answer.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Role(one), Self::Role(other)) => Arc::ptr_eq(one, other),
+            (Self::Absent, Self::Absent) => true,
+            (Self::Role(_), Self::Absent) | (Self::Absent, Self::Role(_)) => false,
+        }
+    }
+}
+
 impl Role {
     /// Whether it is `group`, or a member of it.
     pub fn is_member(&self, group: &str) -> bool {

@@ -50,19 +50,10 @@ pub(crate) fn run(
     let (struck, handover) = event.with_context(|| fault.as_str())?;
     repaired?;
     let records = records?;
+    stage.wait_leader()?;
+    check_timeline(stage, handover.as_ref())?;
     stage.wait_cluster()?;
-    let after = table::tenure(&stage.cluster)?;
-    if let Some(handover) = &handover
-        && after.timeline < handover.tenure.timeline
-    {
-        // Seen with Patroni 3.0.2: a leader that wakes up between looking at the key and renewing
-        // it writes it unconditionally, and its successor is thrown away with all that it took.
-        anyhow::bail!(
-            "Patroni went back from timeline {} to {} and threw away what was written meanwhile",
-            handover.tenure.timeline,
-            after.timeline
-        );
-    }
+    check_timeline(stage, handover.as_ref())?;
     stage.wait_peers()?;
     let rows = table::read(&stage.cluster)?;
     let peers = records.iter().map(|(peer, records)| {
@@ -71,6 +62,21 @@ pub(crate) fn run(
     });
     let delay = handover.map(|handover| handover.writable.saturating_duration_since(struck));
     Ok(Round { fault, number, handover: delay, peers: peers.collect() })
+}
+
+/// Fails if the cluster has gone back to an older timeline than the one that took writes. Asked
+/// before the cluster is made whole, too: that may take a promotion, and hide it.
+fn check_timeline(stage: &Stage, handover: Option<&Handover>) -> anyhow::Result<()> {
+    let after = table::tenure(&stage.cluster)?.timeline;
+    match handover.map(|handover| handover.tenure.timeline) {
+        // Seen with Patroni 3.0.2: a leader that wakes up between looking at the key and renewing
+        // it writes it unconditionally, and its successor is thrown away with all that it took.
+        Some(taken) if after < taken => anyhow::bail!(
+            "Patroni went back from timeline {taken} to {after} and threw away what was written \
+             meanwhile"
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// The fault and what follows, until the clients may end.

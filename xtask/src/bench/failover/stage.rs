@@ -245,6 +245,12 @@ impl Stage {
         self.wait_peers()
     }
 
+    /// Waits until somebody leads, the other nodes aside.
+    pub(crate) fn wait_leader(&self) -> anyhow::Result<()> {
+        let leads = || Ok(self.cluster.leader().ok().map(|_| ()));
+        Ok(until("a leader", REMADE, &self.interrupt, leads)?)
+    }
+
     /// Waits until the cluster is whole.
     pub(crate) fn wait_cluster(&mut self) -> anyhow::Result<()> {
         if self.cluster.wait_ready(HEALED).is_err() && !self.interrupt.raised() {

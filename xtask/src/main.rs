@@ -1,9 +1,10 @@
-//! Developer verbs: `cargo xtask demo | test | bench | fuzz | tidy`.
+//! Developer verbs: `cargo xtask demo | test | bench | drivers | fuzz | tidy`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints")]
 
 mod bench;
 mod demo;
+mod drivers;
 mod fuzz;
 mod step;
 mod suite;
@@ -29,6 +30,8 @@ Usage: cargo xtask <verb>
                   bench --help has more
   bench failover  what clients see of switchovers, crashes and partitions, beside HAProxy with
                   PgBouncer; bench failover --help has more
+  drivers [NAME…] programs of other people's drivers against pgmesh, and docs/compatibility.md;
+                  drivers --help has the names
   fuzz [TARGET…] [--seconds N]
                   hostile input for every parser, under libFuzzer; fuzz --help has the targets
   tidy            the rules of the house that a machine can check
@@ -64,6 +67,11 @@ fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<()> {
             Ok(())
         }
         ["bench", arguments @ ..] => bench::run(arguments, interrupt),
+        ["drivers", "--help" | "-h"] => {
+            println!("{}", drivers::usage());
+            Ok(())
+        }
+        ["drivers", arguments @ ..] => drivers::run(arguments, interrupt),
         ["fuzz", "--help" | "-h"] => {
             println!("{}", fuzz::usage());
             Ok(())

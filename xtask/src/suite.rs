@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use testbed::{Interrupt, packages};
 
-use crate::{fuzz, step, tidy};
+use crate::{drivers, fuzz, step, tidy};
 
 type Check<'a> = Box<dyn Fn() -> anyhow::Result<()> + 'a>;
 
@@ -45,6 +45,7 @@ fn steps<'a>(interrupt: &'a Interrupt) -> Vec<(&'static str, Check<'a>)> {
         ),
         ("build", cargo(&["build", "--workspace", "--bins", "--tests"])),
         ("doc tests", cargo(&["test", "--workspace", "--doc", "--quiet"])),
+        ("drivers", Box::new(move || drivers::run_briefly(interrupt))),
         ("fuzz", Box::new(move || fuzz::run_briefly(interrupt))),
         ("tests", Box::new(move || run_tests(interrupt))),
     ]

@@ -1,7 +1,7 @@
 //! Installing what is missing from the packages of Debian or Ubuntu.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::{Error, programs};
@@ -10,6 +10,7 @@ use crate::{Error, programs};
 /// installed in another way counts too.
 #[derive(Clone, Copy, Debug)]
 enum Sign {
+    Path(&'static str),
     PostgresProgram(&'static str),
     Program(&'static str),
     ProtobufIncludes,
@@ -45,6 +46,32 @@ pub const PGBOUNCER: Package = Package { name: "pgbouncer", sign: Sign::Program(
 pub const HAPROXY: Package = Package { name: "haproxy", sign: Sign::Program("haproxy") };
 /// What gives nodes networks of their own.
 pub const IPROUTE: Package = Package { name: "iproute2", sign: Sign::Program("bridge") };
+
+/// asyncpg for the system's Python.
+pub const ASYNCPG: Package =
+    Package { name: "python3-asyncpg", sign: Sign::PythonModule("asyncpg") };
+/// What makes certificates.
+pub const OPENSSL: Package = Package { name: "openssl", sign: Sign::Program("openssl") };
+/// Java's compiler and runtime.
+pub const JDK: Package = Package { name: "default-jdk-headless", sign: Sign::Program("javac") };
+/// Where the JDBC driver is.
+pub const JDBC_ARCHIVE: &str = "/usr/share/java/postgresql.jar";
+/// The JDBC driver.
+pub const JDBC: Package =
+    Package { name: "libpostgresql-jdbc-java", sign: Sign::Path(JDBC_ARCHIVE) };
+/// Node.js.
+pub const NODE: Package = Package { name: "nodejs", sign: Sign::Program("node") };
+/// What installs packages for Node.js.
+pub const NPM: Package = Package { name: "npm", sign: Sign::Program("npm") };
+/// Go.
+pub const GO: Package = Package { name: "golang-go", sign: Sign::Program("go") };
+/// Where Debian puts Go's libraries: a GOPATH.
+pub const GO_LIBRARIES: &str = "/usr/share/gocode";
+/// pgx, as a library in [`GO_LIBRARIES`].
+pub const PGX: Package = Package {
+    name: "golang-github-jackc-pgx-v4-dev",
+    sign: Sign::Path("/usr/share/gocode/src/github.com/jackc/pgx/v4"),
+};
 
 /// What a [`Cluster`](crate::Cluster) needs.
 pub const CLUSTER: [Package; 3] = [POSTGRESQL, ETCD, PATRONI];
@@ -125,8 +152,14 @@ fn commands(missing: &[&str]) -> String {
 }
 
 impl Package {
+    /// Its name in the package database.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     fn is_present(&self) -> bool {
         match self.sign {
+            Sign::Path(path) => Path::new(path).exists(),
             Sign::PostgresProgram(program) => programs::find_postgres(program).is_ok(),
             Sign::Program(program) => programs::find(program).is_ok(),
             Sign::ProtobufIncludes => protobuf_includes(),

@@ -1,0 +1,260 @@
+"""psycopg 3: see ../README.md for the checks and the output."""
+
+import threading
+import time
+
+import psycopg
+from psycopg import errors
+
+import report
+from report import CLIENTS, STATEMENTS, Skip, expect
+
+TABLE = "driver_psycopg"
+
+
+def connect(**options):
+    options.setdefault("autocommit", True)
+    options.setdefault("connect_timeout", 10)
+    return psycopg.connect("", **options)
+
+
+def refused(wanted, **options):
+    try:
+        connect(**options).close()
+    except psycopg.OperationalError as error:
+        if wanted not in str(error):
+            raise
+    else:
+        raise AssertionError("let in")
+
+
+def check_connect():
+    with connect() as conn:
+        assert conn.info.parameter_status("server_version")
+
+
+def check_tls_verify_full():
+    with connect(sslmode="verify-full") as conn:
+        assert conn.pgconn.ssl_in_use
+
+
+def check_tls_wrong_authority():
+    refused("certificate verify failed", sslmode="verify-full", sslrootcert=report.OTHER_AUTHORITY)
+
+
+def check_tls_wrong_name():
+    connect(sslmode="verify-ca", host=report.WRONG_NAME).close()
+    refused("does not match host name", sslmode="verify-full", host=report.WRONG_NAME)
+
+
+def check_channel_binding():
+    connect(sslmode="verify-full", channel_binding="require").close()
+
+
+def check_wrong_password():
+    # libpq tells no SQLSTATE of a login that failed.
+    refused("password authentication failed", password="wrong")
+
+
+def check_simple_query():
+    with connect() as conn:
+        cursor = conn.execute("SELECT 1; SELECT 'ä€𝄞', NULL")
+        expect(cursor.fetchone(), (1,))
+        assert cursor.nextset()
+        expect(cursor.fetchone(), ("ä€𝄞", None))
+        expect(len(conn.execute("SELECT repeat('x', 5000000)").fetchone()[0]), 5000000)
+
+
+def check_error():
+    with connect() as conn:
+        for _ in range(3):
+            try:
+                conn.execute("SELECT 1 / %s", (0,))
+                raise AssertionError("no error")
+            except errors.DivisionByZero as error:
+                expect(error.sqlstate, "22012")
+            expect(conn.execute("SELECT %s::int", (7,)).fetchone(), (7,))
+
+
+def check_prepared():
+    clients = [connect(prepare_threshold=0) for _ in range(CLIENTS)]
+    for conn in clients:
+        conn.prepared_max = STATEMENTS + 1
+    for turn in range(3):
+        for number in range(STATEMENTS):
+            for which, conn in enumerate(clients):
+                row = conn.execute(f"SELECT {number} + %s::int", (which + turn,)).fetchone()
+                expect(row, (number + which + turn,))
+    # The driver gives up its oldest ones.
+    clients[0].prepared_max = 5
+    for number in range(STATEMENTS):
+        expect(clients[0].execute(f"SELECT {number} - %s::int", (1,)).fetchone(), (number - 1,))
+    for conn in clients:
+        conn.close()
+
+
+def check_prepare_ahead():
+    raise Skip("the driver prepares when it executes")
+
+
+def check_pipeline():
+    with connect(prepare_threshold=0) as conn:
+        for _ in range(2):
+            with conn.pipeline() as pipeline:
+                cursors = [conn.execute(f"SELECT {n} + %s::int", (n,)) for n in range(STATEMENTS)]
+                pipeline.sync()
+                cursors += [conn.execute("SELECT %s::int * 2", (n,)) for n in range(STATEMENTS)]
+            expect([cursor.fetchone()[0] for cursor in cursors], [n * 2 for n in range(STATEMENTS)] * 2)
+        try:
+            with conn.pipeline():
+                conn.execute(f"INSERT INTO {TABLE} VALUES (-1, 'rolled back')")
+                conn.execute("SELECT 1 / 0")
+                conn.execute(f"INSERT INTO {TABLE} VALUES (-2, 'skipped')")
+            raise AssertionError("no error")
+        except errors.DivisionByZero:
+            pass
+        expect(conn.execute(f"SELECT count(*) FROM {TABLE} WHERE n < 0").fetchone(), (0,))
+
+
+def check_transaction():
+    with connect(autocommit=False) as conn:
+        with conn.transaction():
+            conn.execute(f"INSERT INTO {TABLE} VALUES (1, 'kept')")
+            try:
+                with conn.transaction():
+                    conn.execute(f"INSERT INTO {TABLE} VALUES (2, 'not kept')")
+                    conn.execute("SELECT 1/0")
+            except errors.DivisionByZero:
+                pass
+        conn.execute(f"INSERT INTO {TABLE} VALUES (3, 'rolled back')")
+        conn.rollback()
+        try:
+            conn.execute("SELECT 1/0")
+        except errors.DivisionByZero:
+            pass
+        try:
+            conn.execute("SELECT 1")
+            raise AssertionError("no error in a failed transaction")
+        except errors.InFailedSqlTransaction:
+            conn.rollback()
+        rows = conn.execute(f"SELECT n FROM {TABLE} WHERE n BETWEEN 1 AND 3 ORDER BY n").fetchall()
+        expect(rows, [(1,)])
+
+
+def check_copy_in():
+    with connect() as conn, conn.cursor() as cursor:
+        with cursor.copy(f"COPY {TABLE} FROM STDIN") as copy:
+            for n in range(100, 10100):
+                copy.write_row((n, "copied"))
+        expect(cursor.rowcount, 10000)
+        for wrong in ["not a number\tx\n", None]:
+            try:
+                with cursor.copy(f"COPY {TABLE} FROM STDIN") as copy:
+                    if wrong is None:
+                        raise RuntimeError("given up")
+                    copy.write(wrong)
+                raise AssertionError("no error")
+            except (errors.InvalidTextRepresentation, errors.QueryCanceled):
+                pass
+        expect(cursor.execute("SELECT 1").fetchone(), (1,))
+
+
+def check_copy_out():
+    with connect() as conn, conn.cursor() as cursor:
+        for form in ["TEXT", "BINARY"]:
+            query = f"COPY (SELECT g, 'out' FROM generate_series(1, 10000) g) TO STDOUT (FORMAT {form})"
+            with cursor.copy(query) as copy:
+                copy.set_types(["int4", "text"])
+                expect(sum(1 for _ in copy.rows()), 10000)
+
+
+def check_cursor():
+    with connect(autocommit=False) as conn:
+        with conn.cursor("named") as cursor:
+            cursor.itersize = 7
+            cursor.execute("SELECT generate_series(1, 500)")
+            expect([n for (n,) in cursor], list(range(1, 501)))
+        conn.commit()
+        stream = conn.cursor().stream("SELECT generate_series(1, 500)")
+        expect(sum(1 for _ in stream), 500)
+
+
+def check_cancel():
+    with connect() as conn, connect() as watch:
+        sleeps = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+
+        def cancel_when_it_sleeps():
+            deadline = time.monotonic() + 20
+            while watch.execute(sleeps).fetchone() == (0,) and time.monotonic() < deadline:
+                pass
+            conn.cancel()
+
+        canceller = threading.Thread(target=cancel_when_it_sleeps)
+        canceller.start()
+        try:
+            conn.execute("SELECT pg_sleep(30)")
+            raise AssertionError("not cancelled")
+        except errors.QueryCanceled as error:
+            expect(error.sqlstate, "57014")
+        finally:
+            canceller.join()
+        expect(conn.execute("SELECT 1").fetchone(), (1,))
+
+
+def check_settings():
+    zones = ["Asia/Tokyo", "Europe/Berlin", "UTC", "America/Lima", "Asia/Kolkata", "Africa/Cairo"]
+    clients = [connect(application_name=f"psycopg {n}") for n in range(CLIENTS)]
+    for conn, zone in zip(clients, zones):
+        conn.execute("SELECT set_config('TimeZone', %s, false)", (zone,))
+    for _ in range(5):
+        for number, (conn, zone) in enumerate(zip(clients, zones)):
+            expect(conn.execute("SHOW TimeZone").fetchone(), (zone,))
+            expect(conn.execute("SHOW application_name").fetchone(), (f"psycopg {number}",))
+    for conn in clients:
+        conn.close()
+
+
+def check_shared():
+    pids, failed = set(), []
+
+    def work(number):
+        try:
+            with connect(autocommit=False, prepare_threshold=1) as conn:
+                for turn in range(30):
+                    with conn.transaction():
+                        row = conn.execute(
+                            "SELECT %s::int, pg_backend_pid()", (turn * 100 + number,)
+                        ).fetchone()
+                        expect(row[0], turn * 100 + number)
+                        expect(conn.execute("SELECT pg_backend_pid()").fetchone()[0], row[1])
+                        pids.add(row[1])
+        except Exception as error:  # told by the main thread
+            failed.append(error)
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(CLIENTS)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if failed:
+        raise failed[0]
+    report.expect_shared(pids)
+
+
+def main():
+    libpq = psycopg.pq.version()
+    report.version(f"{psycopg.__version__}, libpq {libpq // 10000}.{libpq % 10000}")
+    with connect() as conn:
+        conn.execute(f"DROP TABLE IF EXISTS {TABLE}")
+        conn.execute(f"CREATE TABLE {TABLE} (n int, s text)")
+    for name, check in list(globals().items()):
+        if name.startswith("check_"):
+            try:
+                check()
+            except Exception as error:
+                report.report(name[6:], error)
+            else:
+                report.report(name[6:])
+
+
+main()

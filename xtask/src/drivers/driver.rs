@@ -1,0 +1,214 @@
+//! The drivers: what each needs and how its program is run.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use testbed::packages::{self, Package};
+use testbed::{Interrupt, programs};
+
+use crate::step;
+
+/// Where the programs are, from the root of the workspace.
+const PROGRAMS: &str = "tests/drivers";
+
+/// For installing or compiling what one program needs; sqlx alone is 150 crates.
+const PREPARATION: Duration = Duration::from_secs(1200);
+
+/// A driver with a program of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Driver {
+    Psql,
+    Psycopg,
+    Asyncpg,
+    Jdbc,
+    NodePostgres,
+    Pgx,
+    Npgsql,
+    TokioPostgres,
+    Sqlx,
+}
+
+/// A program that can be run, as often as wanted.
+pub(super) struct Program {
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(&'static str, PathBuf)>,
+}
+
+impl Program {
+    fn new(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into(), arguments: Vec::new(), environment: Vec::new() }
+    }
+
+    fn argument(mut self, argument: &Path) -> Self {
+        self.arguments.push(argument.display().to_string());
+        self
+    }
+
+    fn environment(mut self, name: &'static str, value: PathBuf) -> Self {
+        self.environment.push((name, value));
+        self
+    }
+
+    /// A command that runs it.
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+impl Driver {
+    /// In the order of the table.
+    pub(super) const ALL: [Self; 9] = [
+        Self::Psql,
+        Self::Psycopg,
+        Self::Asyncpg,
+        Self::Jdbc,
+        Self::NodePostgres,
+        Self::Pgx,
+        Self::Npgsql,
+        Self::TokioPostgres,
+        Self::Sqlx,
+    ];
+
+    /// Those that need nothing but small packages.
+    pub(super) const BRIEF: [Self; 3] = [Self::Psql, Self::Psycopg, Self::Asyncpg];
+
+    /// For the command line.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Psql => "psql",
+            Self::Psycopg => "psycopg",
+            Self::Asyncpg => "asyncpg",
+            Self::Jdbc => "jdbc",
+            Self::NodePostgres => "node-postgres",
+            Self::Pgx => "pgx",
+            Self::Npgsql => "npgsql",
+            Self::TokioPostgres => "tokio-postgres",
+            Self::Sqlx => "sqlx",
+        }
+    }
+
+    /// For the table.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Psql => "psql, pgbench (libpq)",
+            Self::Psycopg => "psycopg 3",
+            Self::Jdbc => "PostgreSQL JDBC",
+            Self::Npgsql => "Npgsql",
+            Self::Asyncpg | Self::NodePostgres | Self::Pgx | Self::TokioPostgres | Self::Sqlx => {
+                self.name()
+            }
+        }
+    }
+
+    fn packages(self) -> &'static [Package] {
+        match self {
+            Self::Psql => &[packages::POSTGRESQL],
+            Self::Psycopg => &[packages::PSYCOPG],
+            Self::Asyncpg => &[packages::ASYNCPG],
+            Self::Jdbc => &[packages::JDK, packages::JDBC],
+            Self::NodePostgres => &[packages::NODE, packages::NPM],
+            Self::Pgx => &[packages::GO, packages::PGX],
+            Self::Npgsql | Self::TokioPostgres | Self::Sqlx => &[],
+        }
+    }
+
+    /// Installs and compiles what the program needs.
+    ///
+    /// # Errors
+    /// Why it cannot be had here.
+    pub(super) fn prepare(self, interrupt: &Interrupt) -> anyhow::Result<Program> {
+        packages::ensure(self.packages())?;
+        let sources = step::root().join(PROGRAMS);
+        let python = |script: &str| {
+            Ok(Program::new(programs::SYSTEM_PYTHON).argument(&sources.join("python").join(script)))
+        };
+        match self {
+            Self::Psql => Ok(Program::new("/bin/bash")
+                .argument(&sources.join("psql/drive.sh"))
+                .environment("PSQL", programs::find_postgres("psql")?)
+                .environment("PGBENCH", programs::find_postgres("pgbench")?)),
+            Self::Psycopg => python("drive_psycopg.py"),
+            Self::Asyncpg => python("drive_asyncpg.py"),
+            Self::Jdbc => jdbc(&sources, interrupt),
+            Self::NodePostgres => node_postgres(&sources, interrupt),
+            Self::Pgx => pgx(&sources, interrupt),
+            Self::Npgsql => bail!("neither Debian nor crates.io, PyPI or npm has the .NET runtime"),
+            Self::TokioPostgres => rust(&sources, "tokio_postgres", interrupt),
+            Self::Sqlx => rust(&sources, "sqlx", interrupt),
+        }
+    }
+}
+
+/// A directory for what is made of a program.
+fn made(name: &str) -> anyhow::Result<PathBuf> {
+    let directory = step::target_directory()?.join("drivers").join(name);
+    std::fs::create_dir_all(&directory)
+        .with_context(|| format!("create {}", directory.display()))?;
+    Ok(directory)
+}
+
+/// Runs what prints only when it fails.
+fn quietly(command: &mut Command, interrupt: &Interrupt) -> anyhow::Result<()> {
+    testbed::run(command, "", PREPARATION, interrupt)?;
+    Ok(())
+}
+
+fn jdbc(sources: &Path, interrupt: &Interrupt) -> anyhow::Result<Program> {
+    let directory = made("jdbc")?;
+    let mut javac = Command::new(programs::find("javac")?);
+    javac.arg("-d").arg(&directory).args(["-cp", packages::JDBC_ARCHIVE]);
+    quietly(javac.arg(sources.join("jdbc/Drive.java")), interrupt)?;
+    let classes = format!("{}:{}", packages::JDBC_ARCHIVE, directory.display());
+    Ok(Program::new(programs::find("java")?)
+        .argument(Path::new("-cp"))
+        .argument(Path::new(&classes))
+        .argument(Path::new("Drive")))
+}
+
+fn node_postgres(sources: &Path, interrupt: &Interrupt) -> anyhow::Result<Program> {
+    let directory = made("node")?;
+    // Modules are looked for beside the program.
+    for file in ["package.json", "drive.js"] {
+        std::fs::copy(sources.join("node").join(file), directory.join(file))
+            .with_context(|| format!("copy {file}"))?;
+    }
+    let mut npm = Command::new(programs::find("npm")?);
+    npm.args(["install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]);
+    quietly(npm.current_dir(&directory), interrupt).context("install from npm's registry")?;
+    Ok(Program::new(programs::find("node")?).argument(&directory.join("drive.js")))
+}
+
+fn pgx(sources: &Path, interrupt: &Interrupt) -> anyhow::Result<Program> {
+    let directory = made("pgx")?;
+    let program = directory.join("drive");
+    let mut go = Command::new(programs::find("go")?);
+    // Debian's libraries are no modules.
+    go.env("GO111MODULE", "off")
+        .env("GOPATH", packages::GO_LIBRARIES)
+        .env("GOCACHE", directory.join("cache"))
+        .env("GOFLAGS", "")
+        .args(["build", "-o"])
+        .arg(&program)
+        .arg(sources.join("pgx/drive.go"));
+    quietly(&mut go, interrupt)?;
+    // The library does not know its own version.
+    let mut query = Command::new(programs::find("dpkg-query")?);
+    query.args(["--show", "--showformat=${Version}", packages::PGX.name()]);
+    let version = testbed::run(&mut query, "", PREPARATION, interrupt)?;
+    Ok(Program::new(program).argument(Path::new(&version)))
+}
+
+fn rust(sources: &Path, name: &str, interrupt: &Interrupt) -> anyhow::Result<Program> {
+    let directory = made("rust")?;
+    let mut cargo = step::cargo(&["build", "--quiet", "--bin", name, "--target-dir"]);
+    cargo.arg(&directory).arg("--manifest-path").arg(sources.join("rust/Cargo.toml"));
+    quietly(&mut cargo, interrupt)?;
+    Ok(Program::new(directory.join("debug").join(name)))
+}

@@ -124,13 +124,6 @@ fn what_is_said_arrives() {
         connect_timeout = '9s'
         tcp_keepalives_count = 9
         channel_binding = 'require'
-        [server.tls]
-        mode = 'verify-full'
-        sslnegotiation = 'direct'
-        ca = 'x'
-        protocols = 'TLSv1.3'
-        ciphers = ['TLS_AES_128_GCM_SHA256', 'tls_aes_256_gcm_sha384']
-        groups = 'prime256v1'
         [pool]
         mode = 'session'
         size = 7
@@ -164,13 +157,6 @@ fn what_is_said_arrives() {
     assert_eq!(rest.tls.ca.as_deref(), Some(Path::new("etcd-ca")));
     assert_eq!(settings.backend.connect_timeout, secs(9));
     assert_eq!(settings.backend.tcp.keepalive.map(|it| it.count), Some(9));
-    let tls = &settings.backend.tls;
-    assert_eq!((tls.mode, tls.negotiation), (TlsMode::VerifyFull, Negotiation::Direct));
-    let ciphers = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"];
-    let ciphers = ciphers.map(|name| name.parse().unwrap()).to_vec();
-    let groups = vec!["secp256r1".parse().unwrap()];
-    assert_eq!(Ok(&tls.policy), Policy::new(vec![Protocol::Tls13], ciphers, groups).as_ref());
-    assert_eq!(front.tls.policy, Policy::default());
     let pool = &settings.pool.config;
     assert_eq!((settings.pool.mode, pool.size), (Mode::Session, 7));
     assert_eq!(pool.max_db_connections, UNLIMITED);
@@ -180,6 +166,29 @@ fn what_is_said_arrives() {
     assert_eq!(settings.admin.listen.to_string(), "[::1]:1");
     assert_eq!((settings.log.format, settings.log.level), (Format::Json, Level::Trace));
     assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+}
+
+#[test]
+fn what_is_said_of_tls_to_servers_arrives() {
+    let settings = read(&MINIMAL.replace(
+        "[cluster]",
+        "[server.tls]
+        mode = 'verify-full'
+        sslnegotiation = 'direct'
+        ca = 'x'
+        protocols = 'TLSv1.3'
+        ciphers = ['TLS_AES_128_GCM_SHA256', 'tls_aes_256_gcm_sha384']
+        groups = 'prime256v1'
+        [cluster]",
+    ));
+    let front = &settings.frontend;
+    let tls = &settings.backend.tls;
+    assert_eq!((tls.mode, tls.negotiation), (TlsMode::VerifyFull, Negotiation::Direct));
+    let ciphers = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"];
+    let ciphers = ciphers.map(|name| name.parse().unwrap()).to_vec();
+    let groups = vec!["secp256r1".parse().unwrap()];
+    assert_eq!(Ok(&tls.policy), Policy::new(vec![Protocol::Tls13], ciphers, groups).as_ref());
+    assert_eq!(front.tls.policy, Policy::default());
 }
 
 #[test]

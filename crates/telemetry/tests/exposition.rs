@@ -174,10 +174,6 @@ fn every_value_arrives_under_its_name() {
         .observe_pools(|| PoolStates { pools: vec![state(labels("shop", "app"))], held_bytes: 17 })
         .unwrap();
 
-    metrics
-        .observe_certificates(|| CertificateExpiries { client: Some(1_900_000_000), server: None })
-        .unwrap();
-
     let text = exposition.text().unwrap();
     let samples = parse(&text).unwrap();
     let of = |name, labels: &[(&str, &str)]| value(&samples, name, labels).unwrap_or(-1.0);
@@ -206,9 +202,6 @@ fn every_value_arrives_under_its_name() {
     assert_eq!(of("pgmesh_refusals_total", &[("reason", "too_many_clients")]), 1.0);
     assert_eq!(of("pgmesh_cancels_total", &[("outcome", "delivered")]), 1.0);
     assert_eq!(of("pgmesh_discovery_failures_total", &[]), 1.0);
-    let expiry = "pgmesh_tls_certificate_expiry_timestamp_seconds";
-    assert_eq!(of(expiry, &[("side", "client")]), 1_900_000_000.0);
-    assert_eq!(value(&samples, expiry, &[("side", "server")]), None);
     assert_eq!(of("pgmesh_epoch", &[]), 7.0);
     assert_eq!(of("pgmesh_leader", &[("node", "n1")]), 1.0);
     assert_eq!(of("pgmesh_group_leader", &[("group", "0"), ("node", "n1")]), 1.0);
@@ -225,6 +218,18 @@ fn every_value_arrives_under_its_name() {
     assert_eq!(of("pgmesh_clients", &[("state", "active")]), 3.0);
     assert_eq!(of("pgmesh_clients", &[("state", "waiting")]), 4.0);
     assert_eq!(of("pgmesh_clients", &[("state", "idle")]), 0.0);
+}
+
+#[test]
+fn certificates_tell_when_they_end() {
+    let (metrics, exposition) = set_up();
+    metrics
+        .observe_certificates(|| CertificateExpiries { client: Some(1_900_000_000), server: None })
+        .unwrap();
+    let samples = parse(&exposition.text().unwrap()).unwrap();
+    let expiry = "pgmesh_tls_certificate_expiry_timestamp_seconds";
+    assert_eq!(value(&samples, expiry, &[("side", "client")]), Some(1_900_000_000.0));
+    assert_eq!(value(&samples, expiry, &[("side", "server")]), None);
 }
 
 #[test]

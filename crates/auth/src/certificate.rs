@@ -1,5 +1,4 @@
-//! What is read in a certificate: the data that SCRAM binds to (RFC 5929, `tls-server-end-point`),
-//! and the name of a client.
+//! What is read in a certificate: the data that SCRAM binds to (RFC 5929, `tls-server-end-point`).
 //!
 //! Nothing here decides whether a certificate is trusted: that is TLS's work, done before.
 
@@ -17,7 +16,7 @@ use x509_parser::x509::AlgorithmIdentifier;
 /// Why a certificate is of no use here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
-    /// Not one certificate in DER, or its common name is no UTF-8 text.
+    /// Not one certificate in DER.
     #[error("malformed X.509 certificate")]
     Malformed,
     /// Its signature algorithm (Ed25519, Ed448) uses no hash of its own, and RFC 5929 says nothing
@@ -62,22 +61,6 @@ impl fmt::Debug for ServerEndPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ServerEndPoint(…)")
     }
-}
-
-/// The first common name of a certificate's subject, in DER: who a client says it is. `None` if it
-/// has none.
-///
-/// # Errors
-/// [`CertificateError::Malformed`], also for a name that is no text or holds a NUL, which other
-/// readers would cut short.
-pub fn common_name(der: &[u8]) -> Result<Option<String>, CertificateError> {
-    let certificate = parse(der)?;
-    let Some(name) = certificate.subject().iter_common_name().next() else { return Ok(None) };
-    let name = name.as_str().map_err(|_| CertificateError::Malformed)?;
-    if name.contains('\0') {
-        return Err(CertificateError::Malformed);
-    }
-    Ok(Some(name.to_owned()))
 }
 
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {
@@ -200,15 +183,6 @@ mod tests {
         assert_eq!(unknown, Err(CertificateError::UnknownAlgorithm));
     }
 
-    #[test]
-    fn the_common_name_is_read_and_a_nul_in_it_refused() {
-        let mut der = certificate!("ecdsa_sha256");
-        assert_eq!(common_name(&der), Ok(Some("alice".to_owned())));
-        let at = der.windows(5).rposition(|window| window == b"alice").unwrap();
-        der[at + 2] = 0;
-        assert_eq!(common_name(&der), Err(CertificateError::Malformed));
-    }
-
     proptest! {
         #[test]
         fn no_bytes_panic(
@@ -222,7 +196,7 @@ mod tests {
             let at = if der.is_empty() { 0 } else { at.index(der.len()) };
             let end = (at + bytes.len()).min(der.len());
             der.splice(at..end, bytes);
-            let _ = (ServerEndPoint::of_certificate(&der), common_name(&der));
+            let _ = ServerEndPoint::of_certificate(&der);
         }
 
         #[test]

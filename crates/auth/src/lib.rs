@@ -30,7 +30,7 @@ mod users;
 mod verifier;
 
 pub use binding::{BindingPolicy, Channel, ChannelBinding, Mechanism, Offer, Selection};
-pub use certificate::{CertificateError, ServerEndPoint, common_name};
+pub use certificate::{CertificateError, ServerEndPoint};
 pub use client::{ClientFinal, ClientFirst, ITERATIONS_MAX, Login};
 pub use error::{Blame, Error};
 pub use keyring::KeyRing;

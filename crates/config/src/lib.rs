@@ -25,7 +25,8 @@ pub use environment::{Environment, Process};
 pub use error::{Error, Errors, Place, Warning};
 pub use sections::Peers;
 pub use settings::{
-    Database, Failover, Limits, Pool, Settings, TimeoutOverrides, UNENDING, UNLIMITED, User,
+    Access, Database, Failover, Limits, Pool, Settings, TimeoutOverrides, UNENDING, UNLIMITED,
+    User, Written,
 };
 
 use document::Document;

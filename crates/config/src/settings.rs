@@ -2,8 +2,10 @@
 //! again; files are read when a component is built.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use auth::hba::{Maps, Rules};
 use auth::{Login, Password, Secret};
 use session::{Mode, Timeouts};
 use topology::RoutePolicy;
@@ -39,6 +41,8 @@ pub struct Settings {
     pub auth_query: Option<control::auth_query::Config>,
     /// `[[databases]]`: databases with settings of their own, by name.
     pub databases: BTreeMap<String, Database>,
+    /// How clients prove who they are.
+    pub access: Access,
     /// `[metrics]`.
     pub admin: admin::Config,
     /// `[log]`.
@@ -72,6 +76,27 @@ pub struct Limits {
     /// The most that a login has to wait because others from its address have failed; zero is
     /// no wait.
     pub failed_login_delay: Duration,
+}
+
+/// How clients prove who they are. What is here has been read; what is in files has not.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// `[[hba]]` or `auth.hba_file`; a password from everybody where neither is there.
+    pub rules: Written<Rules>,
+    /// `[[ident]]` or `auth.ident_file`.
+    pub maps: Written<Maps>,
+    /// `proxy.tls.client_map`: the map between the names in client certificates and roles, where
+    /// TLS verifies them in full. Without one they must be the same.
+    pub client_map: Option<String>,
+}
+
+/// Something that is written in the configuration itself or in a file of its own.
+#[derive(Debug, Clone)]
+pub enum Written<T> {
+    /// In the configuration.
+    Here(T),
+    /// In this file.
+    File(PathBuf),
 }
 
 /// `[failover]`, but for what each pool has of it.

@@ -20,10 +20,10 @@ pub struct LoginRequest<S> {
     deadline: Instant,
 }
 
-/// A client that has proven its password and waits for its session.
+/// A client that has proven who it is, or need not, and waits for its session.
 pub struct Client<S> {
     startup: Startup,
-    keys: ScramKeys,
+    keys: Option<ScramKeys>,
     line: Line<S>,
     deadline: Instant,
 }
@@ -89,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LoginRequest<S> {
         match timeout_at(self.deadline, self.exchange(users)).await {
             Ok(Ok(keys)) => {
                 let Self { startup, line, deadline } = self;
-                Ok(Client { startup, keys, line, deadline })
+                Ok(Client { startup, keys: Some(keys), line, deadline })
             }
             Ok(Err(refused)) => {
                 self.line.refuse(refused.fatal(&self.startup.user).as_ref()).await;
@@ -99,8 +99,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LoginRequest<S> {
         }
     }
 
-    /// Leaves the last two messages, SASLFinal and AuthenticationOk, for the write that
-    /// follows in any case.
+    /// Lets the client in without a password: it has proven who it is in another way, or need
+    /// not.
+    pub fn admit(self) -> Client<S> {
+        let Self { startup, line, deadline } = self;
+        Client { startup, keys: None, line, deadline }
+    }
+
+    /// Leaves the last message, SASLFinal, for the write that follows in any case.
     async fn exchange(&mut self, users: &Users) -> Result<ScramKeys, Refused> {
         let offer = self.offer();
         put_authentication(&mut self.line.out, AUTH_SASL, |out| {
@@ -132,7 +138,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LoginRequest<S> {
         put_authentication(&mut self.line.out, AUTH_SASL_FINAL, |out| {
             out.extend_from_slice(server_final.message().as_bytes());
         });
-        self.line.out.extend_from_slice(message::AUTHENTICATION_OK);
         Ok(server_final.into_keys())
     }
 
@@ -162,14 +167,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.line.is_tls()
     }
 
-    /// What the client's proof disclosed: enough to log in to servers in its name where only
-    /// a verifier is configured, as long as the servers have the same one.
-    pub fn keys(&self) -> &ScramKeys {
-        &self.keys
+    /// What the client's proof disclosed, if it gave one: enough to log in to servers in its name
+    /// where only a verifier is configured, as long as the servers have the same one.
+    pub fn keys(&self) -> Option<&ScramKeys> {
+        self.keys.as_ref()
     }
 
-    /// Ends the connection with a FATAL (`3D000`, `53300`, `57P03` …), in at most two seconds.
-    pub async fn refuse(self, message: &ErrorMessage) {
+    /// Ends the connection with a FATAL (`28P01`, `28000`) in the place of AuthenticationOk: the
+    /// password was not all that is asked for. Takes at most two seconds.
+    pub async fn deny(self, message: &ErrorMessage) {
+        self.line.refuse(Some(message)).await;
+    }
+
+    /// Ends the connection with a FATAL (`3D000`, `53300`, `57P03` …) behind AuthenticationOk, in
+    /// at most two seconds.
+    pub async fn refuse(mut self, message: &ErrorMessage) {
+        self.line.out.extend_from_slice(message::AUTHENTICATION_OK);
         self.line.refuse(Some(message)).await;
     }
 
@@ -186,6 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         statuses: impl IntoIterator<Item = (&'a str, &'a str)>,
         key: &CancelKey,
     ) -> Result<Established<S>, Refused> {
+        self.line.out.extend_from_slice(message::AUTHENTICATION_OK);
         for (name, value) in statuses {
             message::put_parameter_status(&mut self.line.out, name, value);
         }

@@ -21,6 +21,7 @@ use crate::gate::Gate;
 use crate::limits::ClientLimits;
 use crate::peers::Peers;
 use crate::relay::Timer;
+use crate::rules::RuleBook;
 
 /// What all clients share.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(crate) struct App {
     pub(crate) acceptor: Acceptor,
     pub(crate) login_timeout: Duration,
     pub(crate) users: Users,
+    pub(crate) rule_book: Arc<RuleBook>,
     pub(crate) limits: Arc<ClientLimits>,
     pub(crate) pools: Arc<Pools>,
     pub(crate) snapshots: Snapshots,

@@ -4,6 +4,7 @@
 mod alarms;
 mod app;
 mod cancel;
+mod entry;
 mod failovers;
 mod follow;
 mod gate;
@@ -13,6 +14,7 @@ mod observe;
 mod peers;
 mod rates;
 mod relay;
+mod rules;
 mod serve;
 
 pub use serve::{check, run};

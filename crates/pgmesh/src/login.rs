@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use auth::hba::Peer;
 use frontend::{Client, Established, Handshake, LoginRequest, Port, Refused, fatal};
 use pool::{CheckoutError, Pool, Welcome};
 use session::{Disposition, Overdue, ParameterSet, Session};
@@ -18,6 +19,7 @@ use transport::MaybeTls;
 use wire::{ErrorMessage, Severity, SqlState};
 
 use crate::app::App;
+use crate::entry::{self, Denied};
 use crate::gate::Shut;
 use crate::limits::{ClientPermit, Excess};
 use crate::observe;
@@ -117,7 +119,8 @@ async fn admit(
             return Ok(None);
         }
     };
-    let (client, permit) = authenticate(app, request, from, deadline).await?;
+    let (client, permit) =
+        authenticate(app, request, Peer::Host(peer.ip()), from, deadline).await?;
     let startup = client.startup();
     let key = PoolKey {
         database: startup.database.as_str().into(),
@@ -167,10 +170,11 @@ fn timed_out(overdue: Overdue) -> ClientEnd {
     }
 }
 
-/// Limits and password.
+/// Limits, and whatever the client has to prove.
 async fn authenticate(
     app: &App,
     request: LoginRequest<TcpStream>,
+    peer: Peer,
     from: Network,
     deadline: Instant,
 ) -> Result<(Client<TcpStream>, ClientPermit), Rejected> {
@@ -189,13 +193,13 @@ async fn authenticate(
         let detail = "proxy.max_client_connections".to_owned();
         return Err(Rejected { reason: Refusal::TooManyClients, detail });
     };
-    let client = match request.authenticate(&app.users).await {
+    let client = match entry::prove(app, request, peer).await {
         Ok(client) => client,
-        Err(refused) => {
-            if let Refused::Authentication(_) = refused {
+        Err(denied) => {
+            if let Denied::Exchange(Refused::Authentication(_)) = denied {
                 app.gate.login_failed(from, std::time::Instant::now());
             }
-            return Err(refused.into());
+            return Err(denied.into());
         }
     };
     let (user, database) = (&client.startup().user, &client.startup().database);
@@ -216,7 +220,9 @@ async fn authenticate(
         client.refuse(&ErrorMessage::fatal(SqlState::TOO_MANY_CONNECTIONS, message)).await;
         return Err(Rejected { reason: Refusal::TooManyClients, detail: detail.to_owned() });
     }
-    app.server_logins.learn(user, client.keys());
+    if let Some(keys) = client.keys() {
+        app.server_logins.learn(user, keys);
+    }
     Ok((client, permit))
 }
 
@@ -361,6 +367,15 @@ impl From<Shut> for Rejected {
             Shut::AddressRate | Shut::UserRate => Refusal::LoginRate,
         };
         Self { reason, detail: shut.key().to_owned() }
+    }
+}
+
+impl From<Denied> for Rejected {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Exchange(refused) => refused.into(),
+            Denied::Reason(detail) => Self { reason: Refusal::Authentication, detail },
+        }
     }
 }
 

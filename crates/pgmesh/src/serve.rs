@@ -29,20 +29,22 @@ use crate::limits::{Caps, ClientLimits, LOGINS_BEYOND, raise_descriptors};
 use crate::login;
 use crate::observe::{self, Observers};
 use crate::peers::{self, Peers};
+use crate::rules::RuleBook;
 
 /// After an error of accept, such as EMFILE: trying at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How soon a new certificate is seen; looking takes a few calls of `stat`.
-const TLS_FILES_PERIOD: Duration = Duration::from_secs(5);
+/// How soon a new certificate or new rules are seen; looking takes a few system calls.
+const FILES_PERIOD: Duration = Duration::from_secs(5);
 
-/// Checks what only building the parts can check: the TLS files.
+/// Checks what only building the parts can check: the TLS files, and the rules of pg_hba.conf.
 ///
 /// # Errors
 /// A file that is missing or unfit.
 pub fn check(settings: &Settings) -> anyhow::Result<()> {
     settings.frontend.tls.acceptor().context("[proxy.tls]")?;
     settings.backend.tls.connector().context("[server.tls]")?;
+    RuleBook::load(settings).context("who may log in")?;
     Ok(())
 }
 
@@ -76,6 +78,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 
     let acceptor = settings.frontend.tls.acceptor().context("[proxy.tls]")?;
     let dialer = Dialer::new(settings.backend.clone()).context("[server.tls]")?;
+    let rule_book = Arc::new(RuleBook::load(&settings).context("who may log in")?);
+    let _rules = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&rule_book).follow(FILES_PERIOD)));
     let _renewal = renew_tls(&acceptor, dialer.tls(), &metrics)?;
     let following = Following::start(&settings, dialer.tls())?;
     let snapshots = following.snapshots.clone();
@@ -99,6 +103,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         acceptor,
         login_timeout: settings.frontend.login_timeout,
         users: users(&settings)?,
+        rule_book,
         limits: limits(&settings),
         pools,
         snapshots: snapshots.clone(),
@@ -157,7 +162,7 @@ fn renew_tls(
         client: acceptor.certificate_not_after(),
         server: connector.certificate_not_after(),
     })?;
-    Ok(AbortOnDropHandle::new(tokio::spawn(transport::renew(renewals, TLS_FILES_PERIOD))))
+    Ok(AbortOnDropHandle::new(tokio::spawn(transport::renew(renewals, FILES_PERIOD))))
 }
 
 /// Rings alarms, if there is any limit in time.

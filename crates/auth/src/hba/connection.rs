@@ -53,7 +53,7 @@ pub enum ClientCertificate<'a> {
     None,
     /// One that TLS has verified against the configured authorities.
     Verified {
-        /// The common name of its subject ([`crate::common_name`]), if it has one.
+        /// The first common name of its subject, if it has one.
         common_name: Option<&'a str>,
     },
 }

@@ -88,9 +88,27 @@ pub enum Fault {
     /// A method of PostgreSQL's that is not ours, or of nobody's.
     #[error(
         "authentication method \"{0}\" is not supported: use scram-sha-256 (md5 means the same), \
-         cert, peer, ldap, oauth, trust or reject"
+         cert, peer, trust or reject"
     )]
     Method(String),
+    /// A method of PostgreSQL's that is read and not carried out.
+    #[error(
+        "authentication method \"{0}\" is not supported yet: use scram-sha-256, cert, peer, trust \
+         or reject"
+    )]
+    MethodYet(&'static str),
+    /// `samerole`, or `+role` in a rule or a map.
+    #[error(
+        "samerole and +role are not supported yet, for nobody can be asked who is in which role: \
+         write the names"
+    )]
+    Groups,
+    /// A rule that wants a certificate which TLS never asks for.
+    #[error(
+        "client certificates are not asked for: set proxy.tls.client_ca to the file of their \
+         authority"
+    )]
+    NoClientCa,
     /// `peer` elsewhere than on a Unix socket.
     #[error("peer authentication is only supported on local sockets: use it in \"local\" lines")]
     PeerNotLocal,

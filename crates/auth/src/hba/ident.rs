@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::item::put_pattern;
 use super::rule::one;
+use super::rules::strict;
 use super::token::{Field, Line, Word, lines};
 use super::{Facts, Fault, InlineMap, LineError, Pattern, Role};
 
@@ -61,6 +62,12 @@ impl Maps {
     /// # Errors
     /// Every line that cannot be used, in their order.
     pub fn parse(text: &str) -> Result<Self, Vec<LineError>> {
+        strict(Self::read(text))
+    }
+
+    /// Reads the text of a pg_ident.conf: the lines that can be used, and every line that cannot,
+    /// in their order. To say all that is wrong at once; lines beside errors must not be used.
+    pub fn read(text: &str) -> (Self, Vec<LineError>) {
         let (lines, errors) = lines(text);
         let lines = lines.into_iter().map(|Line { number, fields }| {
             MapLine::parse(number, fields).map_err(|fault| LineError { line: number, fault })
@@ -75,6 +82,13 @@ impl Maps {
     pub fn inline<'a>(
         lines: impl IntoIterator<Item = InlineMap<'a>>,
     ) -> Result<Self, Vec<LineError>> {
+        strict(Self::read_inline(lines))
+    }
+
+    /// As [`Maps::read`], with lines that are written somewhere else.
+    pub fn read_inline<'a>(
+        lines: impl IntoIterator<Item = InlineMap<'a>>,
+    ) -> (Self, Vec<LineError>) {
         let lines = lines.into_iter().map(|inline| {
             let line = inline.line;
             inline.parse().map_err(|fault| LineError { line, fault })
@@ -110,9 +124,10 @@ impl Maps {
         Err(Mismatch::NoMatch(map.to_owned()))
     }
 
-    /// Whether admitting may ask who is in which group.
-    pub fn ask_for_groups(&self) -> bool {
-        self.0.iter().any(|line| matches!(line.database_user, Role::Group(_)))
+    /// The lines that need somebody to ask who is in which role: nobody could log in by them.
+    pub fn unsupported(&self) -> Vec<LineError> {
+        let groups = self.0.iter().filter(|line| matches!(line.database_user, Role::Group(_)));
+        groups.map(|line| LineError { line: line.line, fault: Fault::Groups }).collect()
     }
 
     /// All lines, in their order.
@@ -123,7 +138,7 @@ impl Maps {
     fn collect(
         lines: impl Iterator<Item = Result<MapLine, LineError>>,
         mut errors: Vec<LineError>,
-    ) -> Result<Self, Vec<LineError>> {
+    ) -> (Self, Vec<LineError>) {
         let mut good = Vec::new();
         for line in lines {
             match line {
@@ -132,7 +147,7 @@ impl Maps {
             }
         }
         errors.sort_by_key(|error| error.line);
-        if errors.is_empty() { Ok(Self(good)) } else { Err(errors) }
+        (Self(good), errors)
     }
 }
 

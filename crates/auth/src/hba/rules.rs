@@ -2,8 +2,8 @@
 
 use super::token::{Line, lines};
 use super::{
-    CertificateCheck, ClientCertificate, Connection, Decision, Facts, Fault, InlineRule, LineError,
-    Maps, Method, Refusal, Rule,
+    Address, CertificateCheck, ClientCertificate, Connection, Decision, Facts, Fault, InlineRule,
+    LineError, Maps, Method, Origin, Refusal, Rule,
 };
 
 /// The rules in their order: the first that matches counts.
@@ -16,6 +16,12 @@ impl Rules {
     /// # Errors
     /// Every line that cannot be used, in their order; or that there is none at all.
     pub fn parse(text: &str) -> Result<Self, Vec<LineError>> {
+        strict(Self::read(text))
+    }
+
+    /// Reads the text of a pg_hba.conf: the rules that can be used, and every line that cannot, in
+    /// their order. To say all that is wrong at once; rules beside errors must not be used.
+    pub fn read(text: &str) -> (Self, Vec<LineError>) {
         let (lines, errors) = lines(text);
         let rules = lines.into_iter().map(|Line { number, fields }| {
             Rule::parse(number, fields).map_err(|fault| LineError { line: number, fault })
@@ -30,6 +36,13 @@ impl Rules {
     pub fn inline<'a>(
         rules: impl IntoIterator<Item = InlineRule<'a>>,
     ) -> Result<Self, Vec<LineError>> {
+        strict(Self::read_inline(rules))
+    }
+
+    /// As [`Rules::read`], with rules that are written somewhere else.
+    pub fn read_inline<'a>(
+        rules: impl IntoIterator<Item = InlineRule<'a>>,
+    ) -> (Self, Vec<LineError>) {
         let rules = rules.into_iter().map(|rule| {
             let line = rule.line;
             rule.parse().map_err(|fault| LineError { line, fault })
@@ -61,23 +74,42 @@ impl Rules {
         }
     }
 
-    /// Whether deciding may ask who is in which group: if not, nobody need know.
-    pub fn ask_for_groups(&self) -> bool {
-        self.0.iter().any(Rule::asks_for_groups)
-    }
-
-    /// Whether any rule wants something of client certificates, so that TLS has to ask for them.
-    pub fn ask_for_certificates(&self) -> bool {
-        self.0.iter().any(|rule| rule.certificate != CertificateCheck::None)
-    }
-
     /// The rules whose ident map is not among `maps`, where nobody could log in.
     pub fn unknown_maps(&self, maps: &Maps) -> Vec<LineError> {
-        let unknown = self.0.iter().filter_map(|rule| {
+        self.faults(|rule| {
             let map = rule.method.map().filter(|map| !maps.contains(map))?;
-            Some(LineError { line: rule.line, fault: Fault::UnknownMap(map.to_owned()) })
-        });
-        unknown.collect()
+            Some(Fault::UnknownMap(map.to_owned()))
+        })
+    }
+
+    /// The rules that need what pgmesh does not have yet: somebody to ask who is in which role, an
+    /// LDAP server, an issuer of tokens. Nobody could log in by them.
+    pub fn unsupported(&self) -> Vec<LineError> {
+        self.faults(|rule| match rule.method {
+            _ if rule.asks_for_groups() => Some(Fault::Groups),
+            Method::Ldap(_) | Method::Oauth(_) => Some(Fault::MethodYet(rule.method.name())),
+            _ => None,
+        })
+    }
+
+    /// The rules that want something of client certificates: nobody could log in by them where
+    /// TLS does not ask for certificates.
+    pub fn without_certificates(&self) -> Vec<LineError> {
+        self.faults(|rule| {
+            (rule.certificate != CertificateCheck::None).then_some(Fault::NoClientCa)
+        })
+    }
+
+    /// Whether deciding may ask for the addresses of this machine.
+    pub fn ask_for_interfaces(&self) -> bool {
+        self.0.iter().any(|rule| {
+            matches!(rule.origin, Origin::Host(_, Address::SameHost | Address::SameNet))
+        })
+    }
+
+    fn faults(&self, fault: impl Fn(&Rule) -> Option<Fault>) -> Vec<LineError> {
+        let faults = self.0.iter().map(|rule| (rule.line, fault(rule)));
+        faults.filter_map(|(line, fault)| Some(LineError { line, fault: fault? })).collect()
     }
 
     /// All of them, in their order.
@@ -88,7 +120,7 @@ impl Rules {
     fn collect(
         rules: impl Iterator<Item = Result<Rule, LineError>>,
         mut errors: Vec<LineError>,
-    ) -> Result<Self, Vec<LineError>> {
+    ) -> (Self, Vec<LineError>) {
         let mut good = Vec::new();
         for rule in rules {
             match rule {
@@ -100,6 +132,11 @@ impl Rules {
             errors.push(LineError { line: 1, fault: Fault::Empty });
         }
         errors.sort_by_key(|error| error.line);
-        if errors.is_empty() { Ok(Self(good)) } else { Err(errors) }
+        (Self(good), errors)
     }
+}
+
+/// All or nothing.
+pub(super) fn strict<T>((good, errors): (T, Vec<LineError>)) -> Result<T, Vec<LineError>> {
+    if errors.is_empty() { Ok(good) } else { Err(errors) }
 }

@@ -8,6 +8,7 @@ mod access;
 mod auth_query;
 mod cluster;
 mod failover;
+mod hba;
 mod limits;
 mod operations;
 mod peers;
@@ -39,7 +40,7 @@ pub(crate) const ANY: RangeInclusive<usize> = 0..=UNLIMITED;
 /// Reads everything; worth something only if no error was reported.
 pub(crate) fn settings(root: &Section<'_>) -> Settings {
     let proxy = root.section("proxy");
-    let (frontend, max_client_connections) = proxy::read(&proxy);
+    let (frontend, max_client_connections, client_map) = proxy::read(&proxy);
     let limits = limits::read(&proxy);
     drop(proxy);
     let peers = peers::read(&root.section("peers"), frontend.port);
@@ -53,6 +54,7 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
     let databases = access::databases(root);
     let auth = root.section("auth");
     let auth_query = auth_query::read(&auth);
+    let access = hba::read(root, &auth, client_map);
     drop(auth);
     access::announced(root);
     let admin = operations::metrics(&root.section("metrics"), &frontend);
@@ -70,6 +72,7 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
         users,
         auth_query,
         databases,
+        access,
         admin,
         log,
         warnings: Vec::new(),

@@ -16,9 +16,10 @@ const CLIENTS_MAX: u32 = 10_000;
 /// Off, unlike the component's default: see [`tcp::read`].
 const USER_TIMEOUT: Duration = Duration::ZERO;
 
-/// The frontend's configuration and `max_client_connections`.
-pub(super) fn read(section: &Section<'_>) -> (Config, u32) {
+/// The frontend's configuration, `max_client_connections` and `tls.client_map`.
+pub(super) fn read(section: &Section<'_>) -> (Config, u32, Option<String>) {
     let default = Config::default();
+    let (tls, client_map) = server_tls(&section.section("tls"));
     let config = Config {
         listen: listen(section, default.listen),
         port: section.integer("port", default.port, 1..=u16::MAX),
@@ -26,12 +27,13 @@ pub(super) fn read(section: &Section<'_>) -> (Config, u32) {
         any_port: section.optional_integer("any_port", 1..=u16::MAX),
         login_timeout: section.duration("client_login_timeout", default.login_timeout, BOUNDED),
         backlog: section.integer("backlog", default.backlog, 1..=65_535),
-        tls: server_tls(&section.section("tls")),
+        tls,
         tcp: tcp::read(section, USER_TIMEOUT),
     };
     distinct_ports(section, &config);
     let most = u32::try_from(UNLIMITED).unwrap_or(u32::MAX);
-    (config, section.integer("max_client_connections", CLIENTS_MAX, 1..=most))
+    let clients_max = section.integer("max_client_connections", CLIENTS_MAX, 1..=most);
+    (config, clients_max, client_map)
 }
 
 fn listen(section: &Section<'_>, default: Vec<IpAddr>) -> Vec<IpAddr> {
@@ -72,11 +74,15 @@ fn distinct_ports(section: &Section<'_>, proxy: &Config) {
     }
 }
 
-fn server_tls(section: &Section<'_>) -> ServerTls {
+fn server_tls(section: &Section<'_>) -> (ServerTls, Option<String>) {
     let mode = section.choice("mode", ServerTls::default().mode, tls::MODES);
     let (certificate, key) = tls::pair(section);
     let client_ca = tls::path(section, "client_ca");
     let policy = tls::policy(section);
+    let client_map = section.optional_string("client_map");
+    if client_map.is_some() && mode != TlsMode::VerifyFull {
+        section.error("client_map", "is for mode verify-full; set that, or leave the key out");
+    }
     if mode.is_required() && certificate.is_none() && !section.has("certificate") {
         section.error(
             "mode",
@@ -92,7 +98,8 @@ fn server_tls(section: &Section<'_>) -> ServerTls {
             "clients are served without TLS, for there is no certificate; set certificate and \
              key, or mode = \"disable\" to mean it",
         );
-        return ServerTls { mode: TlsMode::Disable, certificate, key, client_ca, policy };
+        let mode = TlsMode::Disable;
+        return (ServerTls { mode, certificate, key, client_ca, policy }, client_map);
     }
-    ServerTls { mode, certificate, key, client_ca, policy }
+    (ServerTls { mode, certificate, key, client_ca, policy }, client_map)
 }

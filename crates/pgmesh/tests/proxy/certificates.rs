@@ -36,6 +36,20 @@ impl Authority {
         (certificate.pem(), key.serialize_pem())
     }
 
+    /// A client's certificate for this common name and its key, in files that libpq takes.
+    pub(crate) fn sign_client(&self, name: &str) -> (PathBuf, PathBuf) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let path = |kind: &str| self.directory.path().join(format!("client-{name}.{kind}"));
+        std::fs::write(path("crt"), certificate.pem()).unwrap();
+        std::fs::write(path("key"), key.serialize_pem()).unwrap();
+        let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(path("key"), owner_only).unwrap();
+        (path("crt"), path("key"))
+    }
+
     /// The same in files: the keys of a `tls` table that name them.
     pub(crate) fn sign_to_files(&self, hosts: &[&str]) -> String {
         let (certificate, key) = self.sign(hosts);

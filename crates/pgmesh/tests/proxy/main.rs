@@ -13,6 +13,7 @@ mod metrics;
 #[allow(dead_code, reason = "clusters are tested elsewhere")]
 mod proxy;
 
+mod auth_hba;
 mod auth_passthrough;
 mod backpressure;
 mod cancel;

@@ -67,22 +67,21 @@ fn a_client_certificate_is_asked_for_where_it_must_verify() {
     let mesh = Setup::before(&postgres).with("proxy.tls", &keys).start();
     assert!(conninfo(&mesh, &[("PGSSLMODE", "require")]).is_err());
 
-    let directory = tempfile::tempdir().unwrap();
-    let (certificate, key) = clients.sign(&["app_user"]);
-    let paths = (directory.path().join("c.crt"), directory.path().join("c.key"));
-    std::fs::write(&paths.0, certificate).unwrap();
-    std::fs::write(&paths.1, key).unwrap();
-    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(&paths.1, owner_only).unwrap();
-    let said = conninfo(
-        &mesh,
-        &[
-            ("PGSSLMODE", "require"),
-            ("PGSSLCERT", paths.0.to_str().unwrap()),
-            ("PGSSLKEY", paths.1.to_str().unwrap()),
-        ],
-    );
-    assert!(said.unwrap().contains("TLSv1.3"));
+    let said = |name: &str| {
+        let (certificate, key) = clients.sign_client(name);
+        conninfo(
+            &mesh,
+            &[
+                ("PGSSLMODE", "require"),
+                ("PGSSLCERT", certificate.to_str().unwrap()),
+                ("PGSSLKEY", key.to_str().unwrap()),
+            ],
+        )
+    };
+    assert!(said("app_user").unwrap().contains("TLSv1.3"));
+    // The password is right, and the name is another's.
+    let refused = said("somebody").unwrap_err();
+    assert!(refused.contains("password authentication failed for user \"app_user\""), "{refused}");
 }
 
 /// A Postgres that takes nobody without TLS but its superuser.

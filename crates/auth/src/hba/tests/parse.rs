@@ -62,7 +62,7 @@ fn every_bad_line_is_named_and_says_what_to_do() {
         "line 5: \"@x\": lists in files are not supported: write the names here, separated by \
          commas",
         "line 6: authentication method \"c\" is not supported: use scram-sha-256 (md5 means the \
-         same), cert, peer, ldap, oauth, trust or reject",
+         same), cert, peer, trust or reject",
     ];
     assert_eq!(shown, expected);
 }

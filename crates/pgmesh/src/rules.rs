@@ -1,0 +1,329 @@
+//! Who may enter and how: the rules as they are at the moment, and the files that they come from.
+
+use std::fmt;
+use std::io::Read as _;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use auth::hba::{Facts, LineError, Maps, Network, Rules};
+use config::{Access, Settings, Written};
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
+use parking_lot::{Mutex, RwLock};
+
+/// More than a file of rules ever has, in bytes.
+const FILE_MAX: u64 = 1024 * 1024;
+
+/// Rules and ident maps that were read together. A login uses one from its beginning to its end.
+#[derive(Debug)]
+pub(crate) struct EntryRules {
+    pub(crate) rules: Rules,
+    pub(crate) maps: Maps,
+    interfaces: Vec<Network>,
+}
+
+/// The newest [`EntryRules`], and what it is made of.
+#[derive(Debug)]
+pub(crate) struct RuleBook {
+    access: Access,
+    certificates: Certificates,
+    current: RwLock<Arc<EntryRules>>,
+    /// What the files said when they were last looked at, good or bad.
+    looked: Mutex<Texts>,
+}
+
+/// Whether TLS asks clients for certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Certificates {
+    AskedFor,
+    Never,
+}
+
+/// The texts of the files, or why they cannot be read; `None` for what is in proxy.toml.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Texts {
+    rules: Text,
+    maps: Text,
+}
+
+type Text = Option<Result<String, String>>;
+
+/// Lines that cannot be used, with the place that their numbers count from.
+#[derive(Debug, Default)]
+struct Faults(Vec<String>);
+
+// === impl EntryRules ===
+
+impl Facts for EntryRules {
+    /// Rules that would ask are refused when they are read.
+    fn is_member(&self, _: &str, _: &str) -> bool {
+        false
+    }
+
+    fn interfaces(&self) -> &[Network] {
+        &self.interfaces
+    }
+}
+
+// === impl RuleBook ===
+
+impl RuleBook {
+    /// Reads the files. Blocks.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or every line that cannot be used.
+    pub(crate) fn load(settings: &Settings) -> anyhow::Result<Self> {
+        let access = settings.access.clone();
+        let certificates = match settings.frontend.tls.client_ca {
+            Some(_) => Certificates::AskedFor,
+            None => Certificates::Never,
+        };
+        let texts = Texts::read(&access);
+        let rules = build(&access, certificates, &texts)?;
+        Ok(Self {
+            access,
+            certificates,
+            current: RwLock::new(Arc::new(rules)),
+            looked: Mutex::new(texts),
+        })
+    }
+
+    pub(crate) fn current(&self) -> Arc<EntryRules> {
+        Arc::clone(&self.current.read())
+    }
+
+    /// The map between names in client certificates and roles, where TLS verifies them in full.
+    pub(crate) fn client_map(&self) -> Option<&str> {
+        self.access.client_map.as_deref()
+    }
+
+    /// Reads the files again, and takes them if they have changed; `None` if they have not. A bad
+    /// file changes nothing, and is an error once per change. Blocks.
+    fn refresh(&self) -> Option<anyhow::Result<()>> {
+        let mut looked = self.looked.lock();
+        let texts = Texts::read(&self.access);
+        if texts == *looked {
+            self.look_at_interfaces();
+            return None;
+        }
+        *looked = texts;
+        let built = build(&self.access, self.certificates, &looked);
+        Some(built.map(|rules| *self.current.write() = Arc::new(rules)))
+    }
+
+    /// Addresses come and go; only `samehost` and `samenet` mind.
+    fn look_at_interfaces(&self) {
+        let current = self.current();
+        let interfaces = interfaces(&current.rules).unwrap_or_default();
+        if interfaces != current.interfaces {
+            let (rules, maps) = (current.rules.clone(), current.maps.clone());
+            *self.current.write() = Arc::new(EntryRules { rules, maps, interfaces });
+        }
+    }
+
+    /// Follows the files. Never ends.
+    pub(crate) async fn follow(self: Arc<Self>, period: Duration) {
+        loop {
+            tokio::time::sleep(period).await;
+            let rule_book = Arc::clone(&self);
+            // A file system that hangs must not take a thread of the runtime with it.
+            match tokio::task::spawn_blocking(move || rule_book.refresh()).await {
+                Ok(None) => {}
+                Ok(Some(Ok(()))) => {
+                    tracing::info!("the rules of pg_hba.conf have changed; new logins go by them");
+                }
+                Ok(Some(Err(error))) => tracing::error!(
+                    error = format!("{error:#}"),
+                    "the rules of pg_hba.conf have changed and cannot be used; those before stay"
+                ),
+                Err(error) => tracing::error!(%error, "pg_hba.conf cannot be looked at"),
+            }
+        }
+    }
+}
+
+fn build(access: &Access, certificates: Certificates, texts: &Texts) -> anyhow::Result<EntryRules> {
+    let mut faults = Faults::default();
+    let (here, map_here) = (place(&access.rules, "[[hba]]"), place(&access.maps, "[[ident]]"));
+    let rules = faults.take(&here, read(&access.rules, &texts.rules, Rules::read));
+    let maps = faults.take(&map_here, read(&access.maps, &texts.maps, Maps::read));
+    if let Some(rules) = &rules {
+        faults.add(&here, rules.unsupported());
+        if certificates == Certificates::Never {
+            faults.add(&here, rules.without_certificates());
+        }
+        faults.add(&here, maps.as_ref().map(|maps| rules.unknown_maps(maps)).unwrap_or_default());
+    }
+    if let Some(maps) = &maps {
+        faults.add(&map_here, maps.unsupported());
+        if let Some(map) = access.client_map.as_ref().filter(|map| !maps.contains(map)) {
+            faults.0.push(format!("proxy.tls.client_map: no line of {map_here} is of \"{map}\""));
+        }
+    }
+    match (rules, maps) {
+        (Some(rules), Some(maps)) if faults.0.is_empty() => {
+            let interfaces = interfaces(&rules).context("asking for this machine's addresses")?;
+            Ok(EntryRules { rules, maps, interfaces })
+        }
+        _ => bail!("{faults}"),
+    }
+}
+
+/// What can be used of what is written, and what cannot.
+///
+/// # Errors
+/// The file cannot be read.
+fn read<T: Clone>(
+    written: &Written<T>,
+    text: &Text,
+    read: impl Fn(&str) -> (T, Vec<LineError>),
+) -> Result<(T, Vec<LineError>), String> {
+    match (written, text) {
+        (Written::Here(value), _) => Ok((value.clone(), Vec::new())),
+        (Written::File(_), Some(Ok(text))) => Ok(read(text)),
+        (Written::File(_), Some(Err(error))) => Err(error.clone()),
+        (Written::File(_), None) => Err("not read".to_owned()),
+    }
+}
+
+fn place<T>(written: &Written<T>, here: &str) -> String {
+    match written {
+        Written::Here(_) => here.to_owned(),
+        Written::File(path) => path.display().to_string(),
+    }
+}
+
+// === impl Texts ===
+
+impl Texts {
+    fn read(access: &Access) -> Self {
+        Self { rules: text(&access.rules), maps: text(&access.maps) }
+    }
+}
+
+fn text<T>(written: &Written<T>) -> Text {
+    match written {
+        Written::Here(_) => None,
+        Written::File(path) => Some(read_file(path).map_err(|error| error.to_string())),
+    }
+}
+
+fn read_file(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let read = std::fs::File::open(path)?.take(FILE_MAX + 1).read_to_string(&mut text)?;
+    if read as u64 > FILE_MAX {
+        return Err(std::io::Error::other("longer than 1 MiB"));
+    }
+    Ok(text)
+}
+
+// === impl Faults ===
+
+impl Faults {
+    fn add(&mut self, place: &str, errors: Vec<LineError>) {
+        self.0.extend(errors.iter().map(|error| format!("{place}: {error}")));
+    }
+
+    fn take<T>(&mut self, place: &str, read: Result<(T, Vec<LineError>), String>) -> Option<T> {
+        match read {
+            Ok((value, errors)) => {
+                self.add(place, errors);
+                Some(value)
+            }
+            Err(error) => {
+                self.0.push(format!("{place}: {error}"));
+                None
+            }
+        }
+    }
+}
+
+/// Each on a line of its own.
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n  "))
+    }
+}
+
+/// The addresses of this machine, if a rule asks for them.
+fn interfaces(rules: &Rules) -> nix::Result<Vec<Network>> {
+    if !rules.ask_for_interfaces() {
+        return Ok(Vec::new());
+    }
+    let ip = |address: &SockaddrStorage| -> Option<IpAddr> {
+        let v4 = address.as_sockaddr_in().map(|address| address.ip().into());
+        v4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
+    };
+    let networks = getifaddrs()?.filter_map(|interface| {
+        let (address, mask) = (ip(interface.address.as_ref()?)?, ip(interface.netmask.as_ref()?)?);
+        Network::with_mask(address, mask)
+    });
+    Ok(networks.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(directory: &Path, more: &str) -> Settings {
+        let file = directory.join("pg_hba.conf");
+        let text = format!(
+            "auth.hba_file = '{}'\n[[users]]\nname = 'a'\npassword = 'p'\n[cluster]\n\
+             discovery = 'static'\nnodes = ['127.0.0.1']\n{more}",
+            file.display()
+        );
+        config::parse("proxy.toml", &text, &config::Process).unwrap()
+    }
+
+    #[test]
+    fn a_file_is_taken_when_it_changes_and_when_it_is_good() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("pg_hba.conf");
+        std::fs::write(&file, "local all all trust").unwrap();
+        let rule_book = RuleBook::load(&settings(directory.path(), "")).unwrap();
+        let shown =
+            || rule_book.current().rules.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(rule_book.refresh().is_none());
+        std::fs::write(&file, "local all all peer").unwrap();
+        assert!(matches!(rule_book.refresh(), Some(Ok(()))));
+        assert_eq!(shown(), ["local all all peer"]);
+
+        std::fs::write(&file, "local all all peer map=m\nlocal all").unwrap();
+        let error = rule_book.refresh().unwrap().unwrap_err().to_string();
+        assert!(error.contains("pg_hba.conf: line 1: no ident map \"m\""), "{error}");
+        assert!(error.contains("pg_hba.conf: line 2: the line ends before the user"), "{error}");
+        assert!(rule_book.refresh().is_none(), "said once");
+        std::fs::remove_file(&file).unwrap();
+        assert!(rule_book.refresh().unwrap().is_err());
+        assert_eq!(shown(), ["local all all peer"]);
+        std::fs::write(&file, "host all all samenet trust").unwrap();
+        assert!(matches!(rule_book.refresh(), Some(Ok(()))));
+        assert!(!rule_book.current().interfaces().is_empty(), "loopback at least");
+    }
+
+    #[test]
+    fn every_line_is_reported_with_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("pg_hba.conf");
+        let rules = "local all +staff peer\nhost all all all ldap ldapserver=x ldapprefix=y\n\
+                     hostssl all all all cert map=none";
+        std::fs::write(&file, rules).unwrap();
+        let error = RuleBook::load(&settings(directory.path(), "")).unwrap_err().to_string();
+        for (line, text) in [
+            (1, "samerole and +role are not supported yet"),
+            (2, "\"ldap\" is not supported yet: use scram-sha-256"),
+            (3, "set proxy.tls.client_ca"),
+            (3, "no ident map \"none\""),
+        ] {
+            let expected = format!("{}: line {line}: ", file.display());
+            let found = error.lines().any(|it| it.contains(&expected) && it.contains(text));
+            assert!(found, "{line} {text}: {error}");
+        }
+        std::fs::remove_file(&file).unwrap();
+        let error = RuleBook::load(&settings(directory.path(), "")).unwrap_err().to_string();
+        assert!(error.contains("No such file"), "{error}");
+    }
+}

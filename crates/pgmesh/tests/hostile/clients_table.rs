@@ -38,6 +38,7 @@ fn bad_input_ends_as_it_should_and_nobody_else_notices() {
     let rows: Vec<Row> = before_login::rows().into_iter().chain(after_login::rows()).collect();
     play(&mesh, &model, &rows);
     neighbour.wait_for(CALM);
+    wait_for(&mesh, "pgmesh_clients", "", 2.0);
     let (before, usual) = (memory::held(&mesh), neighbour.answers());
 
     play(&mesh, &model, &rows);

@@ -131,13 +131,14 @@ impl Document {
                     .filter(|key| key.path.rsplit_once('.').is_some_and(|(_, last)| last == name));
                 same.next().map(|key| key.path.clone())
             };
-            let hint = near
-                .or_else(|| suggest::foreign(name).map(str::to_owned))
-                .or_else(elsewhere)
-                .map_or_else(
-                    || "docs/configuration.md lists every key".to_owned(),
-                    |near| format!("did you mean {near}?"),
-                );
+            let named = || {
+                let key = near.or_else(|| suggest::foreign(name).map(str::to_owned));
+                key.or_else(elsewhere).map(|key| format!("did you mean {key}?"))
+            };
+            let hint = suggest::needless(name)
+                .map(|why| format!("leave it out: {why}"))
+                .or_else(named)
+                .unwrap_or_else(|| "docs/configuration.md lists every key".to_owned());
             self.error(place.clone(), format!("unknown key; {hint}"));
         }
     }

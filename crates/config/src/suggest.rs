@@ -30,6 +30,17 @@ const FOREIGN: [(&str, &str); 26] = [
     ("server_tls_sslmode", "server.tls.mode"),
 ];
 
+/// PgBouncer's settings that nothing here stands for, and why.
+const NEEDLESS: [(&str, &str); 2] = [
+    ("server_check_delay", "idle servers are watched, and one that has died is not lent"),
+    ("server_check_query", "idle servers are watched, and one that has died is not lent"),
+];
+
+/// Why a setting of another pooler is not there.
+pub(crate) fn needless(name: &str) -> Option<&'static str> {
+    NEEDLESS.iter().find(|(theirs, _)| *theirs == name).map(|(_, why)| *why)
+}
+
 /// The name here of another pooler's setting.
 pub(crate) fn foreign(name: &str) -> Option<&'static str> {
     FOREIGN.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours)

@@ -148,6 +148,8 @@ fn unknown_keys_get_the_nearest_name() {
         ("proxi", "port = 3", "did you mean proxy?"),
         ("proxy.tsl", "mode = 'prefer'", "did you mean proxy.tls?"),
         ("proxy", "wombat = 3", "docs/configuration.md"),
+        ("pool", "server_check_delay = '30s'", "leave it out: idle servers are watched"),
+        ("pool", "client_idle_timeuot = '1s'", "did you mean pool.client_idle_timeout?"),
     ] {
         let text = complaint(section, line);
         assert!(text.contains("unknown key") && text.contains(hint), "{text}");

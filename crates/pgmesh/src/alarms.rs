@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::time::MissedTickBehavior;
-use topology::{NodeState, Role, Snapshot};
+use topology::{Group, NodeState, Role, Snapshot};
 
 use crate::follow::Snapshots;
 
@@ -141,17 +141,21 @@ pub(crate) async fn run(alarms: Arc<Alarms>, shortest: Duration, snapshots: Snap
 /// Whether a group of workers has no primary that is known to run: Patroni makes the
 /// coordinator hold what would touch it.
 fn lacks_a_worker(snapshot: &Snapshot) -> bool {
-    snapshot.groups().iter().any(|group| {
-        let leader = group.leader.as_ref();
-        let leader = leader.and_then(|name| group.nodes.iter().find(|node| node.name == *name));
-        !leader.is_some_and(|node| node.role == Role::Primary && node.state == NodeState::Running)
-    })
+    snapshot.groups().iter().any(lacks_its_primary)
+}
+
+fn lacks_its_primary(group: &Group) -> bool {
+    let leader = group.leader.as_ref();
+    let leader = leader.and_then(|name| group.nodes.iter().find(|node| node.name == *name));
+    !leader.is_some_and(|node| node.role == Role::Primary && node.state == NodeState::Running)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::task::Wake;
+
+    use topology::{Address, Node, NodeName};
 
     use super::*;
 
@@ -208,6 +212,35 @@ mod tests {
         alarms.ring(Instant::now());
         assert_eq!(alarms.list.lock().len(), 1);
         drop(kept);
+    }
+
+    #[test]
+    fn a_group_of_workers_has_its_primary_if_the_leader_is_one_and_runs() {
+        let name = |name: &str| NodeName::new(name).unwrap();
+        let group = |leader: Option<&str>, role, state| {
+            let node = Node {
+                name: name("w1"),
+                address: Address::parse("10.0.0.1:5432").unwrap(),
+                role,
+                state,
+                timeline: None,
+                lag: None,
+                noloadbalance: false,
+                nofailover: false,
+                sync: false,
+            };
+            Group { id: 1, leader: leader.map(name), nodes: [Arc::new(node)].into() }
+        };
+        let (primary, running) = (Role::Primary, NodeState::Running);
+        assert!(!lacks_its_primary(&group(Some("w1"), primary, running)));
+        for lacking in [
+            group(None, primary, running),
+            group(Some("w2"), primary, running),
+            group(Some("w1"), Role::Replica, running),
+            group(Some("w1"), primary, NodeState::Stopping),
+        ] {
+            assert!(lacks_its_primary(&lacking), "{lacking:?}");
+        }
     }
 
     #[test]

@@ -174,3 +174,10 @@ async fn a_statement_that_a_worker_may_have_held_has_its_time_again() {
     scene.client_gets(&answer).await;
     assert_eq!(scene.servers.0.lock().cancelled, 0);
 }
+
+/// A client with limits stays far below the bar of 2 KB.
+#[test]
+fn deadlines_cost_a_client_little() {
+    let size = size_of::<Timer>() + size_of::<crate::alarms::Alarm>();
+    assert!(size <= 128, "{size} bytes");
+}

@@ -10,6 +10,7 @@ import report
 from report import CLIENTS, STATEMENTS, Skip, expect
 
 TABLE = "driver_psycopg"
+LIBPQ = psycopg.pq.version()
 
 
 def connect(**options):
@@ -36,6 +37,9 @@ def check_connect():
 def check_tls_verify_full():
     with connect(sslmode="verify-full") as conn:
         assert conn.pgconn.ssl_in_use
+    # Postgres itself has it since 17.
+    if LIBPQ >= 170000 and report.SERVERS:
+        connect(sslmode="verify-full", sslnegotiation="direct").close()
 
 
 def check_tls_wrong_authority():
@@ -156,6 +160,9 @@ def check_copy_in():
                 raise AssertionError("no error")
             except (errors.InvalidTextRepresentation, errors.QueryCanceled):
                 pass
+            except RuntimeError:
+                # As newer versions pass it on.
+                expect(conn.info.transaction_status, psycopg.pq.TransactionStatus.IDLE)
         expect(cursor.execute("SELECT 1").fetchone(), (1,))
 
 
@@ -180,14 +187,22 @@ def check_cursor():
 
 
 def check_cancel():
-    with connect() as conn, connect() as watch:
+    cancel()
+    # With a longer key, where the server has it.
+    if LIBPQ >= 180000:
+        cancel(max_protocol_version="3.2")
+
+
+def cancel(**options):
+    with connect(**options) as conn, connect() as watch:
         sleeps = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
 
         def cancel_when_it_sleeps():
             deadline = time.monotonic() + 20
             while watch.execute(sleeps).fetchone() == (0,) and time.monotonic() < deadline:
                 pass
-            conn.cancel()
+            # The newer way uses TLS as the connection does.
+            getattr(conn, "cancel_safe", conn.cancel)()
 
         canceller = threading.Thread(target=cancel_when_it_sleeps)
         canceller.start()
@@ -242,8 +257,7 @@ def check_shared():
 
 
 def main():
-    libpq = psycopg.pq.version()
-    report.version(f"{psycopg.__version__}, libpq {libpq // 10000}.{libpq % 10000}")
+    report.version(f"{psycopg.__version__}, libpq {LIBPQ // 10000}.{LIBPQ % 10000}")
     with connect() as conn:
         conn.execute(f"DROP TABLE IF EXISTS {TABLE}")
         conn.execute(f"CREATE TABLE {TABLE} (n int, s text)")

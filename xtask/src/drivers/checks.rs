@@ -27,7 +27,11 @@ enum Programs {
 /// In the order of the table.
 pub(super) const CHECKS: [Check; 20] = [
     check("connect", "connect", "a login as the driver does it by default"),
-    check("tls_verify_full", "verify-full", "TLS with the server's certificate and name verified"),
+    check(
+        "tls_verify_full",
+        "verify-full",
+        "TLS with the server's certificate and name verified; direct TLS where the driver has it",
+    ),
     check("tls_wrong_authority", "wrong CA", "verify-full fails with another authority"),
     check("tls_wrong_name", "wrong name", "verify-full fails for a name not in the certificate"),
     check(

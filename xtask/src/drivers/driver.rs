@@ -16,12 +16,22 @@ const PROGRAMS: &str = "tests/drivers";
 /// For installing or compiling what one program needs; sqlx alone is 150 crates.
 const PREPARATION: Duration = Duration::from_secs(1200);
 
+/// As PyPI has it, with libpq compiled in.
+const PSYCOPG: &str = "psycopg[binary]==3.3.9";
+
+/// As PyPI has it.
+const ASYNCPG: &str = "asyncpg==0.32.0";
+
 /// A driver with a program of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Driver {
     Psql,
     Psycopg,
+    /// From PyPI, with a newer libpq inside.
+    PsycopgNewer,
     Asyncpg,
+    /// From PyPI.
+    AsyncpgNewer,
     Jdbc,
     NodePostgres,
     Pgx,
@@ -64,10 +74,12 @@ impl Program {
 
 impl Driver {
     /// In the order of the table.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Psql,
         Self::Psycopg,
+        Self::PsycopgNewer,
         Self::Asyncpg,
+        Self::AsyncpgNewer,
         Self::Jdbc,
         Self::NodePostgres,
         Self::Pgx,
@@ -84,7 +96,9 @@ impl Driver {
         match self {
             Self::Psql => "psql",
             Self::Psycopg => "psycopg",
+            Self::PsycopgNewer => "psycopg-newer",
             Self::Asyncpg => "asyncpg",
+            Self::AsyncpgNewer => "asyncpg-newer",
             Self::Jdbc => "jdbc",
             Self::NodePostgres => "node-postgres",
             Self::Pgx => "pgx",
@@ -99,6 +113,8 @@ impl Driver {
         match self {
             Self::Psql => "psql, pgbench (libpq)",
             Self::Psycopg => "psycopg 3",
+            Self::PsycopgNewer => "psycopg 3, newer",
+            Self::AsyncpgNewer => "asyncpg, newer",
             Self::Jdbc => "PostgreSQL JDBC",
             Self::Npgsql => "Npgsql",
             Self::Asyncpg | Self::NodePostgres | Self::Pgx | Self::TokioPostgres | Self::Sqlx => {
@@ -115,7 +131,11 @@ impl Driver {
             Self::Jdbc => &[packages::JDK, packages::JDBC],
             Self::NodePostgres => &[packages::NODE, packages::NPM],
             Self::Pgx => &[packages::GO, packages::PGX],
-            Self::Npgsql | Self::TokioPostgres | Self::Sqlx => &[],
+            Self::PsycopgNewer
+            | Self::AsyncpgNewer
+            | Self::Npgsql
+            | Self::TokioPostgres
+            | Self::Sqlx => &[],
         }
     }
 
@@ -135,7 +155,9 @@ impl Driver {
                 .environment("PSQL", programs::find_postgres("psql")?)
                 .environment("PGBENCH", programs::find_postgres("pgbench")?)),
             Self::Psycopg => python("drive_psycopg.py"),
+            Self::PsycopgNewer => newer(&sources, "drive_psycopg.py", PSYCOPG, interrupt),
             Self::Asyncpg => python("drive_asyncpg.py"),
+            Self::AsyncpgNewer => newer(&sources, "drive_asyncpg.py", ASYNCPG, interrupt),
             Self::Jdbc => jdbc(&sources, interrupt),
             Self::NodePostgres => node_postgres(&sources, interrupt),
             Self::Pgx => pgx(&sources, interrupt),
@@ -158,6 +180,23 @@ fn made(name: &str) -> anyhow::Result<PathBuf> {
 fn quietly(command: &mut Command, interrupt: &Interrupt) -> anyhow::Result<()> {
     testbed::run(command, "", PREPARATION, interrupt)?;
     Ok(())
+}
+
+/// With what PyPI has, for the Python that is first on PATH.
+fn newer(
+    sources: &Path,
+    script: &str,
+    requirement: &str,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Program> {
+    let directory = made("python")?;
+    let python = programs::find("python3")?;
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--upgrade", "--only-binary=:all:", "--target"]);
+    quietly(pip.arg(&directory).arg(requirement), interrupt).context("install from PyPI")?;
+    Ok(Program::new(python)
+        .argument(&sources.join("python").join(script))
+        .environment("PYTHONPATH", directory))
 }
 
 fn jdbc(sources: &Path, interrupt: &Interrupt) -> anyhow::Result<Program> {

@@ -11,6 +11,10 @@ struct Gap {
     reason: &'static str,
 }
 
+const FLUSH: &str = "the driver ends a `prepare` with Flush instead of Sync, and a server stays with \
+    its client until the Sync that comes with the next execution; when all servers of the pool are \
+    in that state, others wait";
+
 const GAPS: &[Gap] = &[
     Gap {
         driver: Driver::Psql,
@@ -23,13 +27,8 @@ const GAPS: &[Gap] = &[
         reason: "in transaction mode a SET of what Postgres does not report is undone with its \
                  transaction; those in the startup packet are kept",
     },
-    Gap {
-        driver: Driver::Asyncpg,
-        check: "prepare_ahead",
-        reason: "the driver ends a `prepare` with Flush instead of Sync, and a server stays with \
-                 its client until the Sync that comes with the next execution; when all servers \
-                 of the pool are in that state, others wait",
-    },
+    Gap { driver: Driver::Asyncpg, check: "prepare_ahead", reason: FLUSH },
+    Gap { driver: Driver::AsyncpgNewer, check: "prepare_ahead", reason: FLUSH },
 ];
 
 /// Marks the failures that are known.

@@ -132,11 +132,13 @@ impl Credentials {
 // === impl Login ===
 
 impl Login {
-    /// Keeps what a login with SCRAM derived from the password, so that the next one, as long
-    /// as salt and iterations are the same, need not derive it again.
-    pub fn remember(&mut self, keys: Option<auth::ScramKeys>) {
-        if let Some(auth::Login::Password { cached, .. }) = &mut self.credentials.login
+    /// Keeps what a login as `used` has derived from its password, if that is still the one, so
+    /// that the next login, as long as salt and iterations are the same, need not derive it again.
+    pub fn remember(&mut self, keys: Option<auth::ScramKeys>, used: &Self) {
+        if let Some(auth::Login::Password { password, cached }) = &mut self.credentials.login
+            && let Some(auth::Login::Password { password: used, .. }) = &used.credentials.login
             && keys.is_some()
+            && password == used
         {
             *cached = keys;
         }

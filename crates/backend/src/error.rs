@@ -207,6 +207,16 @@ impl ConnectError {
         }
     }
 
+    /// Whether other credentials might do: the server has refused these (class 28), or what we
+    /// know of them is no answer to what it asks.
+    pub fn is_of_credentials(&self) -> bool {
+        match self {
+            Self::Authentication(_) => true,
+            Self::Refused(refusal) => refusal.sqlstate.starts_with("28"),
+            _ => false,
+        }
+    }
+
     /// Whether the same login will fail again until somebody changes something: whoever waits
     /// for it should be told now. Anything else may pass by itself or by a failover.
     pub fn is_definite(&self) -> bool {

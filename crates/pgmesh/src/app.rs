@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use auth::{KeyRing, Login, Password, ScramKeys, Users};
-use config::{Settings, User};
+use auth::Users;
 use parking_lot::Mutex;
 use pool::Pools;
 use session::{Catalog, ParameterSet, Timeouts};
@@ -22,6 +21,7 @@ use crate::limits::ClientLimits;
 use crate::peers::Peers;
 use crate::relay::Timer;
 use crate::rules::RuleBook;
+use crate::server_logins::ServerLogins;
 
 /// What all clients share.
 #[derive(Debug)]
@@ -62,14 +62,6 @@ type Asked = (PoolKey, Vec<(String, String)>);
 /// More kinds of clients than this are tried again now and then.
 const ACCEPTED_MAX: usize = 1024;
 
-/// With what servers are logged in to. Where only a verifier is configured, with the keys that
-/// the user's own login has disclosed.
-#[derive(Debug)]
-pub(crate) struct ServerLogins {
-    settings: Arc<Settings>,
-    keys: Mutex<KeyRing>,
-}
-
 impl AcceptedSettings {
     pub(crate) fn get(&self, asked: &Asked) -> Option<Arc<ParameterSet>> {
         self.0.lock().get(asked).cloned()
@@ -81,30 +73,5 @@ impl AcceptedSettings {
             accepted.clear();
         }
         accepted.insert(asked, settings);
-    }
-}
-
-impl ServerLogins {
-    pub(crate) fn new(settings: Arc<Settings>) -> Self {
-        Self { settings, keys: Mutex::default() }
-    }
-
-    /// Remembers what a login has disclosed, if nothing better is known of the user.
-    pub(crate) fn learn(&self, user: &str, keys: &ScramKeys) {
-        if self.settings.users.get(user).is_some_and(|it| it.server_login().is_none()) {
-            self.keys.lock().learn(user, keys.clone());
-        }
-    }
-
-    /// How to log in as `user`, if that is known. Keys count only with the verifier that they
-    /// were learnt under.
-    pub(crate) fn get(&self, user: &str) -> Option<Login> {
-        let configured = self.settings.users.get(user)?;
-        configured.server_login().or_else(|| self.learnt(user, configured).map(Login::Keys))
-    }
-
-    fn learnt(&self, name: &str, user: &User) -> Option<ScramKeys> {
-        let Password::Verifier(verifier) = &user.password else { return None };
-        self.keys.lock().get(name, verifier).cloned()
     }
 }

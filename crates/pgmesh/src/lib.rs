@@ -16,5 +16,6 @@ mod rates;
 mod relay;
 mod rules;
 mod serve;
+mod server_logins;
 
 pub use serve::{check, run};

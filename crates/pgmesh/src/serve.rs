@@ -10,7 +10,7 @@ use auth::{Seed, Users};
 use backend::{Credentials, Dialer, Login, RequiredRole, Startup};
 use config::{Database, Settings, User};
 use frontend::Listener;
-use pool::{Pools, Resolve};
+use pool::{Passwords, Pools, Resolve};
 use rand::Rng as _;
 use session::Catalog;
 use telemetry::{Build, CertificateExpiries, Exposition, Metrics, Registry};
@@ -20,7 +20,7 @@ use topology::{Access, PoolKey};
 use transport::{Acceptor, Connector};
 
 use crate::alarms::{self, Alarms};
-use crate::app::{AcceptedSettings, App, ServerLogins};
+use crate::app::{AcceptedSettings, App};
 use crate::cancel::CancelKeys;
 use crate::failovers::Failovers;
 use crate::follow::{Following, Snapshots};
@@ -30,6 +30,7 @@ use crate::login;
 use crate::observe::{self, Observers};
 use crate::peers::{self, Peers};
 use crate::rules::RuleBook;
+use crate::server_logins::ServerLogins;
 
 /// After an error of accept, such as EMFILE: trying at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -186,20 +187,21 @@ fn resolve(
         (Arc::clone(settings), Arc::clone(logins), Arc::clone(observers));
     Box::new(move |key: &PoolKey| {
         let pool = settings.pool_for(&key.database, &key.user);
-        let login = logins.get(&key.user);
         pool::Settings {
             config: pool.config,
             mode: pool.mode,
             timeouts: pool.timeouts,
             max_packet_size: settings.limits.max_packet_size.unwrap_or(u32::MAX),
             login: Login {
-                credentials: Credentials { user: key.user.to_string(), login },
+                // With what, they ask before each login.
+                credentials: Credentials::trusted(&*key.user),
                 startup: Startup::new(&*key.database),
                 role: match key.access {
                     Access::ReadWrite => RequiredRole::Primary,
                     Access::ReadOnly | Access::Any => RequiredRole::Any,
                 },
             },
+            passwords: Arc::clone(&logins) as Arc<dyn Passwords>,
             observer: observers.add(key),
         }
     })

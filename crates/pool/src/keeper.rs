@@ -161,11 +161,13 @@ struct PendingLogin {
 async fn connect(mut login: PendingLogin, address: Address, epoch: Epoch, permit: Permits) {
     let pool = Arc::clone(&login.pool);
     let target = Target::new(address.host(), address.port());
-    let with = pool.login.lock().clone();
     let dialed = async {
         // Closed never, and the limits of the logins before it bound the wait.
         let _turn = pool.shared.logins.acquire().await;
-        pool.shared.dialer.connect(&target, &with).await
+        let with = pool.next_login();
+        let mut outcome = pool.shared.dialer.connect(&target, &with).await;
+        pool.logged_in(&with, &mut outcome);
+        outcome
     };
     let outcome = tokio::select! {
         biased;
@@ -177,8 +179,7 @@ async fn connect(mut login: PendingLogin, address: Address, epoch: Epoch, permit
         outcome = dialed => outcome,
     };
     match outcome {
-        Ok(mut ready) => {
-            pool.login.lock().remember(ready.scram_keys.take());
+        Ok(ready) => {
             let server = new_server(&pool, ready, address, epoch, Some(permit));
             login.over = true;
             pool.observer().connected();

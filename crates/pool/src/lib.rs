@@ -33,5 +33,5 @@ pub use error::CheckoutError;
 pub use lease::Lease;
 pub use pool::{Closed, Observe, Pool, Welcome};
 pub use recall::Recall;
-pub use registry::{Pools, Report, Resolve, Settings};
+pub use registry::{Passwords, Pools, Report, Resolve, Settings};
 pub use server::Server;

@@ -25,10 +25,22 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Bytes that a message of theirs may have, header included.
     pub max_packet_size: u32,
-    /// As whom its servers log in, and where to.
+    /// As whom its servers log in, and where to; with what, [`Settings::passwords`] says.
     pub login: backend::Login,
+    /// Asked before each of these logins.
+    pub passwords: Arc<dyn Passwords>,
     /// Told of what happens to its servers.
     pub observer: Arc<dyn Observe>,
+}
+
+/// Knows with what servers are logged in to, which may change while a pool lives: new servers
+/// get the new, those that are logged in stay. Does not wait.
+pub trait Passwords: std::fmt::Debug + Send + Sync {
+    /// Brings a user's credentials up to date. A password that is still right stays as it is,
+    /// with what earlier logins have derived from it.
+    fn renew(&self, credentials: &mut backend::Credentials);
+    /// A server does not take these.
+    fn refused(&self, credentials: &backend::Credentials);
 }
 
 /// Finds the settings for a key: overrides per user and per database are its business.

@@ -218,11 +218,12 @@ async fn unwanted(pool: &Pool, address: &Address) {
 async fn connect(login: PendingLogin) {
     let pool = Arc::clone(&login.pool);
     let target = Target::new(login.address.host(), login.address.port());
-    let mut with = pool.login.lock().clone();
-    with.role = RequiredRole::Any;
     let dialed = async {
         let _turn = pool.shared.warm_logins.acquire().await;
-        pool.shared.dialer.connect(&target, &with).await
+        let with = backend::Login { role: RequiredRole::Any, ..pool.next_login() };
+        let mut outcome = pool.shared.dialer.connect(&target, &with).await;
+        pool.logged_in(&with, &mut outcome);
+        outcome
     };
     let outcome = tokio::select! {
         biased;
@@ -233,8 +234,7 @@ async fn connect(login: PendingLogin) {
         outcome = dialed => outcome,
     };
     match outcome {
-        Ok(mut ready) => {
-            pool.login.lock().remember(ready.scram_keys.take());
+        Ok(ready) => {
             pool.observer().connected();
             let mut server = new_server(&pool, ready, login.address.clone(), Epoch::NONE, None);
             let is_alive = server.watch(&pool.shared.catalog);

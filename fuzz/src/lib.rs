@@ -11,6 +11,7 @@ pub mod config;
 pub mod frontend;
 pub mod hba;
 pub mod ident;
+pub mod oauth;
 mod scene;
 pub mod scram_client;
 pub mod scram_server;

@@ -1,4 +1,5 @@
-//! SCRAM-SHA-256(-PLUS) for both sides, who may enter, and secrets that do not print.
+//! SCRAM-SHA-256(-PLUS) for both sides, bearer tokens, who may enter, and secrets that do not
+//! print.
 //!
 //! Pure: nonces and the per-process [`Seed`] come in as arguments, messages are byte
 //! slices, nothing here knows a socket or a clock. Both sides treat the peer as hostile:
@@ -10,7 +11,8 @@
 //! Each state is consumed by the message that ends it. [`Offer`] and [`ChannelBinding`] decide
 //! whether the exchange is bound to TLS.
 //!
-//! Which method a client must pass is [`hba`]'s.
+//! Which method a client must pass is [`hba`]'s. Bearer tokens, and what they are worth, are
+//! [`oauth`]'s.
 
 mod attribute;
 mod binding;
@@ -21,6 +23,7 @@ mod hash;
 pub mod hba;
 mod keyring;
 mod md5;
+pub mod oauth;
 mod proof;
 mod secret;
 mod server;

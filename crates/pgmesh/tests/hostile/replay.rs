@@ -42,6 +42,11 @@ fn what_either_side_says_in_scram() {
 }
 
 #[test]
+fn what_clients_and_issuers_say_in_oauthbearer() {
+    replay("oauth", targets::oauth::run);
+}
+
+#[test]
 fn what_files_say() {
     replay("config", targets::config::run);
     replay("hba", targets::hba::run);

@@ -25,8 +25,8 @@ pub use environment::{Environment, Process};
 pub use error::{Error, Errors, Place, Warning};
 pub use sections::Peers;
 pub use settings::{
-    Access, Database, Failover, Limits, Pool, Settings, TimeoutOverrides, UNENDING, UNLIMITED,
-    User, Written,
+    Access, CoreDumps, Database, Failover, Limits, Pool, Settings, TimeoutOverrides, UNENDING,
+    UNLIMITED, User, Written,
 };
 
 use document::Document;
@@ -36,6 +36,8 @@ use document::Document;
 pub enum Kind {
     /// An IP address and port.
     Address,
+    /// `true` or `false`.
+    Boolean,
     /// One of a few words.
     Choice,
     /// A number with a unit, such as `"30s"`.
@@ -58,6 +60,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Address => "address",
+            Self::Boolean => "boolean",
             Self::Choice => "choice",
             Self::Duration => "duration",
             Self::Integer => "integer",

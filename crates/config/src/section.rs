@@ -276,6 +276,14 @@ impl<'a> Section<'a> {
         self.scalar(key, Kind::Integer, written, |raw| integer(raw, &range)).unwrap_or(default)
     }
 
+    /// `true` or `false`, each of which means a value.
+    pub(crate) fn either<T: Copy>(&self, key: &'static str, default: bool, values: [T; 2]) -> T {
+        let [of_false, of_true] = values;
+        let is_on =
+            self.scalar(key, Kind::Boolean, Some(default.to_string()), boolean).unwrap_or(default);
+        if is_on { of_true } else { of_false }
+    }
+
     /// One of a few words, of which one means the default.
     pub(crate) fn choice<T: Copy + PartialEq>(
         &self,
@@ -394,6 +402,15 @@ fn integer<T: Whole>(raw: &Raw, range: &RangeInclusive<T>) -> Result<T, String> 
         let (low, high) = (range.start(), range.end());
         format!("{} is not a whole number from {low} to {high}", raw.quote())
     })
+}
+
+fn boolean(raw: &Raw) -> Result<bool, String> {
+    let value = match &raw.value {
+        RawValue::Boolean(value) => Some(*value),
+        RawValue::Text(text) if !raw.literal => text.trim().parse().ok(),
+        RawValue::Text(_) | RawValue::Integer(_) => None,
+    };
+    value.ok_or_else(|| format!("{} is neither true nor false", raw.quote()))
 }
 
 fn choose<T: Copy>(raw: &Raw, words: &[(&'static str, T)]) -> Result<T, String> {

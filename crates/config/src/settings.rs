@@ -20,6 +20,8 @@ pub struct Settings {
     pub frontend: frontend::Config,
     /// `[proxy]`: clients at one time; one more gets 53300.
     pub max_client_connections: u32,
+    /// `[proxy]`: whether the process may leave its memory behind.
+    pub core_dumps: CoreDumps,
     /// `[proxy]`: further limits of clients.
     pub limits: Limits,
     /// The other proxies beside this one.
@@ -76,6 +78,16 @@ pub struct Limits {
     /// The most that a login has to wait because others from its address have failed; zero is
     /// no wait.
     pub failed_login_delay: Duration,
+}
+
+/// Whether the process may leave its memory behind when it crashes, or show it to a debugger.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CoreDumps {
+    /// Everybody's credentials are in it.
+    #[default]
+    Forbidden,
+    /// As the process was started.
+    Allowed,
 }
 
 /// How clients prove who they are. What is here has been read; what is in files has not.

@@ -202,6 +202,8 @@ fn each_error_says_what_to_do() {
             "no cipher suite of TLSv1.2",
         ),
         ("metrics", "listen = ':9187'", "0.0.0.0:9187"),
+        ("proxy", "core_dumps = 'yes'", "`yes` is neither true nor false"),
+        ("proxy", "core_dumps = 0", "`0` is neither true nor false"),
         ("log", "level = ''", "is not one of error"),
         ("failover", "hold_timeout = { env = 'NOPE' }", "NOPE is not set"),
         ("failover", "hold_timeout = { file = '/nope' }", "cannot read /nope"),

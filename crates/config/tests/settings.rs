@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use auth::{BindingPolicy, Password};
-use config::{Environment, Settings, UNENDING, UNLIMITED, parse};
+use config::{CoreDumps, Environment, Settings, UNENDING, UNLIMITED, parse};
 use session::Mode;
 use telemetry::log::{Format, Level};
 use transport::{Negotiation, Policy, Protocol, TlsMode};
@@ -57,6 +57,7 @@ fn what_is_not_said_is_at_its_default() {
     assert_eq!(front.tcp.user_timeout, None);
     assert_eq!(front.tcp.keepalive, Some(transport::Keepalive::default()));
     assert_eq!(settings.max_client_connections, 10_000);
+    assert_eq!(settings.core_dumps, CoreDumps::Forbidden);
     let peers = &settings.peers;
     assert!(peers.id.is_none() && peers.names.is_empty() && peers.secret.is_none());
     assert_eq!((peers.resolve_interval, peers.timeout), (secs(5), secs(2)));
@@ -111,6 +112,7 @@ fn what_is_said_arrives() {
         replica_port = 6433
         any_port = 6434
         max_client_connections = 5
+        core_dumps = true
         client_login_timeout = '7s'
         tcp_keepalives_idle = '0s'
         tcp_user_timeout = '8s'
@@ -150,6 +152,7 @@ fn what_is_said_arrives() {
     assert_eq!(front.tls.mode, TlsMode::VerifyCa);
     assert_eq!(front.tls.client_ca.as_deref(), Some(Path::new("a")));
     assert_eq!(settings.max_client_connections, 5);
+    assert_eq!(settings.core_dumps, CoreDumps::Allowed);
     assert_eq!(settings.backend.channel_binding, BindingPolicy::Require);
     let discovery::Config::Rest(rest) = &settings.discovery else { panic!("not patroni") };
     assert_eq!(rest.endpoints, ["http://n1:8008", "https://[::1]:8009"]);

@@ -4,6 +4,7 @@
 mod alarms;
 mod app;
 mod cancel;
+mod core_dumps;
 mod entry;
 mod failovers;
 mod follow;
@@ -18,4 +19,5 @@ mod rules;
 mod serve;
 mod server_logins;
 
+pub use core_dumps::Undumpable;
 pub use serve::{check, run};

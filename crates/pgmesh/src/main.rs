@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use config::{Process, Settings};
+use pgmesh::Undumpable;
 
 /// A proxy in front of highly available Postgres: watches the leader in etcd, pools servers
 /// in transaction mode, terminates TLS.
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Some(Verb::Run(source)) => (source, false),
         Some(Verb::Check(source)) => (source, true),
     };
+    let undumpable = Undumpable::new();
     let settings = match source.load() {
         Ok(settings) => settings,
         Err(errors) => return fail(&errors),
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
+    undumpable.settle(settings.core_dumps);
     let result = if only_check { pgmesh::check(&settings) } else { pgmesh::run(settings) };
     match result {
         Ok(()) => ExitCode::SUCCESS,

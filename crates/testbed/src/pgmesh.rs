@@ -23,6 +23,9 @@ pub struct ProxyPorts {
     pub metrics: Port,
 }
 
+/// Whose memory is measured, which its user may otherwise not do.
+const MEASURABLE: &str = "core_dumps = true\n";
+
 impl ProxyPorts {
     fn reserve() -> Result<Self, Error> {
         Ok(Self { sql: Port::reserve()?, metrics: Port::reserve()? })
@@ -60,7 +63,7 @@ impl ProxyPorts {
 
     fn proxy_section(&self) -> String {
         format!(
-            "[metrics]\nlisten = \"127.0.0.1:{}\"\n\n[proxy]\nlisten = \"127.0.0.1\"\nport = {}\n",
+            "[metrics]\nlisten = \"127.0.0.1:{}\"\n\n[proxy]\nlisten = \"127.0.0.1\"\nport = {}\n{MEASURABLE}",
             self.metrics, self.sql
         )
     }

@@ -41,6 +41,7 @@ pub(crate) const ANY: RangeInclusive<usize> = 0..=UNLIMITED;
 pub(crate) fn settings(root: &Section<'_>) -> Settings {
     let proxy = root.section("proxy");
     let (frontend, max_client_connections, client_map) = proxy::read(&proxy);
+    let core_dumps = proxy::core_dumps(&proxy);
     let limits = limits::read(&proxy);
     drop(proxy);
     let peers = peers::read(&root.section("peers"), frontend.port);
@@ -62,6 +63,7 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
     Settings {
         frontend,
         max_client_connections,
+        core_dumps,
         limits,
         peers,
         discovery,

@@ -7,8 +7,8 @@ use frontend::Config;
 use transport::{ServerTls, TlsMode};
 
 use super::{BOUNDED, tcp, tls};
-use crate::UNLIMITED;
 use crate::section::Section;
+use crate::{CoreDumps, UNLIMITED};
 
 /// What one process with a raised descriptor limit serves.
 const CLIENTS_MAX: u32 = 10_000;
@@ -34,6 +34,11 @@ pub(super) fn read(section: &Section<'_>) -> (Config, u32, Option<String>) {
     let most = u32::try_from(UNLIMITED).unwrap_or(u32::MAX);
     let clients_max = section.integer("max_client_connections", CLIENTS_MAX, 1..=most);
     (config, clients_max, client_map)
+}
+
+/// What may be told of its memory.
+pub(super) fn core_dumps(section: &Section<'_>) -> CoreDumps {
+    section.either("core_dumps", false, [CoreDumps::Forbidden, CoreDumps::Allowed])
 }
 
 fn listen(section: &Section<'_>, default: Vec<IpAddr>) -> Vec<IpAddr> {

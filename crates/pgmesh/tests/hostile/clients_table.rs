@@ -29,6 +29,7 @@ fn bad_input_ends_as_it_should_and_nobody_else_notices() {
     let mut mesh = Setup::before(&postgres)
         .with("pool", "size = 4\nreserve_size = 0")
         .with("proxy", "client_login_timeout = \"3s\"\nmax_client_connections = 3000")
+        .with("proxy", memory::READABLE)
         .start();
     let mut model = Raw::log_in(&mesh.app());
     model.value("CREATE TABLE t (n int)");

@@ -4,6 +4,9 @@ use std::fs;
 
 use testbed::Pgmesh;
 
+/// For `[proxy]`: without it only root may look.
+pub(crate) const READABLE: &str = "core_dumps = true";
+
 /// Proportional memory now, in KiB.
 pub(crate) fn held(mesh: &Pgmesh) -> u64 {
     field(&format!("/proc/{}/smaps_rollup", mesh.id()), "Pss:")

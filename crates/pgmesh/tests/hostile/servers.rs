@@ -39,6 +39,7 @@ fn whatever_a_server_says_its_client_is_told_and_nobody_else_hears_of_it() {
         .with("proxy", "client_login_timeout = \"15s\"")
         .with("server", "login_timeout = \"1s\"")
         .with("server.tls", "mode = \"disable\"")
+        .with("proxy", memory::READABLE)
         .start();
     let mut neighbour = Raw::log_in(&mesh.app());
     // What has happened once has left its pages behind.

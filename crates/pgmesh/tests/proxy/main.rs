@@ -19,6 +19,7 @@ mod backpressure;
 mod cancel;
 mod certificates;
 mod command_line;
+mod core_dumps;
 mod crowd;
 mod departures;
 mod hostile;

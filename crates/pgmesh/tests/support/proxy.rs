@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use testbed::{APP_USER, Cluster, Etcd, Pgmesh, PgmeshOptions, Postgres};
 
@@ -94,8 +94,13 @@ impl Setup {
 
     /// Starts pgmesh and waits until its port answers.
     pub(crate) fn start(self) -> Pgmesh {
+        self.start_by(&binary())
+    }
+
+    /// Starts what starts pgmesh in its turn, or pgmesh itself.
+    pub(crate) fn start_by(self, binary: &Path) -> Pgmesh {
         let Self { mut tables, users, environment } = self;
-        let options = PgmeshOptions { environment, ..PgmeshOptions::new(binary()) };
+        let options = PgmeshOptions { environment, ..PgmeshOptions::new(binary) };
         Pgmesh::start_with(&options, |ports| {
             let mut insert = |table, keys: String| {
                 tables.entry(table).or_default().insert_str(0, &keys);

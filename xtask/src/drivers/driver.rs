@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use testbed::packages::{self, Package};
 use testbed::{Interrupt, programs};
 
@@ -38,6 +38,15 @@ pub(super) enum Driver {
     Npgsql,
     TokioPostgres,
     Sqlx,
+}
+
+/// Why there is no program to run.
+#[derive(Debug)]
+pub(super) enum Unready {
+    /// What it needs cannot be had here.
+    Missing(anyhow::Error),
+    /// It can be had, but nothing came of it.
+    Broken(anyhow::Error),
 }
 
 /// A program that can be run, as often as wanted.
@@ -142,9 +151,9 @@ impl Driver {
     /// Installs and compiles what the program needs.
     ///
     /// # Errors
-    /// Why it cannot be had here.
-    pub(super) fn prepare(self, interrupt: &Interrupt) -> anyhow::Result<Program> {
-        packages::ensure(self.packages())?;
+    /// Whether it cannot be had here, or does not compile.
+    pub(super) fn prepare(self, interrupt: &Interrupt) -> Result<Program, Unready> {
+        packages::ensure(self.packages()).map_err(missing)?;
         let sources = step::root().join(PROGRAMS);
         let python = |script: &str| {
             Ok(Program::new(programs::SYSTEM_PYTHON).argument(&sources.join("python").join(script)))
@@ -152,8 +161,8 @@ impl Driver {
         match self {
             Self::Psql => Ok(Program::new("/bin/bash")
                 .argument(&sources.join("psql/drive.sh"))
-                .environment("PSQL", programs::find_postgres("psql")?)
-                .environment("PGBENCH", programs::find_postgres("pgbench")?)),
+                .environment("PSQL", programs::find_postgres("psql").map_err(missing)?)
+                .environment("PGBENCH", programs::find_postgres("pgbench").map_err(missing)?)),
             Self::Psycopg => python("drive_psycopg.py"),
             Self::PsycopgNewer => newer(&sources, "drive_psycopg.py", PSYCOPG, interrupt),
             Self::Asyncpg => python("drive_asyncpg.py"),
@@ -161,24 +170,44 @@ impl Driver {
             Self::Jdbc => jdbc(&sources, interrupt),
             Self::NodePostgres => node_postgres(&sources, interrupt),
             Self::Pgx => pgx(&sources, interrupt),
-            Self::Npgsql => bail!("neither Debian nor crates.io, PyPI or npm has the .NET runtime"),
+            Self::Npgsql => Err(Unready::Missing(anyhow::anyhow!(
+                "it is published on NuGet alone, and the run uses no more than Debian, crates.io, \
+                 PyPI and npm"
+            ))),
             Self::TokioPostgres => rust(&sources, "tokio_postgres", interrupt),
             Self::Sqlx => rust(&sources, "sqlx", interrupt),
         }
     }
 }
 
-/// A directory for what is made of a program.
-fn made(name: &str) -> anyhow::Result<PathBuf> {
-    let directory = step::target_directory()?.join("drivers").join(name);
-    std::fs::create_dir_all(&directory)
-        .with_context(|| format!("create {}", directory.display()))?;
-    Ok(directory)
+fn missing(error: testbed::Error) -> Unready {
+    Unready::Missing(error.into())
 }
 
-/// Runs what prints only when it fails.
-fn quietly(command: &mut Command, interrupt: &Interrupt) -> anyhow::Result<()> {
-    testbed::run(command, "", PREPARATION, interrupt)?;
+/// A directory for what is made of a program.
+fn made(name: &str) -> Result<PathBuf, Unready> {
+    let create = || {
+        let directory = step::target_directory()?.join("drivers").join(name);
+        std::fs::create_dir_all(&directory)
+            .with_context(|| format!("create {}", directory.display()))?;
+        Ok(directory)
+    };
+    create().map_err(Unready::Broken)
+}
+
+/// Fetches something of `registry`, and prints only when that fails.
+fn fetch(registry: &str, command: &mut Command, interrupt: &Interrupt) -> Result<(), Unready> {
+    testbed::run(command, "", PREPARATION, interrupt)
+        .with_context(|| format!("fetch from {registry}"))
+        .map_err(Unready::Missing)?;
+    Ok(())
+}
+
+/// Compiles a program, and prints only when that fails.
+fn compile(command: &mut Command, interrupt: &Interrupt) -> Result<(), Unready> {
+    testbed::run(command, "", PREPARATION, interrupt)
+        .context("compile the program")
+        .map_err(Unready::Broken)?;
     Ok(())
 }
 
@@ -188,46 +217,48 @@ fn newer(
     script: &str,
     requirement: &str,
     interrupt: &Interrupt,
-) -> anyhow::Result<Program> {
+) -> Result<Program, Unready> {
     let directory = made("python")?;
-    let python = programs::find("python3")?;
+    let python = programs::find("python3").map_err(missing)?;
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--upgrade", "--only-binary=:all:", "--target"]);
-    quietly(pip.arg(&directory).arg(requirement), interrupt).context("install from PyPI")?;
+    fetch("PyPI", pip.arg(&directory).arg(requirement), interrupt)?;
     Ok(Program::new(python)
         .argument(&sources.join("python").join(script))
         .environment("PYTHONPATH", directory))
 }
 
-fn jdbc(sources: &Path, interrupt: &Interrupt) -> anyhow::Result<Program> {
+fn jdbc(sources: &Path, interrupt: &Interrupt) -> Result<Program, Unready> {
     let directory = made("jdbc")?;
-    let mut javac = Command::new(programs::find("javac")?);
+    let mut javac = Command::new(programs::find("javac").map_err(missing)?);
     javac.arg("-d").arg(&directory).args(["-cp", packages::JDBC_ARCHIVE]);
-    quietly(javac.arg(sources.join("jdbc/Drive.java")), interrupt)?;
+    compile(javac.arg(sources.join("jdbc/Drive.java")), interrupt)?;
     let classes = format!("{}:{}", packages::JDBC_ARCHIVE, directory.display());
-    Ok(Program::new(programs::find("java")?)
+    Ok(Program::new(programs::find("java").map_err(missing)?)
         .argument(Path::new("-cp"))
         .argument(Path::new(&classes))
         .argument(Path::new("Drive")))
 }
 
-fn node_postgres(sources: &Path, interrupt: &Interrupt) -> anyhow::Result<Program> {
+fn node_postgres(sources: &Path, interrupt: &Interrupt) -> Result<Program, Unready> {
     let directory = made("node")?;
     // Modules are looked for beside the program.
     for file in ["package.json", "drive.js"] {
         std::fs::copy(sources.join("node").join(file), directory.join(file))
-            .with_context(|| format!("copy {file}"))?;
+            .with_context(|| format!("copy {file}"))
+            .map_err(Unready::Broken)?;
     }
-    let mut npm = Command::new(programs::find("npm")?);
+    let mut npm = Command::new(programs::find("npm").map_err(missing)?);
     npm.args(["install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]);
-    quietly(npm.current_dir(&directory), interrupt).context("install from npm's registry")?;
-    Ok(Program::new(programs::find("node")?).argument(&directory.join("drive.js")))
+    fetch("npm's registry", npm.current_dir(&directory), interrupt)?;
+    let node = programs::find("node").map_err(missing)?;
+    Ok(Program::new(node).argument(&directory.join("drive.js")))
 }
 
-fn pgx(sources: &Path, interrupt: &Interrupt) -> anyhow::Result<Program> {
+fn pgx(sources: &Path, interrupt: &Interrupt) -> Result<Program, Unready> {
     let directory = made("pgx")?;
     let program = directory.join("drive");
-    let mut go = Command::new(programs::find("go")?);
+    let mut go = Command::new(programs::find("go").map_err(missing)?);
     // Debian's libraries are no modules.
     go.env("GO111MODULE", "off")
         .env("GOPATH", packages::GO_LIBRARIES)
@@ -236,18 +267,21 @@ fn pgx(sources: &Path, interrupt: &Interrupt) -> anyhow::Result<Program> {
         .args(["build", "-o"])
         .arg(&program)
         .arg(sources.join("pgx/drive.go"));
-    quietly(&mut go, interrupt)?;
+    compile(&mut go, interrupt)?;
     // The library does not know its own version.
-    let mut query = Command::new(programs::find("dpkg-query")?);
+    let mut query = Command::new(programs::find("dpkg-query").map_err(missing)?);
     query.args(["--show", "--showformat=${Version}", packages::PGX.name()]);
-    let version = testbed::run(&mut query, "", PREPARATION, interrupt)?;
+    let version = testbed::run(&mut query, "", PREPARATION, interrupt).map_err(missing)?;
     Ok(Program::new(program).argument(Path::new(&version)))
 }
 
-fn rust(sources: &Path, name: &str, interrupt: &Interrupt) -> anyhow::Result<Program> {
+fn rust(sources: &Path, name: &str, interrupt: &Interrupt) -> Result<Program, Unready> {
     let directory = made("rust")?;
-    let mut cargo = step::cargo(&["build", "--quiet", "--bin", name, "--target-dir"]);
-    cargo.arg(&directory).arg("--manifest-path").arg(sources.join("rust/Cargo.toml"));
-    quietly(&mut cargo, interrupt)?;
+    let manifest = sources.join("rust/Cargo.toml");
+    let mut cargo = step::cargo(&["fetch", "--quiet", "--locked", "--manifest-path"]);
+    fetch("crates.io", cargo.arg(&manifest), interrupt)?;
+    let mut cargo = step::cargo(&["build", "--quiet", "--offline", "--locked", "--bin", name]);
+    cargo.arg("--target-dir").arg(&directory).arg("--manifest-path").arg(manifest);
+    compile(&mut cargo, interrupt)?;
     Ok(Program::new(directory.join("debug").join(name)))
 }

@@ -13,7 +13,8 @@ struct Gap {
 
 const FLUSH: &str = "the driver ends a `prepare` with Flush instead of Sync, and a server stays with \
     its client until the Sync that comes with the next execution; when all servers of the pool are \
-    in that state, others wait";
+    in that state, others wait. It is the same with PgBouncer: only a Sync ends what the server \
+    sees as a transaction, and to add one would end it early";
 
 const GAPS: &[Gap] = &[
     Gap {

@@ -1,5 +1,6 @@
 //! What the programs run against: a Postgres with TLS, and pgmesh in front of it.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -28,6 +29,15 @@ const CERTIFICATE: Duration = Duration::from_secs(30);
 pub(super) enum Way {
     Direct,
     Pgmesh,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "without pgmesh",
+            Self::Pgmesh => "through pgmesh",
+        })
+    }
 }
 
 pub(super) struct Stage {
@@ -66,6 +76,12 @@ impl Stage {
         })
         .context("start pgmesh")?;
         Ok(Self { pgmesh, postgres, bed })
+    }
+
+    /// Of Postgres, without what a packager adds to it.
+    pub(super) fn server_version(&self) -> anyhow::Result<String> {
+        let version = self.postgres.psql("SHOW server_version")?;
+        Ok(version.split_whitespace().next().unwrap_or_default().to_owned())
     }
 
     /// Tells a program where to connect, and nothing else of what libpq would read.

@@ -15,9 +15,10 @@ pub(super) struct Row {
 const HEAD: &str = "\
 # Drivers
 
-Made by `cargo xtask drivers`, which runs the programs of `tests/drivers/` against one PostgreSQL
-with pgmesh in front of it: transaction mode, TLS with verified names and bound logins on both
-sides, and fewer servers than a program has connections. `LISTEN` is not among the checks.
+Made by `cargo xtask drivers`, which runs the programs of `tests/drivers/` against PostgreSQL
+VERSION, once with pgmesh in front of it and once without: transaction mode, TLS with verified
+names and required channel binding to the server, and fewer servers than a program has connections.
+`LISTEN` is not among the checks.
 
 ";
 
@@ -27,8 +28,8 @@ below. *direct*: it does not work on a direct connection either. Empty: it was n
 ";
 
 /// The whole file. Drivers are columns: there are fewer of them than checks.
-pub(super) fn render(rows: &[Row]) -> String {
-    let mut text = HEAD.to_owned();
+pub(super) fn render(server: &str, rows: &[Row]) -> String {
+    let mut text = HEAD.replace("VERSION", server);
     let mut line = |first: &str, cell: &dyn Fn(&Row) -> String| {
         let cells: Vec<String> = rows.iter().map(cell).collect();
         let _ = writeln!(text, "| {first} | {} |", cells.join(" | "));
@@ -126,10 +127,12 @@ mod tests {
             name => format!("ok {name}"),
         });
         let report = Report::read(Ok(format!("version 9\n{}", output.join("\n"))));
-        let text = render(&[
+        let rows = [
             Row { driver: Driver::Asyncpg, outcome: Ok(report) },
             Row { driver: Driver::Npgsql, outcome: Err("no\nruntime".to_owned()) },
-        ]);
+        ];
+        let text = render("15.1", &rows);
+        assert!(text.contains("PostgreSQL\n15.1, once"), "{text}");
         assert!(text.contains("|  | asyncpg | Npgsql |\n| --- | --- | --- |\n"), "{text}");
         assert!(text.contains("| version | 9 | not run |\n| connect | yes |  |\n"), "{text}");
         assert!(text.contains("| COPY in | – |  |\n") && text.contains("| cancel | no |  |\n"));

@@ -30,6 +30,9 @@ pub struct PgBouncerOptions {
     pub max_clients: u32,
     /// TLS is offered to clients when given; plain stays allowed.
     pub tls: Option<ServerTls>,
+    /// What Postgres keeps of the role's password, which makes a login as cheap as it can be. With
+    /// the password itself every login derives a verifier of its own.
+    pub verifier: Option<String>,
     /// Ends the start early.
     pub interrupt: Interrupt,
 }
@@ -45,6 +48,7 @@ impl PgBouncerOptions {
             pool_size: 40,
             max_clients: 10_000,
             tls: None,
+            verifier: None,
             interrupt: Interrupt::default(),
         })
     }
@@ -150,8 +154,8 @@ fn settings(
     options: &PgBouncerOptions,
 ) -> Result<String, Error> {
     let users = bed.path().join("users.txt");
-    // In clear, because it logs in to the servers with it.
-    bed.private_file(&users, &format!("\"{}\" \"{}\"\n", APP_USER.user, APP_USER.password))?;
+    let secret = options.verifier.as_deref().unwrap_or(APP_USER.password);
+    bed.private_file(&users, &format!("\"{}\" \"{secret}\"\n", APP_USER.user))?;
     let mut settings = format!(
         "listen_addr = 127.0.0.1\nlisten_port = {port}\nlisten_backlog = 4096\nunix_socket_dir =\n\
          auth_type = scram-sha-256\nauth_file = {users}\nserver_tls_sslmode = disable\n\

@@ -10,6 +10,10 @@ use super::results::{Metric, Results};
 const IDLE_PLAIN_MAX: f64 = 2.0;
 const IDLE_TLS_MAX: f64 = 12.0;
 
+/// Of PgBouncer's logins per second.
+const LOGINS_PLAIN_MIN: f64 = 1.2;
+const LOGINS_TLS_MIN: f64 = 2.0;
+
 /// A bar and what was measured.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Verdict {
@@ -17,9 +21,16 @@ pub(crate) struct Verdict {
     pub(crate) what: String,
     /// The median over the rounds.
     pub(crate) measured: f64,
-    pub(crate) limit: f64,
+    pub(crate) limit: Limit,
     /// What both are multiples of.
     pub(crate) unit: &'static str,
+}
+
+/// What a figure must not go beyond.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Limit {
+    AtMost(f64),
+    AtLeast(f64),
 }
 
 /// A bar of one load: a figure as a part of another peer's.
@@ -32,7 +43,10 @@ struct Bar {
 
 impl Verdict {
     pub(crate) fn passes(&self) -> bool {
-        self.measured <= self.limit
+        match self.limit {
+            Limit::AtMost(limit) => self.measured <= limit,
+            Limit::AtLeast(limit) => self.measured >= limit,
+        }
     }
 }
 
@@ -40,7 +54,16 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, measured, limit, unit } = self;
         let verdict = if self.passes() { "pass" } else { "FALLS SHORT" };
-        write!(f, "{verdict:11}  {measured:5.2} {unit}, at most {limit:.2}: {what}")
+        write!(f, "{verdict:11}  {measured:5.2} {unit}, {limit}: {what}")
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(limit) => write!(f, "at most {limit:.2}"),
+            Self::AtLeast(limit) => write!(f, "at least {limit:.2}"),
+        }
     }
 }
 
@@ -52,6 +75,7 @@ pub(crate) fn verdicts(results: &Results) -> Vec<Verdict> {
             let Some(ratio) = results.ratio(&cell, Peer::Pgmesh, to, metric) else { continue };
             let unit = if to == Peer::Relay { "of the bare relay's" } else { "of PgBouncer's" };
             let what = format!("{what}, {cell}");
+            let limit = Limit::AtMost(limit);
             verdicts.push(Verdict { what, measured: ratio.median, limit, unit });
         }
     }
@@ -59,7 +83,15 @@ pub(crate) fn verdicts(results: &Results) -> Vec<Verdict> {
         let Some(idle) = results.idle(link, Peer::Pgmesh) else { continue };
         let Ok(measured) = idle.memory else { continue };
         let what = format!("memory per idle client, {} clients, {}", idle.clients, link.as_str());
-        verdicts.push(Verdict { what, measured, limit, unit: "KiB" });
+        verdicts.push(Verdict { what, measured, limit: Limit::AtMost(limit), unit: "KiB" });
+    }
+    for (link, limit) in [(Link::Plain, LOGINS_PLAIN_MIN), (Link::Tls, LOGINS_TLS_MIN)] {
+        let ratio = results.logins_ratio(link, Peer::Pgmesh, Peer::PgBouncer);
+        let Some(ratio) = ratio else { continue };
+        let what = format!("logins per second, {}", link.as_str());
+        let limit = Limit::AtLeast(limit);
+        let unit = "of PgBouncer's";
+        verdicts.push(Verdict { what, measured: ratio.median, limit, unit });
     }
     verdicts
 }
@@ -91,10 +123,10 @@ fn bars(cell: &Cell) -> Vec<Bar> {
 mod tests {
     use super::*;
     use crate::bench::results::tests::{CELL, load};
-    use crate::bench::results::{Idle, Load};
+    use crate::bench::results::{Idle, Load, LoginFigures, Logins};
 
     fn verdict_of(loads: Vec<Load>, idle: Vec<Idle>) -> Vec<(String, bool)> {
-        let verdicts = verdicts(&Results { loads, idle });
+        let verdicts = verdicts(&Results { loads, idle, ..Results::default() });
         verdicts.into_iter().map(|it| (it.what.clone(), it.passes())).collect()
     }
 
@@ -114,6 +146,28 @@ mod tests {
         assert_eq!(what(&Cell { clients: 1, ..CELL }), ["p50"]);
         assert_eq!(what(&Cell { clients: 200, ..CELL }), ["p99"]);
         assert!(what(&Cell { stay: Stay::Transaction, ..CELL }).is_empty());
+    }
+
+    #[test]
+    fn logins_are_held_against_pgbouncer_s_of_the_same_round() {
+        let logins = |round, peer, per_second| Logins {
+            round,
+            link: Link::Tls,
+            peer,
+            outcome: Ok(LoginFigures { per_second, cpu: 1.0 }),
+        };
+        let (ours, theirs) = (Peer::Pgmesh, Peer::PgBouncer);
+        let rounds = |last| {
+            let logins = vec![
+                logins(0, theirs, 100.0),
+                logins(0, ours, 210.0),
+                logins(1, ours, last),
+                logins(1, theirs, 200.0),
+            ];
+            verdicts(&Results { logins, ..Results::default() }).remove(0)
+        };
+        assert!(rounds(400.0).passes());
+        assert!(!rounds(370.0).passes(), "{}", rounds(370.0));
     }
 
     #[test]

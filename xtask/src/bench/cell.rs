@@ -69,7 +69,7 @@ const GROUPS: [&[&str]; 4] = [
     &["aid", "select"],
     &["simple", "extended", "prepared"],
     &["plain", "tls"],
-    &["load", "reconnect", "idle"],
+    &["load", "reconnect", "logins", "idle"],
 ];
 
 /// What the command line narrows a run to.
@@ -149,6 +149,11 @@ impl Filter {
     /// Whether the idle clients of a link are.
     pub(crate) fn takes_idle(&self, link: Link) -> bool {
         self.clients.is_empty() && self.takes(&[link.as_str(), "idle"])
+    }
+
+    /// Whether the logins of a link are.
+    pub(crate) fn takes_logins(&self, link: Link) -> bool {
+        self.clients.is_empty() && self.takes(&[link.as_str(), "logins"])
     }
 
     /// Whether it is a word at all.

@@ -10,6 +10,7 @@ mod cell;
 pub(crate) mod failover;
 mod idle;
 mod load;
+mod logins;
 mod machine;
 mod options;
 mod peer;
@@ -23,7 +24,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use testbed::{Bed, Interrupt, Postgres, PostgresOptions, ServerTls, packages};
+use testbed::{APP_USER, Bed, Interrupt, Postgres, PostgresOptions, ServerTls, packages};
 
 use self::cell::{Cell, Link};
 use self::machine::Machine;
@@ -85,6 +86,7 @@ pub(crate) fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<(
                 results.loads.push(Load { round, cell: *cell, peer: running.peer, outcome });
             }
         }
+        logins::round(round, &running, &options, &backstage, &mut results)?;
     }
     // Idle clients are measured in fresh processes.
     drop(running);
@@ -141,7 +143,21 @@ fn set_up(
     tables.args(["--initialize", "--quiet"]);
     testbed::run(&mut tables, "", TABLES, &interrupt)?;
     let pgbouncer = options.pgbouncer.clone();
-    Ok(Backstage { postgres, release, other, pgbouncer, tls, bed, descriptors, interrupt })
+    let user = APP_USER.user;
+    let verifier =
+        postgres.psql(&format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{user}'"))?;
+    let verifier = verifier.trim().to_owned();
+    Ok(Backstage {
+        postgres,
+        release,
+        other,
+        pgbouncer,
+        tls,
+        verifier,
+        bed,
+        descriptors,
+        interrupt,
+    })
 }
 
 fn start(

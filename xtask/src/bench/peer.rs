@@ -66,6 +66,8 @@ pub(crate) struct Backstage {
     pub(crate) other: Option<PathBuf>,
     pub(crate) pgbouncer: Option<PathBuf>,
     pub(crate) tls: ServerTls,
+    /// What Postgres keeps of the application's password.
+    pub(crate) verifier: String,
     /// For files of ours.
     pub(crate) bed: Bed,
     /// That a process may have open.
@@ -169,6 +171,7 @@ impl Backstage {
             pool_size: POOL_SIZE,
             max_clients: self.clients_max(1),
             tls: Some(self.tls.clone()),
+            verifier: Some(self.verifier.clone()),
             interrupt: self.interrupt.clone(),
             ..PgBouncerOptions::installed()?
         };

@@ -26,6 +26,9 @@ pub(crate) fn table(results: &Results, peers: &[Peer]) -> String {
     for link in [Link::Plain, Link::Tls] {
         idle(results, link, peers, &mut text);
     }
+    for link in [Link::Plain, Link::Tls] {
+        logins(results, link, peers, &mut text);
+    }
     text
 }
 
@@ -79,6 +82,31 @@ fn idle(results: &Results, link: Link, peers: &[Peer], text: &mut String) {
                 writeln!(text, "  {:10} not measured  ({reason})", idle.peer.as_str())
             }
         };
+    }
+}
+
+/// Medians over the rounds.
+fn logins(results: &Results, link: Link, peers: &[Peer], text: &mut String) {
+    if results.logins.iter().all(|logins| logins.link != link) {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "\nlogins, {}\n  {:10} {:>9} {:>8} {:>11}",
+        link.as_str(),
+        "",
+        "a second",
+        "cpu µs",
+        "÷pgbouncer"
+    );
+    for &peer in peers {
+        let rate = results.logins(link, peer, |figures| figures.per_second);
+        let cpu = results.logins(link, peer, |figures| figures.cpu);
+        let (Some(rate), Some(cpu)) = (rate, cpu) else { continue };
+        let ratio = results.logins_ratio(link, peer, Peer::PgBouncer);
+        let ratio = ratio.map_or_else(|| "-".to_owned(), |it| format!("{:.2}", it.median));
+        let (name, rate, cpu) = (peer.as_str(), rate.median, cpu.median);
+        let _ = writeln!(text, "  {name:10} {rate:9.0} {cpu:8.1} {ratio:>11}");
     }
 }
 
@@ -141,19 +169,40 @@ pub(crate) fn json(results: &Results, verdicts: &[Verdict], machine: &Machine) -
             })
         })
         .collect();
+    let logins: Vec<Value> = results
+        .logins
+        .iter()
+        .map(|logins| {
+            let figures = logins.outcome.as_ref();
+            json!({
+                "round": logins.round,
+                "link": logins.link.as_str(),
+                "peer": logins.peer.as_str(),
+                "logins_per_second": figures.ok().map(|figures| figures.per_second),
+                "cpu_us_per_login": figures.ok().map(|figures| figures.cpu),
+                "failed": figures.err(),
+            })
+        })
+        .collect();
     let bars: Vec<Value> = verdicts
         .iter()
         .map(|verdict| {
             json!({
                 "what": verdict.what,
                 "measured": verdict.measured,
-                "limit": verdict.limit,
+                "limit": verdict.limit.to_string(),
                 "unit": verdict.unit,
                 "passes": verdict.passes(),
             })
         })
         .collect();
-    json!({ "machine": machine.json(), "loads": loads, "idle": idle, "bars": bars })
+    json!({
+        "machine": machine.json(),
+        "loads": loads,
+        "idle": idle,
+        "logins": logins,
+        "bars": bars,
+    })
 }
 
 #[cfg(test)]
@@ -171,7 +220,7 @@ mod tests {
         ];
         let memory = Ok(1.5);
         let idle = vec![Idle { link: Link::Plain, peer: Peer::Pgmesh, clients: 7, memory }];
-        Results { loads, idle }
+        Results { loads, idle, ..Results::default() }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::peer::Peer;
 pub(crate) struct Results {
     pub(crate) loads: Vec<Load>,
     pub(crate) idle: Vec<Idle>,
+    pub(crate) logins: Vec<Logins>,
 }
 
 /// One load through one peer in one round.
@@ -40,6 +41,23 @@ pub(crate) struct Idle {
     pub(crate) clients: u32,
     /// KiB per client.
     pub(crate) memory: Result<f64, String>,
+}
+
+/// Clients that log in and leave, through one peer in one round.
+#[derive(Debug)]
+pub(crate) struct Logins {
+    pub(crate) round: usize,
+    pub(crate) link: Link,
+    pub(crate) peer: Peer,
+    pub(crate) outcome: Result<LoginFigures, String>,
+}
+
+/// What logins came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct LoginFigures {
+    pub(crate) per_second: f64,
+    /// Microseconds of processor time of the peer for each.
+    pub(crate) cpu: f64,
 }
 
 /// One of a load's figures.
@@ -162,6 +180,29 @@ impl Results {
         Spread::of(spreads.map(|spread| spread.relative()).collect()).map(|spread| spread.median)
     }
 
+    /// A figure of a peer's logins over the rounds.
+    pub(crate) fn logins(
+        &self,
+        link: Link,
+        peer: Peer,
+        figure: fn(&LoginFigures) -> f64,
+    ) -> Option<Spread> {
+        let of = self.logins.iter().filter(|logins| (logins.link, logins.peer) == (link, peer));
+        Spread::of(of.filter_map(|logins| logins.outcome.as_ref().ok()).map(figure).collect())
+    }
+
+    /// Logins per second of one peer as a part of another's, round by round.
+    pub(crate) fn logins_ratio(&self, link: Link, peer: Peer, to: Peer) -> Option<Spread> {
+        let rate = |round, peer| {
+            let mut of = self.logins.iter();
+            let found = of.find(|it| (it.round, it.link, it.peer) == (round, link, peer))?;
+            found.outcome.as_ref().ok().map(|figures| figures.per_second)
+        };
+        let rounds = self.logins.iter().filter(|it| (it.link, it.peer) == (link, peer));
+        let ratios = rounds.filter_map(|it| Some(rate(it.round, peer)? / rate(it.round, to)?));
+        Spread::of(ratios.collect())
+    }
+
     pub(crate) fn idle(&self, link: Link, peer: Peer) -> Option<&Idle> {
         self.idle.iter().find(|idle| idle.link == link && idle.peer == peer)
     }
@@ -198,7 +239,7 @@ pub(crate) mod tests {
             load(2, Peer::Pgmesh, 12.0),
             load(2, Peer::Relay, 10.0),
         ];
-        let results = Results { loads, idle: Vec::new() };
+        let results = Results { loads, ..Results::default() };
         let ratio = results.ratio(&CELL, Peer::Pgmesh, Peer::Relay, Metric::Cpu).unwrap();
         assert_eq!((ratio.min, ratio.median, ratio.max), (1.0, 1.1, 1.2));
         assert_eq!(results.ratio(&CELL, Peer::Pgmesh, Peer::HaProxy, Metric::Cpu), None);

@@ -23,7 +23,6 @@ pub struct Listener {
     inner: TcpListener,
     address: SocketAddr,
     port: Port,
-    tcp: transport::Config,
 }
 
 impl Listener {
@@ -37,9 +36,9 @@ impl Listener {
             .endpoints()
             .map(|(port, address)| {
                 let open = || {
-                    let inner = transport::listen(address, config.backlog, share)?;
+                    let inner = transport::listen(address, config.backlog, share, &config.tcp)?;
                     let address = inner.local_addr()?;
-                    Ok(Self { inner, address, port, tcp: config.tcp })
+                    Ok(Self { inner, address, port })
                 };
                 open().map_err(|source| BindError { address, source })
             })
@@ -56,7 +55,7 @@ impl Listener {
         self.port
     }
 
-    /// Waits for the next client and sets its TCP options. A client that is gone before it
+    /// Waits for the next client. A client that is gone before it
     /// could be accepted is passed over.
     ///
     /// # Errors
@@ -68,11 +67,7 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
             match self.inner.accept().await {
-                Ok((stream, peer)) => {
-                    if self.tcp.apply(&stream).is_ok() {
-                        return Ok((stream, peer));
-                    }
-                }
+                Ok(accepted) => return Ok(accepted),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => return Err(error),
             }

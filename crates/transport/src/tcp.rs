@@ -50,14 +50,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Sets the options on a connected or connecting socket.
-    ///
-    /// # Errors
-    /// What `setsockopt` returns, which for a live TCP socket means a value out of range.
-    pub fn apply(&self, stream: &TcpStream) -> io::Result<()> {
-        self.apply_to(SockRef::from(stream))
-    }
-
+    /// Sets the options on a socket that is not connected yet.
     fn apply_to(&self, socket: SockRef<'_>) -> io::Result<()> {
         socket.set_tcp_nodelay(true)?;
         if let Some(keepalive) = &self.keepalive {
@@ -97,11 +90,17 @@ pub async fn connect(address: SocketAddr, config: &Config) -> io::Result<TcpStre
 ///
 /// `SO_REUSEADDR` is set, so that a restart need not wait for old connections; with `share`
 /// also `SO_REUSEPORT`, so that several listeners, one per thread or an old and a new process,
-/// divide the clients. An IPv6 listener takes IPv6 only.
+/// divide the clients. An IPv6 listener takes IPv6 only. Accepted sockets have the options of
+/// `config` from the listening one, so that nothing has to be set on each.
 ///
 /// # Errors
 /// Whatever the operating system says, `AddrInUse` first of all.
-pub fn listen(address: SocketAddr, backlog: u32, share: bool) -> io::Result<TcpListener> {
+pub fn listen(
+    address: SocketAddr,
+    backlog: u32,
+    share: bool,
+    config: &Config,
+) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -111,6 +110,7 @@ pub fn listen(address: SocketAddr, backlog: u32, share: bool) -> io::Result<TcpL
     if share {
         socket.set_reuse_port(true)?;
     }
+    config.apply_to(SockRef::from(&socket))?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
@@ -123,7 +123,6 @@ mod tests {
 
     #[tokio::test]
     async fn options_reach_the_kernel() {
-        let listener = listen("127.0.0.1:0".parse().unwrap(), 16, false).unwrap();
         let keepalive = Keepalive {
             idle: Duration::from_secs(7),
             interval: Duration::from_millis(1),
@@ -131,22 +130,27 @@ mod tests {
         };
         let config =
             Config { keepalive: Some(keepalive), user_timeout: Some(Duration::from_millis(1500)) };
-        let stream = connect(listener.local_addr().unwrap(), &config).await.unwrap();
-        let socket = SockRef::from(&stream);
-        assert!(socket.tcp_nodelay().unwrap());
-        assert!(socket.keepalive().unwrap());
-        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(7));
-        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(1));
-        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
-        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_millis(1500)));
+        let listener = listen("127.0.0.1:0".parse().unwrap(), 16, false, &config).unwrap();
+        let connected = connect(listener.local_addr().unwrap(), &config).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        for stream in [connected, accepted] {
+            let socket = SockRef::from(&stream);
+            assert!(socket.tcp_nodelay().unwrap());
+            assert!(socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(7));
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(1));
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_millis(1500)));
+        }
     }
 
     #[tokio::test]
     async fn only_shared_listeners_share_a_port() {
-        let first = listen("127.0.0.1:0".parse().unwrap(), 16, true).unwrap();
+        let config = Config::default();
+        let first = listen("127.0.0.1:0".parse().unwrap(), 16, true, &config).unwrap();
         let address = first.local_addr().unwrap();
-        let _second = listen(address, 16, true).unwrap();
-        let alone = listen(address, 16, false).unwrap_err();
+        let _second = listen(address, 16, true, &config).unwrap();
+        let alone = listen(address, 16, false, &config).unwrap_err();
         assert_eq!(alone.kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -30,10 +30,10 @@ async fn an_idle_tls_client_costs_under_10_kib() {
     let acceptor =
         server(TlsMode::Prefer, authority.sign("server", "db.example")).acceptor().unwrap();
     let connector = client(TlsMode::Require, None).connector().unwrap();
-    let listener = transport::listen("127.0.0.1:0".parse().unwrap(), 16, false).unwrap();
+    let options = transport::Config::default();
+    let listener = transport::listen("127.0.0.1:0".parse().unwrap(), 16, false, &options).unwrap();
     let address = listener.local_addr().unwrap();
     let mut idle: Vec<(MaybeTls<TcpStream>, TcpStream)> = Vec::with_capacity(CONNECTIONS + 20);
-    let options = transport::Config::default();
     let mut before = 0;
     for count in 0..CONNECTIONS + 20 {
         if count == 20 {
@@ -41,7 +41,6 @@ async fn an_idle_tls_client_costs_under_10_kib() {
         }
         let socket = transport::connect(address, &options).await.unwrap();
         let (taken, _) = listener.accept().await.unwrap();
-        options.apply(&taken).unwrap();
         let accepted = acceptor.accept(taken, Negotiation::Postgres, &[]);
         let (accepted, connected) = tokio::join!(accepted, connector.connect("db.example", socket));
         let (mut accepted, mut connected) = (accepted.unwrap(), connected.unwrap());

@@ -4,8 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use rustls::crypto::hash::HashAlgorithm;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::{CipherSuite, NamedGroup, SupportedProtocolVersion, version};
+use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, SupportedProtocolVersion, version};
 
 /// A protocol version. Ordered from old to new; older ones are not spoken at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -189,6 +190,9 @@ impl Policy {
 
     pub(crate) fn provider(&self) -> Arc<CryptoProvider> {
         let mut provider = ring::default_provider();
+        // Stable: but for this the order is ring's. Most processors have instructions for SHA-256
+        // and none for SHA-384, with which a handshake derives all its keys.
+        provider.cipher_suites.sort_by_key(|suite| hash(suite) == HashAlgorithm::SHA384);
         if !self.ciphers.is_empty() {
             provider.cipher_suites.retain(|suite| self.ciphers.contains(&Cipher(suite.suite())));
         }
@@ -197,6 +201,14 @@ impl Policy {
         }
         Arc::new(provider)
     }
+}
+
+fn hash(suite: &SupportedCipherSuite) -> HashAlgorithm {
+    let common = match suite {
+        SupportedCipherSuite::Tls12(suite) => &suite.common,
+        SupportedCipherSuite::Tls13(suite) => &suite.common,
+    };
+    common.hash_provider.algorithm()
 }
 
 fn named<T: Copy>(
@@ -238,6 +250,15 @@ mod tests {
         assert!(cipher.contains("TLS_AES_128_GCM_SHA256"), "{cipher}");
         let group = "brainpool".parse::<Group>().unwrap_err().to_string();
         assert_eq!(group, "unknown key exchange group; known are x25519, secp256r1, secp384r1");
+    }
+
+    #[test]
+    fn the_cheapest_suite_is_preferred() {
+        let suites = Policy::default().provider().cipher_suites.clone();
+        assert_eq!(suites.len(), Cipher::all().len());
+        assert_eq!(Cipher(suites[0].suite()).as_str(), "TLS_AES_128_GCM_SHA256");
+        let first = suites.iter().position(|suite| hash(suite) == HashAlgorithm::SHA384).unwrap();
+        assert!(suites[first..].iter().all(|suite| hash(suite) == HashAlgorithm::SHA384));
     }
 
     #[test]

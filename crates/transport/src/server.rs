@@ -73,6 +73,8 @@ impl ServerTls {
             .with_single_cert(chain, pem::private_key(key)?)
             .map_err(|source| Error::unfit_pair(certificate, key, source))?;
         config.alpn_protocols = vec![ALPN.to_vec()];
+        // As Postgres has it (ssl_prefer_server_ciphers).
+        config.ignore_client_order = true;
         self.set_resumption(&mut config)?;
         let not_after = not_after(&own);
         Ok(Identity { config: Arc::new(config), certificate: Arc::new(own), not_after })

@@ -73,6 +73,10 @@ where
                 ))
             }
         };
+        if words.is_none() && matches!(end, End::Goodbye) && self.client.unsent.is_empty() {
+            // It has said its last word and hears no more: dropping the stream closes it.
+            return end;
+        }
         // The client may have gone: nobody is left to tell.
         let _ = timeout(FAREWELL, self.client.farewell(words)).await;
         end

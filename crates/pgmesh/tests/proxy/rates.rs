@@ -131,3 +131,18 @@ fn answer(mut socket: &TcpStream) -> Option<u8> {
     let mut byte = [0];
     matches!(socket.read(&mut byte), Ok(1)).then_some(byte[0])
 }
+
+#[test]
+fn passwords_are_not_guessed_at_speed() {
+    let postgres = postgres();
+    let keys = "failed_login_delay = \"1h\"\nclient_login_timeout = \"1s\"";
+    let mesh = Setup::before(&postgres).with("proxy", keys).start();
+    let wrong = mesh.login(Credentials { password: "wrong", ..APP_USER }, "app");
+    // Each guess waits twice as long as the one before, and then for longer than there is.
+    crate::metrics::eventually("a guess that waits", || {
+        wrong.psql("SELECT 1").unwrap_err();
+        sample(&mesh, "pgmesh_refusals_total", "reason=\"timeout\"") >= 1.0
+    });
+    let guesses = sample(&mesh, "pgmesh_refusals_total", "reason=\"authentication\"");
+    assert!((4.0..10.0).contains(&guesses), "{guesses}");
+}

@@ -8,7 +8,7 @@ use super::bars::Verdict;
 use super::cell::{Cell, Link};
 use super::machine::Machine;
 use super::peer::Peer;
-use super::results::{Metric, Outcome, Results, Spread};
+use super::results::{Logins, Metric, Outcome, Results, Spread};
 
 /// One block per load and one for idle clients; `peers` are its lines.
 pub(crate) fn table(results: &Results, peers: &[Peer]) -> String {
@@ -169,21 +169,6 @@ pub(crate) fn json(results: &Results, verdicts: &[Verdict], machine: &Machine) -
             })
         })
         .collect();
-    let logins: Vec<Value> = results
-        .logins
-        .iter()
-        .map(|logins| {
-            let figures = logins.outcome.as_ref();
-            json!({
-                "round": logins.round,
-                "link": logins.link.as_str(),
-                "peer": logins.peer.as_str(),
-                "logins_per_second": figures.ok().map(|figures| figures.per_second),
-                "cpu_us_per_login": figures.ok().map(|figures| figures.cpu),
-                "failed": figures.err(),
-            })
-        })
-        .collect();
     let bars: Vec<Value> = verdicts
         .iter()
         .map(|verdict| {
@@ -200,9 +185,24 @@ pub(crate) fn json(results: &Results, verdicts: &[Verdict], machine: &Machine) -
         "machine": machine.json(),
         "loads": loads,
         "idle": idle,
-        "logins": logins,
+        "logins": json_of_logins(results),
         "bars": bars,
     })
+}
+
+fn json_of_logins(results: &Results) -> Vec<Value> {
+    let entry = |logins: &Logins| {
+        let figures = logins.outcome.as_ref();
+        json!({
+            "round": logins.round,
+            "link": logins.link.as_str(),
+            "peer": logins.peer.as_str(),
+            "logins_per_second": figures.ok().map(|figures| figures.per_second),
+            "cpu_us_per_login": figures.ok().map(|figures| figures.cpu),
+            "failed": figures.err(),
+        })
+    };
+    results.logins.iter().map(entry).collect()
 }
 
 #[cfg(test)]

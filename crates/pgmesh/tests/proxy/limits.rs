@@ -54,6 +54,28 @@ fn a_user_has_a_limit_of_its_own() {
 }
 
 #[test]
+fn every_user_has_the_limit_that_is_for_all_but_who_has_one_of_its_own() {
+    let options = PostgresOptions {
+        roles: vec![Role::new(APP_USER.user, APP_USER.password), Role::new("other", "secret")],
+        ..PostgresOptions::default()
+    };
+    let postgres = Postgres::start(options).unwrap();
+    let mesh = Setup::before(&postgres)
+        .with("proxy", "max_user_client_connections = 1")
+        .user("other", "secret", "max_connections = 2")
+        .start();
+    let first = Raw::log_in(&mesh.app());
+    let told = Raw::log_in_with(&mesh.app(), Version::V3_0, &[]).unwrap_err();
+    assert_eq!((told.severity.as_str(), told.code.as_str()), ("FATAL", "53300"));
+    assert_eq!(told.message, format!("too many connections for role \"{}\"", APP_USER.user));
+    wait_for(&mesh, "pgmesh_refusals_total", "reason=\"too_many_clients\"", 1.0);
+    let other = mesh.login(Credentials { user: "other", password: "secret" }, "app");
+    let others = [Raw::log_in(&other), Raw::log_in(&other)];
+    assert_eq!(Raw::log_in_with(&other, Version::V3_0, &[]).unwrap_err().code, "53300");
+    drop((first, others));
+}
+
+#[test]
 fn a_database_has_a_limit_over_all_its_users() {
     let options = PostgresOptions {
         roles: vec![Role::new(APP_USER.user, APP_USER.password), Role::new("other", "secret")],

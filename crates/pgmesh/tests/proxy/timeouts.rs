@@ -1,5 +1,7 @@
 //! What takes too long: who is told what, what is cancelled, and that nobody else notices.
 
+use std::process::Command;
+
 use testbed::{APP_USER, Pgmesh, PostgresOptions};
 
 use crate::clients::{Raw, Told, cancel};
@@ -67,6 +69,26 @@ fn a_statement_is_cancelled_on_its_server_and_its_client_goes_on() {
     assert_eq!(client.query("ROLLBACK").status, 'I');
     assert_eq!(client.value("SELECT 2"), "2");
     assert_eq!(sample(&mesh, "pgmesh_client_ends_total", ""), 0.0);
+}
+
+#[test]
+fn a_server_that_does_not_heed_a_cancel_is_closed_with_its_client() {
+    let postgres = postgres();
+    let pool = "query_timeout = \"200ms\"\ncancel_wait_timeout = \"300ms\"";
+    let mesh = Setup::before(&postgres).with("pool", pool).start();
+    let mut client = Raw::log_in(&mesh.app());
+    let server = client.value("SELECT pg_backend_pid()");
+    let signal = |signal: &str| {
+        assert!(Command::new("kill").args([signal, &server]).status().unwrap().success());
+    };
+    signal("-STOP");
+    client.ask("SELECT 1");
+    let last = client.last_words();
+    signal("-CONT");
+    assert_eq!(fatal(last), "57014");
+    ends(&mesh, "query_timeout");
+    wait_for(&mesh, "pgmesh_server_discards_total", "reason=\"reset\"", 1.0);
+    assert_eq!(Raw::log_in(&mesh.app()).value("SELECT 2"), "2");
 }
 
 #[test]

@@ -68,6 +68,7 @@ impl Fault {
     /// How long etcd is away.
     pub(crate) fn outage(self, extent: Extent) -> Option<Duration> {
         match (self, extent) {
+            (Self::Etcd, Extent::Long) => Some(Duration::from_secs(3600)),
             (Self::Etcd, Extent::Usual) => Some(Duration::from_secs(60)),
             (Self::Etcd, Extent::Quick) => Some(Duration::from_secs(15)),
             (Self::EtcdLeader, _) => Some(Duration::from_secs(5)),

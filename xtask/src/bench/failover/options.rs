@@ -29,6 +29,8 @@ pub(crate) struct Options {
 pub(crate) enum Extent {
     Quick,
     Usual,
+    /// Where it matters: as `Usual`, but etcd is away for an hour.
+    Long,
 }
 
 /// The clients of each peer.
@@ -45,7 +47,7 @@ pub(crate) struct Crew {
 /// Words for the usage text of xtask.
 pub(crate) fn usage() -> String {
     format!(
-        "usage: cargo xtask bench failover [--quick] [--rounds N] [--only WORD,…] [--peers PEER,…]
+        "usage: cargo xtask bench failover [--quick | --long] [--rounds N] [--only WORD,…] [--peers PEER,…]
            [--writers N] [--idle N] [--held N] [--crowd N] [--pgmesh PATH]
   words: {} {CROWD}
   peers: {}",
@@ -63,12 +65,18 @@ pub(crate) fn parse(arguments: &[&str]) -> anyhow::Result<Options> {
 }
 
 fn read(arguments: &[&str]) -> anyhow::Result<Options> {
-    let quick = arguments.contains(&"--quick");
+    let extent = match (arguments.contains(&"--quick"), arguments.contains(&"--long")) {
+        (true, true) => bail!("--quick and --long exclude each other"),
+        (true, false) => Extent::Quick,
+        (false, true) => Extent::Long,
+        (false, false) => Extent::Usual,
+    };
+    let quick = extent == Extent::Quick;
     let mut options = Options {
         faults: Fault::ALL.to_vec(),
         peers: Peer::USUAL.to_vec(),
         rounds: if quick { 1 } else { 10 },
-        extent: if quick { Extent::Quick } else { Extent::Usual },
+        extent,
         crew: Crew { writers: 50, idle: 50, held: 20 },
         crowd: Some(if quick { 1000 } else { 10_000 }),
         pgmesh: None,
@@ -76,7 +84,7 @@ fn read(arguments: &[&str]) -> anyhow::Result<Options> {
     let (mut only, mut crowd) = (None, None);
     let mut arguments = arguments.iter();
     while let Some(&name) = arguments.next() {
-        if name == "--quick" {
+        if matches!(name, "--quick" | "--long") {
             continue;
         }
         let (name, value) = match name.split_once('=') {

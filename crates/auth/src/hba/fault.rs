@@ -149,7 +149,7 @@ pub enum Fault {
     )]
     ClientCertWithCert,
     /// LDAP without a server.
-    #[error("authentication method \"ldap\" needs the option \"ldapserver\"")]
+    #[error("authentication method \"ldap\" needs the option \"ldapserver\", or \"ldapurl\"")]
     LdapServer,
     /// LDAP without a way to find the DN.
     #[error(
@@ -169,6 +169,15 @@ pub enum Fault {
     /// `ldaptls=1` over `ldaps`.
     #[error("ldaptls=1 is for the scheme ldap: remove it, or ldapscheme=ldaps")]
     LdapTls,
+    /// `ldapurl` that is none.
+    #[error(
+        "invalid ldapurl: write ldap[s]://host[:port]/base?attribute?scope?filter, where the scope \
+         is base, one or sub, and other characters are percent-encoded"
+    )]
+    LdapUrl,
+    /// An option that repeats or contradicts the URL.
+    #[error("ldapurl has what {0} says: remove one of them")]
+    LdapUrlAnd(&'static str),
     /// A map that is not in the ident maps.
     #[error("no ident map \"{0}\": define it, or correct the option \"map\"")]
     UnknownMap(String),

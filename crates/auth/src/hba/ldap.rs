@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Fault;
+use super::ldap_url::Url;
 use super::options::Options;
 use super::token::Word;
 use crate::Secret;
@@ -31,6 +32,18 @@ pub enum LdapSecurity {
     Tls,
 }
 
+/// How far below the base a search goes. Anything but [`LdapScope::Subtree`] is written in an
+/// `ldapurl`: PostgreSQL has no option for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LdapScope {
+    /// The base alone.
+    Base,
+    /// What is directly below it.
+    One,
+    /// It and all below it.
+    Subtree,
+}
+
 /// How the user's DN is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LdapBind {
@@ -45,6 +58,8 @@ pub enum LdapBind {
     Search {
         /// `ldapbasedn`.
         base_dn: String,
+        /// How far below it.
+        scope: LdapScope,
         /// `ldapbinddn`: who searches; empty for anybody.
         bind_dn: String,
         /// `ldapbindpasswd`, of that DN.
@@ -65,23 +80,37 @@ pub enum LdapSearch {
 
 impl Ldap {
     pub(super) fn take(options: &mut Options) -> Result<Self, Fault> {
-        let server = options.take_text("ldapserver").ok_or(Fault::LdapServer)?;
-        let port = options.take("ldapport").map(|port| match port.parse() {
+        let url = options.take_text("ldapurl").map(|url| Url::parse(&url)).transpose()?;
+        let mut url = url.unwrap_or_default();
+        let server = either("ldapserver", url.host.take(), options)?.ok_or(Fault::LdapServer)?;
+        let port = either("ldapport", url.port.take(), options)?.map(|port| match port.parse() {
             Ok(port) if port > 0 => Ok(port),
             _ => Err(Fault::OptionValue { option: "ldapport", values: "a port number" }),
         });
-        let security = security(options)?;
-        Ok(Self { server, port: port.transpose()?, security, bind: bind(options)? })
+        let security = security(either("ldapscheme", url.scheme.take(), options)?, options)?;
+        Ok(Self { server, port: port.transpose()?, security, bind: bind(url, options)? })
     }
 }
 
-fn security(options: &mut Options) -> Result<LdapSecurity, Fault> {
+/// What the URL or the option says; one of them must be silent. An empty value says nothing.
+fn either(
+    option: &'static str,
+    in_url: Option<String>,
+    options: &mut Options,
+) -> Result<Option<String>, Fault> {
+    match (in_url, options.take_text(option)) {
+        (Some(_), Some(_)) => Err(Fault::LdapUrlAnd(option)),
+        (in_url, given) => Ok(in_url.or(given)),
+    }
+}
+
+fn security(scheme: Option<String>, options: &mut Options) -> Result<LdapSecurity, Fault> {
     let start_tls = match options.take("ldaptls").as_deref() {
         None | Some("0") => LdapSecurity::None,
         Some("1") => LdapSecurity::StartTls,
         Some(_) => return Err(Fault::OptionValue { option: "ldaptls", values: "0 or 1" }),
     };
-    match (options.take("ldapscheme").as_deref(), start_tls) {
+    match (scheme.as_deref(), start_tls) {
         (None | Some("ldap"), start_tls) => Ok(start_tls),
         (Some("ldaps"), LdapSecurity::None) => Ok(LdapSecurity::Tls),
         (Some("ldaps"), _) => Err(Fault::LdapTls),
@@ -91,13 +120,13 @@ fn security(options: &mut Options) -> Result<LdapSecurity, Fault> {
     }
 }
 
-fn bind(options: &mut Options) -> Result<LdapBind, Fault> {
+fn bind(url: Url, options: &mut Options) -> Result<LdapBind, Fault> {
     let (prefix, suffix) = (options.take_text("ldapprefix"), options.take_text("ldapsuffix"));
-    let base_dn = options.take_text("ldapbasedn");
+    let base_dn = either("ldapbasedn", url.base_dn, options)?;
     let bind_dn = options.take_text("ldapbinddn");
     let bind_password = options.take_text("ldapbindpasswd").map(Secret::new);
-    let attribute = options.take_text("ldapsearchattribute");
-    let filter = options.take_text("ldapsearchfilter");
+    let attribute = either("ldapsearchattribute", url.attribute, options)?;
+    let filter = either("ldapsearchfilter", url.filter, options)?;
     let searches = bind_dn.is_some() || bind_password.is_some() || attribute.is_some();
     let searches = searches || filter.is_some() || base_dn.is_some();
     if prefix.is_some() || suffix.is_some() {
@@ -115,35 +144,44 @@ fn bind(options: &mut Options) -> Result<LdapBind, Fault> {
         (Some(attribute), None) => LdapSearch::Attribute(attribute),
         (None, None) => LdapSearch::Attribute("uid".to_owned()),
     };
-    Ok(LdapBind::Search { base_dn, bind_dn: bind_dn.unwrap_or_default(), bind_password, search })
+    let (scope, bind_dn) = (url.scope.unwrap_or(LdapScope::Subtree), bind_dn.unwrap_or_default());
+    Ok(LdapBind::Search { base_dn, scope, bind_dn, bind_password, search })
 }
 
 /// As options. The password is left out, as everywhere: what is printed is not for loading.
 impl fmt::Display for Ldap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, " ldapserver={}", Word(&self.server))?;
-        if let Some(port) = self.port {
-            write!(f, " ldapport={port}")?;
-        }
-        f.write_str(match self.security {
-            LdapSecurity::None => "",
-            LdapSecurity::StartTls => " ldaptls=1",
-            LdapSecurity::Tls => " ldapscheme=ldaps",
-        })?;
+        let url = Url::of(self);
         let mut put = |name: &str, value: &str| match value {
             "" => Ok(()),
             value => write!(f, " {name}={}", Word(value)),
         };
+        let start_tls = if self.security == LdapSecurity::StartTls { "1" } else { "" };
+        match &url {
+            Some(url) => {
+                put("ldapurl", &url.to_string())?;
+                put("ldaptls", start_tls)?;
+            }
+            None => {
+                put("ldapserver", &self.server)?;
+                put("ldapport", &self.port.map(|port| port.to_string()).unwrap_or_default())?;
+                put("ldaptls", start_tls)?;
+                put("ldapscheme", if self.security == LdapSecurity::Tls { "ldaps" } else { "" })?;
+            }
+        }
         match &self.bind {
             LdapBind::Simple { prefix, suffix } => {
                 put("ldapprefix", prefix)?;
                 put("ldapsuffix", suffix)
             }
-            LdapBind::Search { base_dn, bind_dn, bind_password, search } => {
-                put("ldapbasedn", base_dn)?;
+            LdapBind::Search { base_dn, bind_dn, bind_password, search, .. } => {
+                if url.is_none() {
+                    put("ldapbasedn", base_dn)?;
+                }
                 put("ldapbinddn", bind_dn)?;
                 put("ldapbindpasswd", if bind_password.is_some() { "***" } else { "" })?;
                 match search {
+                    _ if url.is_some() => Ok(()),
                     LdapSearch::Attribute(attribute) => put("ldapsearchattribute", attribute),
                     LdapSearch::Filter(filter) => put("ldapsearchfilter", filter),
                 }

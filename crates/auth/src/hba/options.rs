@@ -53,7 +53,7 @@ impl Options {
 }
 
 /// Each option, and what it is for.
-const KNOWN: [(&str, &str); 16] = [
+const KNOWN: [(&str, &str); 17] = [
     ("clientcert", "hostssl lines"),
     ("clientname", "cert, and hostssl lines with clientcert=verify-full"),
     ("issuer", "oauth"),
@@ -68,6 +68,7 @@ const KNOWN: [(&str, &str); 16] = [
     ("ldapserver", "ldap"),
     ("ldapsuffix", "ldap"),
     ("ldaptls", "ldap"),
+    ("ldapurl", "ldap"),
     ("map", "cert, peer and oauth"),
     ("scope", "oauth"),
 ];
@@ -75,4 +76,4 @@ const KNOWN: [(&str, &str); 16] = [
 /// [`KNOWN`] for people.
 pub(super) const KNOWN_TEXT: &str = "clientcert, clientname, map; for oauth issuer, scope; for \
     ldap ldapserver, ldapport, ldapscheme, ldaptls, ldapprefix, ldapsuffix, ldapbasedn, \
-    ldapbinddn, ldapbindpasswd, ldapsearchattribute, ldapsearchfilter";
+    ldapbinddn, ldapbindpasswd, ldapsearchattribute, ldapsearchfilter, ldapurl";

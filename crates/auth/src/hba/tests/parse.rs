@@ -26,6 +26,9 @@ hostnogssenc all        \"+x\"            samehost                \\
     scram-sha-256
 hostssl all all all ldap ldapserver=\"a b\" ldapbasedn=\"dc=x, dc=y\" ldapscheme=ldaps
 host all all all ldap ldapserver=a ldapprefix=cn= ldapport=1389 ldaptls=1
+host all all all ldap ldapurl=\"LDAPS://[::1]:7/dc=x%2c%20dc=y?cn,uid?sub\"
+host all all all ldap ldapurl=\"ldap://a/dc=x???(uid=$username)\" ldapbinddn=cn=b ldaptls=1
+host all all all ldap ldapurl=ldap://a/ ldapport=9 ldapprefix=x
 hostssl all all all oauth issuer=https://id.example scope=\"a b\" clientcert=verify-full
 hostssl all all all scram-sha-256 clientcert=verify-ca
 ";
@@ -42,12 +45,17 @@ hostssl all all all scram-sha-256 clientcert=verify-ca
         "hostssl all all all ldap ldapserver=\"a b\" ldapscheme=ldaps ldapbasedn=\"dc=x, dc=y\" \
          ldapsearchattribute=uid",
         "host all all all ldap ldapserver=a ldapport=1389 ldaptls=1 ldapprefix=cn=",
+        "host all all all ldap ldapserver=::1 ldapport=7 ldapscheme=ldaps \
+         ldapbasedn=\"dc=x, dc=y\" ldapsearchattribute=cn",
+        "host all all all ldap ldapurl=ldap://a/dc=x??base?(uid=%24username) ldaptls=1 \
+         ldapbinddn=cn=b",
+        "host all all all ldap ldapserver=a ldapport=9 ldapprefix=x",
         "hostssl all all all oauth issuer=https://id.example scope=\"a b\" clientcert=verify-full",
         "hostssl all all all scram-sha-256 clientcert=verify-ca",
     ];
     assert_eq!(printed, expected);
     let lines: Vec<_> = Rules::parse(text).unwrap().iter().map(|rule| rule.line).collect();
-    assert_eq!(lines, [2, 3, 5, 6, 7, 8, 9, 10, 12, 13, 14, 15]);
+    assert_eq!(lines, [2, 3, 5, 6, 7, 8, 9, 10, 12, 13, 14, 15, 16, 17, 18]);
 }
 
 #[test]
@@ -130,6 +138,18 @@ fn what_a_line_may_not_say() {
             "local all all ldap ldapserver=a ldapbasedn=c ldapscheme=ldaps ldaptls=1",
             "ldaptls=1 is for the scheme ldap",
         ),
+        ("local all all ldap ldapurl=http://a/b", "invalid ldapurl"),
+        ("local all all ldap ldapurl=ldap:a", "invalid ldapurl"),
+        ("local all all ldap ldapurl=ldap://[::1/b", "invalid ldapurl"),
+        ("local all all ldap ldapurl=ldap://a/b%2", "invalid ldapurl"),
+        ("local all all ldap ldapurl=ldap://a/b%c3", "invalid ldapurl"),
+        ("local all all ldap ldapurl=ldap://a/b%00", "a NUL or line break"),
+        ("local all all ldap ldapurl=ldap://a/b??all", "invalid ldapurl"),
+        ("local all all ldap ldapurl=ldap://a/b????!x", "invalid ldapurl"),
+        ("local all all ldap ldapurl=ldap:///b", "needs the option \"ldapserver\", or \"ldapurl\""),
+        ("local all all ldap ldapurl=ldap://a/b ldapserver=c", "remove one of them"),
+        ("local all all ldap ldapurl=ldap://a/b ldapprefix=c", "choose one way"),
+        ("local all all ldap ldapurl=ldap://a/b?c??(d=e)", "choose one"),
         ("local a\0b all trust", "a NUL or line break"),
     ];
     for (text, expected) in cases {

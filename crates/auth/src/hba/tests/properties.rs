@@ -67,18 +67,18 @@ fn ldap() -> impl Strategy<Value = Ldap> {
     let value = || name().prop_filter("empty is none", |value| !value.is_empty());
     let search =
         prop_oneof![value().prop_map(LdapSearch::Attribute), value().prop_map(LdapSearch::Filter)];
+    let scope = prop::sample::select(vec![LdapScope::Base, LdapScope::One, LdapScope::Subtree]);
     let bind = prop_oneof![
         (value(), name()).prop_map(|(prefix, suffix)| LdapBind::Simple { prefix, suffix }),
-        (value(), name(), search).prop_map(|(base_dn, bind_dn, search)| LdapBind::Search {
-            base_dn,
-            bind_dn,
-            bind_password: None,
-            search
+        (value(), scope, name(), search).prop_map(|(base_dn, scope, bind_dn, search)| {
+            LdapBind::Search { base_dn, scope, bind_dn, bind_password: None, search }
         }),
     ];
     let security =
         prop::sample::select(vec![LdapSecurity::None, LdapSecurity::StartTls, LdapSecurity::Tls]);
-    (value(), option::of(1..u16::MAX), security, bind)
+    // As a URL can have it, which all but one scope are written in.
+    let server = prop_oneof!["[a-z][a-z0-9.-]{0,8}", "[0-9a-f:]{2,9}"];
+    (server, option::of(1..u16::MAX), security, bind)
         .prop_map(|(server, port, security, bind)| Ldap { server, port, security, bind })
 }
 
@@ -164,6 +164,7 @@ fn file() -> impl Strategy<Value = String> {
         "@x",
         "include",
         "ldapserver=a",
+        "ldapurl=ldap://a:1/b?c?one",
         "ldapbasedn=b",
         "é",
         "(",

@@ -52,6 +52,11 @@ pub enum Error {
         /// What was looked for.
         wanted: &'static str,
     },
+    /// The system trusts nobody.
+    #[error(
+        "the system has no certificate authorities: install them (ca-certificates), or name a file"
+    )]
+    NoSystemAuthorities,
     /// A file that is not PEM.
     #[error("{path}: not a valid PEM file: {reason}")]
     Pem {

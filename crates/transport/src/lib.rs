@@ -3,7 +3,8 @@
 //! Both sides of the proxy stand on this crate: `frontend` accepts with [`Acceptor`], `backend`
 //! connects with [`Connector`]. It speaks no Postgres; who asks for TLS, and when, is theirs.
 //! Both sides offer the ALPN protocol `postgresql`, as libpq and Postgres 17 do: a peer that
-//! speaks ALPN but means another protocol is refused.
+//! speaks ALPN but means another protocol is refused. [`ServiceConnector`] is for what is not
+//! Postgres.
 //!
 //! ring is named explicitly, so nothing depends on a process-wide default. What was made of the
 //! configured files is an immutable value that every handshake takes anew, and [`renew`] makes
@@ -19,6 +20,7 @@ mod pem;
 mod policy;
 mod renew;
 mod server;
+mod service;
 mod stream;
 mod tcp;
 mod turns;
@@ -31,5 +33,6 @@ pub use mode::{Negotiation, TlsMode, UnknownTlsMode};
 pub use policy::{Cipher, Group, NoCipher, Policy, Protocol, UnknownName};
 pub use renew::{Renewal, renew};
 pub use server::{Acceptor, ServerTls};
+pub use service::{ServiceConnector, ServiceTls};
 pub use stream::MaybeTls;
 pub use tcp::{Config, Keepalive, connect, listen};

@@ -52,7 +52,8 @@ fn steps<'a>(interrupt: &'a Interrupt) -> Vec<(&'static str, Check<'a>)> {
 }
 
 fn install() -> anyhow::Result<()> {
-    let wanted = [&packages::CLUSTER[..], &packages::BUILD, &[packages::PSYCOPG]].concat();
+    let wanted =
+        [&packages::CLUSTER[..], &packages::BUILD, &[packages::PSYCOPG, packages::SLAPD]].concat();
     let installed = packages::ensure(&wanted)?;
     match installed.as_slice() {
         [] => println!("nothing to install"),

@@ -33,6 +33,7 @@ mod port;
 mod postgres;
 mod probe;
 pub mod programs;
+mod slapd;
 mod wait;
 
 pub use bed::Bed;
@@ -51,4 +52,5 @@ pub use pgmesh::{Pgmesh, PgmeshOptions, ProxyPorts};
 pub use port::Port;
 pub use postgres::{Method, Postgres, PostgresOptions, Role, ServerTls, Stop};
 pub use probe::answers;
+pub use slapd::{Slapd, SlapdOptions};
 pub use wait::{Interrupt, until};

@@ -44,6 +44,8 @@ pub const PSYCOPG: Package =
 pub const PGBOUNCER: Package = Package { name: "pgbouncer", sign: Sign::Program("pgbouncer") };
 /// HAProxy, to measure against.
 pub const HAPROXY: Package = Package { name: "haproxy", sign: Sign::Program("haproxy") };
+/// An LDAP server.
+pub const SLAPD: Package = Package { name: "slapd", sign: Sign::Program("slapd") };
 /// What gives nodes networks of their own.
 pub const IPROUTE: Package = Package { name: "iproute2", sign: Sign::Program("bridge") };
 

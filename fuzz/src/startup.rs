@@ -36,7 +36,8 @@ async fn log_in(wire: Wire<'_>) {
     let deadline = Instant::now() + Duration::from_secs(60);
     let Ok(shaken) = handshake(wire, peer, &Acceptor::disabled(), deadline).await else { return };
     let Handshake::Client(request) = shaken else { return };
-    let Ok(client) = request.authenticate(&users()).await else { return };
+    let challenge = users().challenge(&request.startup().user);
+    let Ok(client) = request.authenticate(challenge).await else { return };
     let secret = CancelSecret::new(&[0; 4]).expect("a legal length");
     let key = CancelKey { pid: 1, secret };
     let _ = client.greet([("server_version", "15.4")], &key).await;

@@ -98,14 +98,19 @@ impl Users {
     /// Starts an exchange with a client that says it is `name`, who may not exist.
     /// Does the same work either way.
     pub fn challenge(&self, name: &str) -> Challenge {
+        self.challenge_with(name, self.entries.get(name).map(|entry| Arc::clone(&entry.verifier)))
+    }
+
+    /// The same with a client whose verifier was found somewhere else, or was not found.
+    pub fn challenge_with(&self, name: &str, verifier: Option<Arc<Verifier>>) -> Challenge {
         let mock = Verifier {
             iterations: ITERATIONS_DEFAULT,
             salt: salt(&self.seed, name),
             stored_key: self.seed.derive("stored key", name),
             server_key: self.seed.derive("server key", name),
         };
-        match self.entries.get(name) {
-            Some(entry) => Challenge::known(Arc::clone(&entry.verifier)),
+        match verifier {
+            Some(verifier) => Challenge::known(verifier),
             None => Challenge::mock(Arc::new(mock)),
         }
     }

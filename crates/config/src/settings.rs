@@ -37,7 +37,7 @@ pub struct Settings {
     pub failover: Failover,
     /// `[cluster]`: which replicas serve reads.
     pub routes: RoutePolicy,
-    /// `[[users]]`: who may log in, by name; never empty.
+    /// `[[users]]`: who may log in, by name; not empty but with `auth_query`.
     pub users: BTreeMap<String, User>,
     /// `[auth]`: how roles that are not in `[[users]]` are looked up.
     pub auth_query: Option<control::auth_query::Config>,

@@ -187,7 +187,7 @@ fn each_error_says_what_to_do() {
         ("proxy.tls", "client_map = 'm'", "is for mode verify-full"),
         ("[hba]", "type = 'host'\nmethod = 'password'", "\"password\" is not supported"),
         ("[hba]", "type = 'host'", "method is missing"),
-        ("[hba]", "type = 'local'\nmethod = 'peer'\nuser = ['a', '+b']", "+role are not"),
+        ("[hba]", "type = 'local'\nmethod = 'peer'\nuser = ['a', '+b']", "set auth.query_user"),
         ("[hba]", "type = 'host'\nmethod = 'cert'", "begin with hostssl"),
         ("[hba]", "type = 'host'\nmethod = 'trust'\noptions = 'x'", "not an option"),
         ("[hba]", "type = 'host'\nmethod = 'trust'\n[auth]\nhba_file = 'f'", "keep one"),

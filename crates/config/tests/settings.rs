@@ -419,13 +419,8 @@ fn what_is_allowed_and_surprising_is_warned_of() {
         .iter()
         .map(|warning| (warning.place.path.as_str(), warning.place.line.unwrap_or(0)))
         .collect();
-    let expected = [
-        ("proxy.tls.mode", 3),
-        ("cluster.endpoints", 7),
-        ("pool.size", 9),
-        ("auth", 13),
-        ("admin.users", 16),
-    ];
+    let expected =
+        [("proxy.tls.mode", 3), ("cluster.endpoints", 7), ("pool.size", 9), ("admin.users", 16)];
     assert_eq!(places, expected);
 }
 
@@ -437,6 +432,11 @@ fn roles_are_looked_up_if_somebody_is_named_who_does_it() {
     assert_eq!((default.user.as_str(), default.database.as_str()), ("lookup", "postgres"));
     assert_eq!(default.query, control::auth_query::Config::QUERY);
     assert!(default.password.is_none());
+    // Then nobody has to be in [[users]], and rules may ask for groups.
+    let rule = "[[hba]]\ntype = 'host'\nuser = '+staff'\nmethod = 'scram-sha-256'";
+    let (cluster, _) = MINIMAL.split_once("[[users]]").unwrap();
+    let alone = read(&format!("{cluster}\n[auth]\nquery_user = 'lookup'\n{rule}"));
+    assert!(alone.users.is_empty());
     let set = read(&format!(
         "{named}
         query_password = 'lookup_password'

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use auth::{Nonce, Offer, ScramKeys, Selection, ServerEndPoint, Users};
+use auth::{Challenge, Nonce, Offer, ScramKeys, Selection, ServerEndPoint};
 use rand::Rng;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
@@ -77,16 +77,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LoginRequest<S> {
     }
 
     /// Makes the client prove its password with SCRAM-SHA-256, bound to the TLS connection if
-    /// the client wants that. A user who does not exist goes through the same exchange. When it
-    /// fails, the client has been told.
+    /// the client wants that. A user who does not exist goes through the same exchange, by a
+    /// challenge that says so. When it fails, the client has been told.
     ///
     /// # Errors
     /// Wrong password, unknown user, a broken exchange, or the deadline.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection.
-    pub async fn authenticate(mut self, users: &Users) -> Result<Client<S>, Refused> {
-        match timeout_at(self.deadline, self.exchange(users)).await {
+    pub async fn authenticate(mut self, challenge: Challenge) -> Result<Client<S>, Refused> {
+        match timeout_at(self.deadline, self.exchange(challenge)).await {
             Ok(Ok(keys)) => {
                 let Self { startup, line, deadline } = self;
                 Ok(Client { startup, keys: Some(keys), line, deadline })
@@ -107,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LoginRequest<S> {
     }
 
     /// Leaves the last message, SASLFinal, for the write that follows in any case.
-    async fn exchange(&mut self, users: &Users) -> Result<ScramKeys, Refused> {
+    async fn exchange(&mut self, challenge: Challenge) -> Result<ScramKeys, Refused> {
         let offer = self.offer();
         put_authentication(&mut self.line.out, AUTH_SASL, |out| {
             offer.mechanisms().iter().for_each(|it| message::put_c_str(out, it.name()));
@@ -126,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LoginRequest<S> {
                 self.line.password_message().await?
             }
         };
-        let challenge = users.challenge(&self.startup.user).over(selection);
+        let challenge = challenge.over(selection);
         let server_first = challenge.receive(&client_first, Nonce::new(rand::rng().random()))?;
         put_authentication(&mut self.line.out, AUTH_SASL_CONTINUE, |out| {
             out.extend_from_slice(server_first.message().as_bytes());

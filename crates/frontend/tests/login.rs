@@ -227,7 +227,8 @@ async fn a_client_that_does_not_read_its_greeting_is_closed_at_the_deadline() {
             Ok(frontend::Handshake::Client(request)) => request,
             other => panic!("{other:?}"),
         };
-        let client = request.authenticate(&users()).await.unwrap();
+        let challenge = users().challenge(&request.startup().user);
+        let client = request.authenticate(challenge).await.unwrap();
         let long = "x".repeat(1000);
         client.greet([("a", long.as_str())], &key()).await.unwrap_err()
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use auth::Users;
+use control::auth_query::AuthQuery;
 use parking_lot::Mutex;
 use pool::Pools;
 use session::{Catalog, ParameterSet, Timeouts};
@@ -29,6 +30,7 @@ pub(crate) struct App {
     pub(crate) acceptor: Acceptor,
     pub(crate) login_timeout: Duration,
     pub(crate) users: Users,
+    pub(crate) auth_query: Option<AuthQuery>,
     pub(crate) rule_book: Arc<RuleBook>,
     pub(crate) limits: Arc<ClientLimits>,
     pub(crate) pools: Arc<Pools>,

@@ -2,29 +2,36 @@
 //! its certificate.
 
 use auth::hba::{
-    ClientCertificate, Connection, Decision, Encryption, Method, Mismatch, Peer, Purpose, Rule,
+    ClientCertificate, Connection, Decision, Encryption, Facts, Method, Mismatch, Peer, Purpose,
+    Rule,
 };
+use control::auth_query::LookupError;
 use frontend::{Client, LoginRequest, Refused};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 use transport::{Subject, TlsMode};
 use wire::{ErrorMessage, SqlState};
 
 use crate::app::App;
+use crate::applicant::{Applicant, Unknown};
 use crate::rules::EntryRules;
 
 /// Why a client is not let in. It has been told.
 pub(crate) enum Denied {
-    /// The exchange with it failed.
-    Exchange(Refused),
+    /// The exchange with it failed; and why nobody could have passed it, for the log.
+    Exchange(Refused, Option<&'static str>),
+    /// Its role could not be looked up.
+    Lookup(LookupError),
     /// For this reason, which only the log hears in full.
     Reason(String),
 }
 
-/// Lets the client prove who it is, as the rules have it.
+/// Lets the client prove who it is, as the rules have it, until `deadline`.
 pub(crate) async fn prove<S>(
     app: &App,
     request: LoginRequest<S>,
     peer: Peer,
+    deadline: Instant,
 ) -> Result<Client<S>, Denied>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -46,15 +53,21 @@ where
         peer,
         encryption: encryption(&request, subject.as_ref()),
     };
-    let rule = match now.rules.decide(&connection, &*now) {
-        Decision::Ask(rule) => rule,
-        Decision::Refuse(refusal) => {
+    let mut applicant = Applicant::new(app, &now, &user, deadline);
+    let decided = applicant.ask(|facts| match now.rules.decide(&connection, facts) {
+        Decision::Ask(rule) => Ok((rule, names(app, &now, rule, &connection, facts))),
+        Decision::Refuse(refusal) => Err(refusal),
+    });
+    let (rule, names) = match decided.await {
+        Ok(Ok(decided)) => decided,
+        Ok(Err(refusal)) => {
             request.refuse(&refusal.fatal(&connection)).await;
             return Err(Denied::Reason(refusal.kind().to_owned()));
         }
+        Err(unknown) => return Err(turn_away(request, unknown).await),
     };
     let client = match rule.method {
-        Method::ScramSha256 => request.authenticate(&app.users).await.map_err(Denied::Exchange)?,
+        Method::ScramSha256 => exchange(request, &mut applicant).await?,
         Method::Cert { .. } | Method::Trust => request.admit(),
         // Refused when the rules are read.
         Method::Ldap(_) | Method::Oauth(_) | Method::Peer { .. } | Method::Reject => {
@@ -62,18 +75,81 @@ where
             return Err(Denied::Reason(format!("line {}: {}", rule.line, rule.method.name())));
         }
     };
-    let names = rule
-        .certificate_names(&connection, &now.maps, &*now)
-        .and_then(|()| names_by_mode(app, &now, rule, &connection));
     if let Err(mismatch) = names {
         client.deny(&rule.method.failed(&user)).await;
         return Err(Denied::Reason(format!("line {}: {mismatch}", rule.line)));
     }
-    if client.keys().is_none() && app.server_logins.get(&user).is_none() {
-        client.deny(&no_server_login(&user, rule)).await;
-        return Err(Denied::Reason(format!("no password for the servers: {}", rule.method.name())));
+    if client.keys().is_some() {
+        return Ok(client);
     }
-    Ok(client)
+    match applicant.has_server_login().await {
+        Ok(true) => Ok(client),
+        Ok(false) => {
+            client.deny(&no_server_login(&user, rule)).await;
+            let method = rule.method.name();
+            Err(Denied::Reason(format!("no password for the servers: {method}")))
+        }
+        Err(unknown) => {
+            client.deny(&Unknown::fatal()).await;
+            Err(unknown.into())
+        }
+    }
+}
+
+/// Asks for the password.
+async fn exchange<S>(
+    request: LoginRequest<S>,
+    applicant: &mut Applicant<'_>,
+) -> Result<Client<S>, Denied>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let challenge = match applicant.challenge().await {
+        Ok(challenge) => challenge,
+        Err(unknown) => return Err(turn_away(request, unknown).await),
+    };
+    match request.authenticate(challenge).await {
+        Ok(client) => {
+            if let Some(keys) = client.keys() {
+                applicant.passed(keys);
+            }
+            Ok(client)
+        }
+        Err(refused) => Err(Denied::Exchange(refused, applicant.failed())),
+    }
+}
+
+/// Ends a login of somebody of whom nothing is known.
+async fn turn_away<S>(request: LoginRequest<S>, unknown: Unknown) -> Denied
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if let Unknown::Lookup(_) = unknown {
+        request.refuse(&Unknown::fatal()).await;
+    }
+    unknown.into()
+}
+
+impl From<Unknown> for Denied {
+    fn from(unknown: Unknown) -> Self {
+        match unknown {
+            Unknown::Lookup(error) => Self::Lookup(error),
+            Unknown::Deadline => Self::Exchange(Refused::Timeout, None),
+        }
+    }
+}
+
+/// Whether the names in the client's certificate let it in: as the rule has it, and as
+/// `proxy.tls.mode` does.
+fn names(
+    app: &App,
+    now: &EntryRules,
+    rule: &Rule,
+    connection: &Connection<'_>,
+    facts: &dyn Facts,
+) -> Result<(), Mismatch> {
+    rule.certificate_names(connection, &now.maps, facts)?;
+    names_by_mode(app, now, rule, connection, facts)
 }
 
 /// What `proxy.tls.mode = "verify-full"` asks of the name in the certificate, where the rule
@@ -83,6 +159,7 @@ fn names_by_mode(
     now: &EntryRules,
     rule: &Rule,
     connection: &Connection<'_>,
+    facts: &dyn Facts,
 ) -> Result<(), Mismatch> {
     let asks = rule.certificate == auth::hba::CertificateCheck::VerifyFull;
     let Encryption::Tls(certificate) = connection.encryption else { return Ok(()) };
@@ -91,7 +168,7 @@ fn names_by_mode(
     }
     match certificate {
         ClientCertificate::Verified { common_name: Some(name) } if !name.is_empty() => {
-            now.maps.admit(app.rule_book.client_map(), name, connection.user, now)
+            now.maps.admit(app.rule_book.client_map(), name, connection.user, facts)
         }
         ClientCertificate::Verified { .. } | ClientCertificate::None => Err(Mismatch::NoName),
     }

@@ -72,8 +72,11 @@ impl Following {
 
 /// Any role will do: the question needs no privilege.
 fn prober_login(settings: &Settings) -> Option<(String, Option<auth::Secret>)> {
-    settings.users.iter().find_map(|(name, user)| match User::server_login(user) {
+    let looks_up = settings.auth_query.as_ref().filter(|config| config.password.is_some());
+    let looks_up = looks_up.map(|config| (config.user.clone(), config.password.clone()));
+    let user = settings.users.iter().find_map(|(name, user)| match User::server_login(user) {
         Some(auth::Login::Password { password, .. }) => Some((name.clone(), Some(password))),
         Some(auth::Login::Keys(_)) | None => None,
-    })
+    });
+    user.or(looks_up)
 }

@@ -3,6 +3,7 @@
 
 mod alarms;
 mod app;
+mod applicant;
 mod cancel;
 mod core_dumps;
 mod entry;

@@ -193,10 +193,10 @@ async fn authenticate(
         let detail = "proxy.max_client_connections".to_owned();
         return Err(Rejected { reason: Refusal::TooManyClients, detail });
     };
-    let client = match entry::prove(app, request, peer).await {
+    let client = match entry::prove(app, request, peer, deadline).await {
         Ok(client) => client,
         Err(denied) => {
-            if let Denied::Exchange(Refused::Authentication(_)) = denied {
+            if let Denied::Exchange(Refused::Authentication(_), _) = denied {
                 app.gate.login_failed(from, std::time::Instant::now());
             }
             return Err(denied.into());
@@ -373,7 +373,12 @@ impl From<Shut> for Rejected {
 impl From<Denied> for Rejected {
     fn from(denied: Denied) -> Self {
         match denied {
-            Denied::Exchange(refused) => refused.into(),
+            Denied::Exchange(refused, None) => refused.into(),
+            Denied::Exchange(refused, Some(why)) => {
+                let rejected = Self::from(refused);
+                Self { detail: format!("{}: {why}", rejected.detail), ..rejected }
+            }
+            Denied::Lookup(error) => Self { reason: Refusal::Lookup, detail: error.to_string() },
             Denied::Reason(detail) => Self { reason: Refusal::Authentication, detail },
         }
     }

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
+use control::auth_query::{AuthQuery, Stats};
 use parking_lot::Mutex;
 use pool::{Closed, Observe, Pools};
 use telemetry::{
-    ClusterState, ConnectFailure, Counter, Counts, Discard, NodeState, PoolLabels, PoolState,
-    PoolStates, PoolTotals, Role, Words,
+    ClusterState, ConnectFailure, Counter, Counts, Discard, Lookups, Metrics, NodeState,
+    PoolLabels, PoolState, PoolStates, PoolTotals, Role, Words,
 };
 use topology::{Access, Node, NodeName, PoolKey, Snapshot};
 
@@ -130,6 +131,23 @@ pub(crate) fn cluster(snapshot: &Snapshot) -> ClusterState {
         standing: snapshot.standing().as_str(),
         nodes: ours.chain(others).collect(),
     }
+}
+
+/// Shows what look-ups of roles come to.
+pub(crate) fn lookups(metrics: &Metrics, auth_query: &AuthQuery) -> Result<(), telemetry::Error> {
+    let auth_query = auth_query.clone();
+    metrics.observe_lookups(move || {
+        let Stats { hits, stale, joined, questions, failures, took, cached } = auth_query.stats();
+        Lookups {
+            asked: questions,
+            cached: hits,
+            joined,
+            stale,
+            failed: failures,
+            took,
+            entries: cached as u64,
+        }
+    })
 }
 
 /// The labels of a pool.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use auth::hba::{Facts, LineError, Maps, Network, Rules};
+use auth::hba::{LineError, Maps, Network, Rules};
 use config::{Access, Settings, Written};
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
@@ -30,6 +30,7 @@ pub(crate) struct EntryRules {
 pub(crate) struct RuleBook {
     access: Access,
     certificates: Certificates,
+    groups: Groups,
     current: RwLock<Arc<EntryRules>>,
     /// What the files said when they were last looked at, good or bad.
     looked: Mutex<Texts>,
@@ -40,6 +41,13 @@ pub(crate) struct RuleBook {
 enum Certificates {
     AskedFor,
     Never,
+}
+
+/// Whether anybody can be asked who is in which group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Groups {
+    LookedUp,
+    Unknown,
 }
 
 /// The texts of the files, or why they cannot be read; `None` for what is in proxy.toml.
@@ -57,13 +65,9 @@ struct Faults(Vec<String>);
 
 // === impl EntryRules ===
 
-impl Facts for EntryRules {
-    /// Rules that would ask are refused when they are read.
-    fn is_member(&self, _: &str, _: &str) -> bool {
-        false
-    }
-
-    fn interfaces(&self) -> &[Network] {
+impl EntryRules {
+    /// The addresses of this machine, if a rule asks for them.
+    pub(crate) fn interfaces(&self) -> &[Network] {
         &self.interfaces
     }
 }
@@ -81,11 +85,16 @@ impl RuleBook {
             Some(_) => Certificates::AskedFor,
             None => Certificates::Never,
         };
+        let groups = match settings.auth_query {
+            Some(_) => Groups::LookedUp,
+            None => Groups::Unknown,
+        };
         let texts = Texts::read(&access);
-        let rules = build(&access, certificates, &texts)?;
+        let rules = build(&access, certificates, groups, &texts)?;
         Ok(Self {
             access,
             certificates,
+            groups,
             current: RwLock::new(Arc::new(rules)),
             looked: Mutex::new(texts),
         })
@@ -100,6 +109,15 @@ impl RuleBook {
         self.access.client_map.as_deref()
     }
 
+    /// Whether a login may depend on who is in which group, now or when a file has changed.
+    pub(crate) fn may_ask_for_groups(&self) -> bool {
+        let current = self.current();
+        matches!(self.access.rules, Written::File(_))
+            || matches!(self.access.maps, Written::File(_))
+            || !current.rules.ask_for_groups().is_empty()
+            || !current.maps.ask_for_groups().is_empty()
+    }
+
     /// Reads the files again, and takes them if they have changed; `None` if they have not. A bad
     /// file changes nothing, and is an error once per change. Blocks.
     fn refresh(&self) -> Option<anyhow::Result<()>> {
@@ -110,7 +128,7 @@ impl RuleBook {
             return None;
         }
         *looked = texts;
-        let built = build(&self.access, self.certificates, &looked);
+        let built = build(&self.access, self.certificates, self.groups, &looked);
         Some(built.map(|rules| *self.current.write() = Arc::new(rules)))
     }
 
@@ -145,20 +163,30 @@ impl RuleBook {
     }
 }
 
-fn build(access: &Access, certificates: Certificates, texts: &Texts) -> anyhow::Result<EntryRules> {
+fn build(
+    access: &Access,
+    certificates: Certificates,
+    groups: Groups,
+    texts: &Texts,
+) -> anyhow::Result<EntryRules> {
     let mut faults = Faults::default();
     let (here, map_here) = (place(&access.rules, "[[hba]]"), place(&access.maps, "[[ident]]"));
     let rules = faults.take(&here, read(&access.rules, &texts.rules, Rules::read));
     let maps = faults.take(&map_here, read(&access.maps, &texts.maps, Maps::read));
     if let Some(rules) = &rules {
         faults.add(&here, rules.unsupported());
+        if groups == Groups::Unknown {
+            faults.add(&here, rules.ask_for_groups());
+        }
         if certificates == Certificates::Never {
             faults.add(&here, rules.without_certificates());
         }
         faults.add(&here, maps.as_ref().map(|maps| rules.unknown_maps(maps)).unwrap_or_default());
     }
     if let Some(maps) = &maps {
-        faults.add(&map_here, maps.unsupported());
+        if groups == Groups::Unknown {
+            faults.add(&map_here, maps.ask_for_groups());
+        }
         if let Some(map) = access.client_map.as_ref().filter(|map| !maps.contains(map)) {
             faults.0.push(format!("proxy.tls.client_map: no line of {map_here} is of \"{map}\""));
         }
@@ -313,7 +341,7 @@ mod tests {
         std::fs::write(&file, rules).unwrap();
         let error = RuleBook::load(&settings(directory.path(), "")).unwrap_err().to_string();
         for (line, text) in [
-            (1, "samerole and +role are not supported yet"),
+            (1, "set auth.query_user"),
             (2, "\"ldap\" is not supported yet: use scram-sha-256"),
             (3, "set proxy.tls.client_ca"),
             (3, "no ident map \"none\""),
@@ -322,6 +350,9 @@ mod tests {
             let found = error.lines().any(|it| it.contains(&expected) && it.contains(text));
             assert!(found, "{line} {text}: {error}");
         }
+        let looking_up = settings(directory.path(), "[auth]\nquery_user = 'lookup'");
+        let error = RuleBook::load(&looking_up).unwrap_err().to_string();
+        assert!(!error.contains("line 1: "), "{error}");
         std::fs::remove_file(&file).unwrap();
         let error = RuleBook::load(&settings(directory.path(), "")).unwrap_err().to_string();
         assert!(error.contains("No such file"), "{error}");

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use auth::{Seed, Users};
 use backend::{Credentials, Dialer, Login, RequiredRole, Startup};
 use config::{Database, Settings, User};
+use control::auth_query::{AuthQuery, Groups};
 use frontend::Listener;
 use pool::{Passwords, Pools, Resolve};
 use rand::Rng as _;
@@ -85,7 +86,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let following = Following::start(&settings, dialer.tls())?;
     let snapshots = following.snapshots.clone();
     let catalog = Arc::new(Catalog::default());
-    let server_logins = Arc::new(ServerLogins::new(Arc::clone(&settings)));
+    let auth_query = auth_query(&settings, &rule_book, dialer.tls(), &snapshots, &metrics)?;
+    let server_logins = ServerLogins::new(&settings, auth_query.as_ref());
     let observers = Arc::new(Observers::default());
     let resolve = resolve(&settings, &server_logins, &observers);
     let failovers = Failovers::new(Arc::clone(&metrics), following.suspect());
@@ -104,6 +106,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         acceptor,
         login_timeout: settings.frontend.login_timeout,
         users: users(&settings)?,
+        auth_query,
         rule_book,
         limits: limits(&settings),
         pools,
@@ -205,6 +208,23 @@ fn resolve(
             observer: observers.add(key),
         }
     })
+}
+
+/// Looks up who is not in `[[users]]`, over TLS as the pools have it.
+fn auth_query(
+    settings: &Settings,
+    rule_book: &RuleBook,
+    tls: &Connector,
+    snapshots: &Snapshots,
+    metrics: &Metrics,
+) -> anyhow::Result<Option<AuthQuery>> {
+    let Some(mut config) = settings.auth_query.clone() else { return Ok(None) };
+    if rule_book.may_ask_for_groups() {
+        config.groups = Groups::Fetch;
+    }
+    let auth_query = AuthQuery::new(config, tls.clone(), snapshots.clone());
+    observe::lookups(metrics, &auth_query)?;
+    Ok(Some(auth_query))
 }
 
 fn users(settings: &Settings) -> anyhow::Result<Users> {

@@ -110,6 +110,8 @@ words! {
         Draining = "draining",
         /// More logins per second than a user or an address may have (53400).
         LoginRate = "login_rate",
+        /// auth_query has no answer (57P03).
+        Lookup = "lookup",
         /// `max_memory` is reached (53200).
         Memory = "memory",
         /// Bytes that are no Postgres startup (08P01).

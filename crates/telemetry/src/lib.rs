@@ -17,6 +17,7 @@ mod family;
 mod histogram;
 mod labels;
 pub mod log;
+mod lookups;
 mod metrics;
 mod pool;
 mod process;
@@ -31,6 +32,7 @@ pub use labels::{
     Cancel, ClientEnd, ConnectFailure, Counter, Counts, Discard, Limit, PoolLabels, Refusal, Retry,
     Role, ServerLoss, Words,
 };
+pub use lookups::Lookups;
 pub use metrics::{Build, FailoverMetrics, Metrics};
 pub use pool::{POOLS_MAX, PoolMetrics};
 pub use process::resident_bytes;

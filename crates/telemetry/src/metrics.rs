@@ -10,10 +10,11 @@ use crate::clients::ClientMetrics;
 use crate::cluster::ClusterState;
 use crate::family::{Row, Spec, collect, descs};
 use crate::labels::{Counter, Counts, PoolLabels, Words};
+use crate::lookups::{LookupCollector, LookupSource};
 use crate::pool::{PoolCollector, PoolTable};
 use crate::process::ProcessCollector;
 use crate::state::{State, StateCollector};
-use crate::{CertificateExpiries, Error, Histogram, PoolMetrics, PoolStates};
+use crate::{CertificateExpiries, Error, Histogram, Lookups, PoolMetrics, PoolStates};
 
 /// What `pgmesh_build_info` says.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +42,7 @@ pub struct Metrics {
     clients: Arc<ClientMetrics>,
     pools: Arc<PoolTable>,
     state: Arc<State>,
+    lookups: Arc<LookupSource>,
     totals: Arc<Totals>,
 }
 
@@ -53,22 +55,24 @@ impl Metrics {
         let clients = Arc::new(ClientMetrics::default());
         let pools = Arc::new(PoolTable::default());
         let state = Arc::new(State::new(Arc::clone(&clients)));
+        let lookups = Arc::new(LookupSource::default());
         let totals = Arc::new(Totals {
             build,
             clients: Arc::clone(&clients),
             discovery_failures: Counter::default(),
             failovers: FailoverMetrics::default(),
         });
-        let collectors: [Box<dyn Collector>; 4] = [
+        let collectors: [Box<dyn Collector>; 5] = [
             Box::new(PoolCollector::new(Arc::clone(&pools))?),
             Box::new(StateCollector::new(Arc::clone(&state))?),
+            Box::new(LookupCollector::new(Arc::clone(&lookups))?),
             Box::new(TotalsCollector { descs: descs(ROWS)?, totals: Arc::clone(&totals) }),
             Box::new(ProcessCollector::new()?),
         ];
         for collector in collectors {
             registry.register(collector).map_err(Error::Register)?;
         }
-        Ok(Self { clients, pools, state, totals })
+        Ok(Self { clients, pools, state, lookups, totals })
     }
 
     /// Counters and gauges of clients.
@@ -103,6 +107,18 @@ impl Metrics {
         source: impl Fn() -> CertificateExpiries + Send + Sync + 'static,
     ) -> Result<(), Error> {
         once(self.state.set_certificates(Box::new(source)))
+    }
+
+    /// Has `source` asked at each scrape what look-ups of roles came to, as above. Without a
+    /// source there are no such metrics.
+    ///
+    /// # Errors
+    /// [`Error::Register`] at the second call.
+    pub fn observe_lookups(
+        &self,
+        source: impl Fn() -> Lookups + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        once(self.lookups.set(Box::new(source)))
     }
 
     /// The cluster as it is known now.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use telemetry::{
-    Build, Cancel, CertificateExpiries, ClusterState, ConnectFailure, Discard, Exposition, Metrics,
-    NodeState, POOLS_MAX, PoolLabels, PoolState, PoolStates, PoolTotals, Refusal, Registry, Retry,
-    Role,
+    Build, Cancel, CertificateExpiries, ClusterState, ConnectFailure, Discard, Exposition, Lookups,
+    Metrics, NodeState, POOLS_MAX, PoolLabels, PoolState, PoolStates, PoolTotals, Refusal,
+    Registry, Retry, Role,
 };
 
 const BUILD: Build = Build { version: "1.2.3", commit: "abc" };
@@ -230,6 +230,25 @@ fn certificates_tell_when_they_end() {
     let expiry = "pgmesh_tls_certificate_expiry_timestamp_seconds";
     assert_eq!(value(&samples, expiry, &[("side", "client")]), Some(1_900_000_000.0));
     assert_eq!(value(&samples, expiry, &[("side", "server")]), None);
+}
+
+#[test]
+fn look_ups_of_roles_are_told_once_somebody_does_them() {
+    let (metrics, exposition) = set_up();
+    let text = exposition.text().unwrap();
+    assert!(!text.contains("pgmesh_auth_query"), "{text}");
+    let took = Duration::from_millis(1500);
+    let lookups = Lookups { asked: 1, cached: 2, joined: 3, stale: 4, failed: 5, took, entries: 6 };
+    metrics.observe_lookups(move || lookups).unwrap();
+    assert!(metrics.observe_lookups(Lookups::default).is_err());
+    let samples = parse(&exposition.text().unwrap()).unwrap();
+    for (answer, count) in [("asked", 1.0), ("cached", 2.0), ("joined", 3.0), ("stale", 4.0)] {
+        let labels = [("answer", answer)];
+        assert_eq!(value(&samples, "pgmesh_auth_query_lookups_total", &labels), Some(count));
+    }
+    for (name, count) in [("failures_total", 5.0), ("seconds_total", 1.5), ("cache_entries", 6.0)] {
+        assert_eq!(value(&samples, &format!("pgmesh_auth_query_{name}"), &[]), Some(count));
+    }
 }
 
 #[test]

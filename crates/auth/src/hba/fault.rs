@@ -99,7 +99,7 @@ pub enum Fault {
     MethodYet(&'static str),
     /// `samerole`, or `+role` in a rule or a map.
     #[error(
-        "samerole and +role are not supported yet, for nobody can be asked who is in which role: \
+        "samerole and +role need somebody to ask who is in which role: set auth.query_user, or \
          write the names"
     )]
     Groups,

@@ -125,7 +125,7 @@ impl Maps {
     }
 
     /// The lines that need somebody to ask who is in which role: nobody could log in by them.
-    pub fn unsupported(&self) -> Vec<LineError> {
+    pub fn ask_for_groups(&self) -> Vec<LineError> {
         let groups = self.0.iter().filter(|line| matches!(line.database_user, Role::Group(_)));
         groups.map(|line| LineError { line: line.line, fault: Fault::Groups }).collect()
     }

@@ -82,11 +82,16 @@ impl Rules {
         })
     }
 
-    /// The rules that need what pgmesh does not have yet: somebody to ask who is in which role, an
-    /// LDAP server, an issuer of tokens. Nobody could log in by them.
+    /// The rules that need somebody to ask who is in which role: without, they would match nobody,
+    /// also not those whom they are to keep out.
+    pub fn ask_for_groups(&self) -> Vec<LineError> {
+        self.faults(|rule| rule.asks_for_groups().then_some(Fault::Groups))
+    }
+
+    /// The rules that need what pgmesh does not have yet: an LDAP server, an issuer of tokens.
+    /// Nobody could log in by them.
     pub fn unsupported(&self) -> Vec<LineError> {
         self.faults(|rule| match rule.method {
-            _ if rule.asks_for_groups() => Some(Fault::Groups),
             Method::Ldap(_) | Method::Oauth(_) => Some(Fault::MethodYet(rule.method.name())),
             _ => None,
         })

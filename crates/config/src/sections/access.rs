@@ -14,7 +14,8 @@ use crate::settings::{Database, User};
 /// Postgres' NAMEDATALEN less its terminator, in bytes.
 const NAME_BYTES_MAX: usize = 63;
 
-pub(super) fn users(root: &Section<'_>) -> BTreeMap<String, User> {
+/// `auth` is `[auth]`, where there may be another way to know who may log in.
+pub(super) fn users(root: &Section<'_>, auth: &Section<'_>) -> BTreeMap<String, User> {
     let users = unique(
         root,
         root.tables("users", |section| {
@@ -57,8 +58,11 @@ pub(super) fn users(root: &Section<'_>) -> BTreeMap<String, User> {
             Some((name?, section.place("name"), user))
         }),
     );
-    if !root.has("users") {
-        root.error("users", "nobody could log in; add [[users]] with name and password");
+    if !root.has("users") && !auth.has("query_user") {
+        root.error(
+            "users",
+            "nobody could log in; add [[users]] with name and password, or set auth.query_user",
+        );
     }
     users
 }

@@ -49,10 +49,6 @@ pub(super) fn read(section: &Section<'_>) -> Option<Config> {
             section.error(key, "needs auth.query_user; set it, or remove this");
         }
     }
-    // Until logins ask it.
-    if user.is_some() {
-        section.warning("", "auth_query is not in this version: only [[users]] can log in");
-    }
     let query = query.unwrap_or_else(|| Config::QUERY.to_owned());
     let database = database.unwrap_or_else(|| Config::DATABASE.to_owned());
     Some(Config { database, query, timeout, cache, ..Config::new(user?, password) })

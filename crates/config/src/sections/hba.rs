@@ -20,11 +20,19 @@ const TYPES: &[(&str, &str)] = &[
     ("hostnogssenc", "hostnogssenc"),
 ];
 
+/// Whether anybody can be asked who is in which group.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Groups {
+    Known,
+    Unknown,
+}
+
 /// `auth` is `[auth]`, whose other keys are read elsewhere; `client_map` stands in `[proxy.tls]`.
 pub(super) fn read(root: &Section<'_>, auth: &Section<'_>, client_map: Option<String>) -> Access {
     let hba_file = tls::path(auth, "hba_file");
     let ident_file = tls::path(auth, "ident_file");
-    let (rules, maps) = (rules(root), maps(root));
+    let groups = if auth.has("query_user") { Groups::Known } else { Groups::Unknown };
+    let (rules, maps) = (rules(root, groups), maps(root, groups));
     Access {
         rules: either(root, "hba", "auth.hba_file", hba_file, rules)
             .unwrap_or_else(|| Written::Here(Rules::scram_everywhere())),
@@ -62,7 +70,7 @@ struct RawRule {
     options: Vec<(String, String)>,
 }
 
-fn rules(root: &Section<'_>) -> Option<Rules> {
+fn rules(root: &Section<'_>, groups: Groups) -> Option<Rules> {
     let rules = root.tables("hba", |section| {
         let kind = section.optional_choice("type", TYPES);
         let database = joined(section, "database");
@@ -94,6 +102,9 @@ fn rules(root: &Section<'_>) -> Option<Rules> {
     });
     let (rules, mut errors) = Rules::read_inline(inline);
     errors.extend(rules.unsupported());
+    if groups == Groups::Unknown {
+        errors.extend(rules.ask_for_groups());
+    }
     report(root, &places, errors);
     Some(rules)
 }
@@ -104,7 +115,7 @@ impl RawRule {
     }
 }
 
-fn maps(root: &Section<'_>) -> Option<Maps> {
+fn maps(root: &Section<'_>, groups: Groups) -> Option<Maps> {
     let lines = root.tables("ident", |section| {
         let [map, system_user, database_user] =
             ["map", "system_user", "database_user"].map(|key| {
@@ -126,7 +137,9 @@ fn maps(root: &Section<'_>) -> Option<Maps> {
         database_user,
     });
     let (maps, mut errors) = Maps::read_inline(inline);
-    errors.extend(maps.unsupported());
+    if groups == Groups::Unknown {
+        errors.extend(maps.ask_for_groups());
+    }
     report(root, &places, errors);
     Some(maps)
 }

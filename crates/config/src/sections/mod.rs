@@ -51,9 +51,9 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
     let backend = server::read(&root.section("server"));
     let mut pool = pool::read(&root.section("pool"));
     let failover = failover::read(&root.section("failover"), &mut pool);
-    let users = access::users(root);
-    let databases = access::databases(root);
     let auth = root.section("auth");
+    let users = access::users(root, &auth);
+    let databases = access::databases(root);
     let auth_query = auth_query::read(&auth);
     let access = hba::read(root, &auth, client_map);
     drop(auth);

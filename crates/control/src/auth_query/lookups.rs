@@ -63,6 +63,8 @@ pub struct Stats {
     pub questions: u64,
     /// Questions that got no answer.
     pub failures: u64,
+    /// How long the questions took, with or without an answer, all together.
+    pub took: Duration,
     /// Names that are kept now, with a role or without.
     pub cached: usize,
 }
@@ -164,6 +166,7 @@ impl<T: Clone> Lookups<T> {
         let Some(Flight { asked, waited_for, .. }) = self.flights.remove(user) else {
             return (None, None);
         };
+        self.stats.took = self.stats.took.saturating_add(now.saturating_sub(asked));
         let found = match end {
             End::Answered(answer) => {
                 self.paused.remove(user);

@@ -51,8 +51,9 @@ fn look_ups_of_one_role_at_one_time_are_one_question() {
     // As old as the question, not as the answer.
     assert!(matches!(step(&mut lookups, "a", secs(59), Want::Fresh), Step::Answer(_)));
     assert_eq!(waits(&step(&mut lookups, "a", secs(60), Want::Fresh)), Some(3));
-    let Stats { hits, stale, joined, questions, failures, cached } = lookups.stats();
+    let Stats { hits, stale, joined, questions, failures, took, cached } = lookups.stats();
     assert_eq!((hits, stale, joined, questions, failures, cached), (2, 0, 1, 3, 0, 1));
+    assert_eq!(took, secs(2), "of the only one that has ended");
 }
 
 #[test]

@@ -77,7 +77,8 @@ where
         Ok(Handshake::Peer(call)) => return Outcome::Peer(call),
         Err(refused) => return Outcome::Refused(refused),
     };
-    let client = match request.authenticate(&users()).await {
+    let challenge = users().challenge(&request.startup().user);
+    let client = match request.authenticate(challenge).await {
         Ok(client) => client,
         Err(refused) => return Outcome::Refused(refused),
     };

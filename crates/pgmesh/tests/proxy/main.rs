@@ -15,6 +15,7 @@ mod proxy;
 
 mod auth_hba;
 mod auth_passthrough;
+mod auth_query;
 mod backpressure;
 mod cancel;
 mod certificates;

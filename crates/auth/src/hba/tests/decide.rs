@@ -160,14 +160,15 @@ fn what_the_rules_need_to_know_is_told_beforehand() {
     let text = "local all a,\"+b\" trust\nlocal all a,+b reject\nlocal samegroup a trust\n\
                 host all all all ldap ldapserver=l ldapprefix=p\nhostssl all all all cert\n\
                 hostssl all all all trust clientcert=verify-ca\nhost all all samehost trust";
-    let unsupported = [(2, Fault::Groups), (3, Fault::Groups), (4, Fault::MethodYet("ldap"))];
-    let unsupported = unsupported.map(|(line, fault)| LineError { line, fault });
-    assert_eq!(rules(text).unsupported(), unsupported);
+    let unsupported = LineError { line: 4, fault: Fault::MethodYet("ldap") };
+    assert_eq!(rules(text).unsupported(), [unsupported]);
+    let groups = [2, 3].map(|line| LineError { line, fault: Fault::Groups });
+    assert_eq!(rules(text).ask_for_groups(), groups);
     let wanted = [5, 6].map(|line| LineError { line, fault: Fault::NoClientCa });
     assert_eq!(rules(text).without_certificates(), wanted);
     assert!(rules(text).ask_for_interfaces());
     assert!(!rules("host all all 10.0.0.0/8 trust").ask_for_interfaces());
-    let groups = Maps::parse("m a b\nm a +b").unwrap().unsupported();
+    let groups = Maps::parse("m a b\nm a +b").unwrap().ask_for_groups();
     assert_eq!(groups, [LineError { line: 2, fault: Fault::Groups }]);
     let maps = Maps::parse("known a b").unwrap();
     let text = "local all a peer map=known\nlocal all b peer\nlocal all all peer map=other";

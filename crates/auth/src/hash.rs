@@ -39,10 +39,10 @@ pub(crate) fn salted_password(password: &str, salt: &[u8], iterations: u32) -> Z
         }
         mac.finalize().into_bytes().into()
     };
-    let mut previous = step([salt, &1u32.to_be_bytes()]);
-    let mut out = Zeroizing::new(previous);
+    let mut previous = Zeroizing::new(step([salt, &1u32.to_be_bytes()]));
+    let mut out = previous.clone();
     for _ in 1..iterations {
-        previous = step([&previous, &[]]);
+        *previous = step([&*previous, &[]]);
         xor(&mut out, &previous);
     }
     out
@@ -68,16 +68,16 @@ fn prepared(password: &str) -> Cow<'_, str> {
 fn keyed(key: &[u8]) -> Hmac<Sha256> {
     let hashed;
     let key = if key.len() > BLOCK {
-        hashed = sha256(key);
+        hashed = Zeroizing::new(sha256(key));
         &hashed[..]
     } else {
         key
     };
-    let mut block = [0; BLOCK];
+    let mut block = Zeroizing::new([0; BLOCK]);
     for (slot, byte) in block.iter_mut().zip(key) {
         *slot = *byte;
     }
-    Hmac::new(&block.into())
+    Hmac::new((&*block).into())
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod keyring;
 mod md5;
 pub mod oauth;
 mod proof;
+mod rotating;
 mod secret;
 mod server;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use error::{Blame, Error};
 pub use keyring::KeyRing;
 pub use md5::md5_response;
 pub use proof::Proof;
+pub use rotating::Rotating;
 pub use secret::{Nonce, ScramKeys, Secret, Seed};
 pub use server::{Challenge, ServerFinal, ServerFirst};
 pub use users::{Password, Users};

@@ -1,23 +1,33 @@
 //! The answer to a server's AuthenticationMD5Password. Only towards servers: clients are
 //! never asked for md5.
 
+use std::fmt::Write as _;
+
 use md5::{Digest, Md5};
+use zeroize::Zeroizing;
 
 use crate::Secret;
 
 /// `"md5" ‖ md5(md5(password ‖ user) ‖ salt)` in hexadecimal, for a PasswordMessage.
 pub fn md5_response(user: &str, password: &Secret, salt: [u8; 4]) -> Secret {
-    let inner = hex(&[password.expose().as_bytes(), user.as_bytes()]);
-    let outer = hex(&[inner.as_bytes(), &salt]);
-    Secret::new(format!("md5{outer}"))
+    let inner = hex("", &[password.expose().as_bytes(), user.as_bytes()]);
+    hex("md5", &[inner.expose().as_bytes(), &salt])
 }
 
-fn hex(parts: &[&[u8]]) -> String {
+/// A digest behind a prefix. The inner one is as good as the password.
+fn hex(prefix: &str, parts: &[&[u8]]) -> Secret {
     let mut digest = Md5::new();
     for part in parts {
         digest.update(part);
     }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let digest = Zeroizing::new(<[u8; 16]>::from(digest.finalize()));
+    let mut text = String::with_capacity(prefix.len() + 2 * digest.len());
+    text.push_str(prefix);
+    for byte in *digest {
+        // Into a String it cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    Secret::new(text)
 }
 
 #[cfg(test)]

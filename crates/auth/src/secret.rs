@@ -12,7 +12,7 @@ use crate::hash::{self, Key};
 
 /// A password, key or verifier, overwritten when it is dropped. `Debug` never shows it and there is no `Display`;
 /// [`Secret::expose`] is the one way in, so that a grep finds every use.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Secret(String);
 
 impl Secret {
@@ -26,6 +26,15 @@ impl Secret {
         &self.0
     }
 }
+
+/// In a time that tells the lengths and nothing else.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for Secret {}
 
 impl Drop for Secret {
     fn drop(&mut self) {
@@ -87,7 +96,7 @@ impl Nonce {
 /// What is enough to log in wherever a role's verifier has this salt and iteration
 /// count, without the password and without PBKDF2. As secret as the password; overwritten when
 /// dropped.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct ScramKeys {
     pub(crate) salt: Vec<u8>,
     pub(crate) iterations: u32,
@@ -119,6 +128,17 @@ impl ScramKeys {
         self.salt == salt && self.iterations == iterations
     }
 }
+
+/// In a time that does not depend on the keys.
+impl PartialEq for ScramKeys {
+    fn eq(&self, other: &Self) -> bool {
+        let keys =
+            self.client_key.ct_eq(&other.client_key) & self.server_key.ct_eq(&other.server_key);
+        self.fit(&other.salt, other.iterations) && bool::from(keys)
+    }
+}
+
+impl Eq for ScramKeys {}
 
 impl Drop for ScramKeys {
     fn drop(&mut self) {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use subtle::{Choice, ConstantTimeEq};
+use subtle::ConstantTimeEq as _;
 
 use crate::attribute::{is_printable, skip_extensions, take, take_any, text};
 use crate::binding::{BINDING_TYPE, Binding, bound_data};
-use crate::hash;
+use crate::hash::{self, Key};
 use crate::verifier::parse_key;
 use crate::{Error, Nonce, ScramKeys, Selection, Verifier};
 
@@ -16,6 +16,7 @@ use crate::{Error, Nonce, ScramKeys, Selection, Verifier};
 #[derive(Debug)]
 pub struct Challenge {
     verifier: Arc<Verifier>,
+    other: Option<Arc<Verifier>>,
     known: bool,
     binding: Binding,
 }
@@ -23,12 +24,20 @@ pub struct Challenge {
 impl Challenge {
     /// An exchange with a user who has this verifier.
     pub fn known(verifier: Arc<Verifier>) -> Self {
-        Self { verifier, known: true, binding: Binding::NotOffered }
+        Self { verifier, other: None, known: true, binding: Binding::NotOffered }
     }
 
     /// An exchange that runs to its end and then fails whatever the client proves.
     pub fn mock(verifier: Arc<Verifier>) -> Self {
-        Self { verifier, known: false, binding: Binding::NotOffered }
+        Self { verifier, other: None, known: false, binding: Binding::NotOffered }
+    }
+
+    /// Takes the password of this verifier, too: the one before, while it is changed. Of use only
+    /// with the same salt and iteration count, for the client is told one of each.
+    #[must_use]
+    pub fn or(self, other: Option<Arc<Verifier>>) -> Self {
+        let other = other.filter(|other| other.is_salted_as(&self.verifier));
+        Self { other, ..self }
     }
 
     /// The mechanism that the client has selected; SCRAM-SHA-256, with nothing else offered,
@@ -79,6 +88,7 @@ impl Challenge {
             binding,
             mismatch,
             verifier: self.verifier,
+            other: self.other,
             known: self.known,
             nonce,
             message,
@@ -90,6 +100,7 @@ impl Challenge {
 #[derive(Debug)]
 pub struct ServerFirst {
     verifier: Arc<Verifier>,
+    other: Option<Arc<Verifier>>,
     known: bool,
     client_first_bare: String,
     /// The only attribute `c` to accept, and what any other means.
@@ -119,7 +130,7 @@ impl ServerFirst {
             return Err(Error::Nonce);
         }
         skip_extensions(rest)?;
-        let mut client_key = parse_key(proof).ok_or(Error::Malformed("proof"))?;
+        let proof = parse_key(proof).ok_or(Error::Malformed("proof"))?;
 
         let transcript: [&[u8]; 5] = [
             self.client_first_bare.as_bytes(),
@@ -128,22 +139,14 @@ impl ServerFirst {
             b",",
             unproven.as_bytes(),
         ];
-        let client_signature = hash::hmac(&self.verifier.stored_key, &transcript);
-        hash::xor(&mut client_key, &client_signature);
-        let proven = hash::sha256(&client_key).ct_eq(&self.verifier.stored_key);
-        let server_signature = hash::hmac(&self.verifier.server_key, &transcript);
-        if !bool::from(proven & Choice::from(u8::from(self.known))) {
-            return Err(if self.known { Error::WrongPassword } else { Error::UnknownUser });
+        // Each to its end, so that the time does not tell which of two was right.
+        let proven = prove(&self.verifier, &proof, &transcript);
+        let also = self.other.as_deref().and_then(|other| prove(other, &proof, &transcript));
+        match proven.or(also) {
+            Some(server_final) if self.known => Ok(server_final),
+            Some(_) | None if self.known => Err(Error::WrongPassword),
+            Some(_) | None => Err(Error::UnknownUser),
         }
-        Ok(ServerFinal {
-            message: format!("v={}", STANDARD.encode(server_signature)),
-            keys: ScramKeys {
-                salt: self.verifier.salt.clone(),
-                iterations: self.verifier.iterations,
-                client_key,
-                server_key: self.verifier.server_key,
-            },
-        })
     }
 }
 
@@ -165,6 +168,21 @@ impl ServerFinal {
     pub fn into_keys(self) -> ScramKeys {
         self.keys
     }
+}
+
+/// What follows if a proof is of this verifier's password.
+fn prove(verifier: &Verifier, proof: &Key, transcript: &[&[u8]]) -> Option<ServerFinal> {
+    let mut keys = ScramKeys {
+        salt: verifier.salt.clone(),
+        iterations: verifier.iterations,
+        client_key: *proof,
+        server_key: verifier.server_key,
+    };
+    hash::xor(&mut keys.client_key, &hash::hmac(&verifier.stored_key, transcript));
+    let is_proven = hash::sha256(&keys.client_key).ct_eq(&verifier.stored_key);
+    let server_signature = hash::hmac(&verifier.server_key, transcript);
+    let message = format!("v={}", STANDARD.encode(server_signature));
+    bool::from(is_proven).then_some(ServerFinal { message, keys })
 }
 
 /// Splits `n,,`, `y,,` or `p=…,,` off a client-first-message.

@@ -301,3 +301,51 @@ proptest! {
         prop_assert!(client.receive(honest.as_bytes()).unwrap().receive(&last).is_err());
     }
 }
+
+/// Whether a client with this password gets in.
+fn admits(users: &Users, password: &str) -> bool {
+    exchange(users.challenge("u"), plain(password)).is_ok()
+}
+
+#[test]
+fn while_a_password_is_changed_both_get_in_and_then_the_new_one_alone() {
+    let as_plain = |text: &str| Password::Plain(Secret::new(text));
+    let as_verifier = |text: &str| Password::Verifier(verifier(text));
+    let makers: [&dyn Fn(&str) -> Password; 2] = [&as_plain, &as_verifier];
+    for (before, after) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let old = makers[before]("old");
+        let users = Users::new([("u".to_owned(), old.clone())], Seed::new([3; 32])).unwrap();
+        let changing = users.clone().with("u", makers[after]("new"), Some(&old));
+        assert!(admits(&changing, "old") && admits(&changing, "new"), "{before} {after}");
+        assert!(!admits(&changing, "other"), "{before} {after}");
+        let changed = changing.with("u", makers[after]("new"), None);
+        assert!(!admits(&changed, "old") && admits(&changed, "new"), "{before} {after}");
+    }
+}
+
+#[test]
+fn of_two_verifiers_with_salts_of_their_own_the_new_one_counts_at_once() {
+    let old = Password::Verifier(Arc::new(Verifier::derive(&Secret::new("old"), b"other", 2)));
+    let users = Users::new([("u".to_owned(), old.clone())], Seed::new([3; 32])).unwrap();
+    let changing = users.with("u", Password::Verifier(verifier("new")), Some(&old));
+    assert!(admits(&changing, "new") && !admits(&changing, "old"));
+}
+
+#[test]
+fn a_change_is_no_way_in_for_somebody_who_does_not_exist() {
+    let mock = Challenge::mock(verifier("a")).or(Some(verifier("b")));
+    assert_eq!(exchange(mock, plain("b")).unwrap_err(), Error::UnknownUser);
+    assert_eq!(
+        exchange(Challenge::mock(verifier("a")), plain("a")).unwrap_err(),
+        Error::UnknownUser
+    );
+}
+
+#[test]
+fn keys_disclosed_with_the_old_password_are_the_old_ones() {
+    let challenge = || Challenge::known(verifier("new")).or(Some(verifier("old")));
+    let (of_old, _) = exchange(challenge(), plain("old")).unwrap();
+    assert!(of_old.belong_to(&verifier("old")) && !of_old.belong_to(&verifier("new")));
+    let (of_new, _) = exchange(challenge(), plain("new")).unwrap();
+    assert!(of_new.belong_to(&verifier("new")) && of_new != of_old);
+}

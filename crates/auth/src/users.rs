@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Challenge, Error, ITERATIONS_DEFAULT, Secret, Seed, Verifier};
+use crate::{Challenge, Error, ITERATIONS_DEFAULT, ITERATIONS_MAX, Secret, Seed, Verifier};
 
 /// The length of the salts that we derive, in bytes; Postgres' own length.
 const SALT_LENGTH: usize = 16;
@@ -44,11 +44,13 @@ impl fmt::Debug for Password {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     password: Password,
     /// Derived once, so that a login costs no PBKDF2.
     verifier: Arc<Verifier>,
+    /// The password's before, if that is taken, too.
+    before: Option<Arc<Verifier>>,
 }
 
 /// An immutable table of users.
@@ -57,7 +59,7 @@ struct Entry {
 /// the salt of a name that is not in the table, so neither a second attempt nor adding
 /// the user later tells which is which. Verifiers given in the configuration keep their
 /// own salt, which can tell after the seed changed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Users {
     entries: HashMap<String, Entry>,
     seed: Seed,
@@ -72,17 +74,22 @@ impl Users {
     ) -> Result<Self, Error> {
         let mut entries = HashMap::new();
         for (name, password) in users {
-            let verifier = match &password {
-                Password::Verifier(verifier) => Arc::clone(verifier),
-                Password::Plain(plain) => {
-                    Arc::new(Verifier::derive(plain, &salt(&seed, &name), ITERATIONS_DEFAULT))
-                }
-            };
-            if entries.insert(name, Entry { password, verifier }).is_some() {
+            let entry = Entry::new(&seed, &name, password, None);
+            if entries.insert(name, entry).is_some() {
                 return Err(Error::DuplicateUser);
             }
         }
         Ok(Self { entries, seed })
+    }
+
+    /// The same table with another password for this user, who is known or becomes so. With
+    /// `before` the password before it is taken, too, as far as one exchange can check both: not
+    /// if both are verifiers with salts or iteration counts of their own.
+    #[must_use]
+    pub fn with(mut self, name: &str, password: Password, before: Option<&Password>) -> Self {
+        let entry = Entry::new(&self.seed, name, password, before);
+        self.entries.insert(name.to_owned(), entry);
+        self
     }
 
     /// The credential of a user, as configured.
@@ -98,7 +105,9 @@ impl Users {
     /// Starts an exchange with a client that says it is `name`, who may not exist.
     /// Does the same work either way.
     pub fn challenge(&self, name: &str) -> Challenge {
-        self.challenge_with(name, self.entries.get(name).map(|entry| Arc::clone(&entry.verifier)))
+        let entry = self.entries.get(name);
+        let before = entry.and_then(|entry| entry.before.clone());
+        self.challenge_with(name, entry.map(|entry| Arc::clone(&entry.verifier))).or(before)
     }
 
     /// The same with a client whose verifier was found somewhere else, or was not found.
@@ -112,6 +121,49 @@ impl Users {
         match verifier {
             Some(verifier) => Challenge::known(verifier),
             None => Challenge::mock(Arc::new(mock)),
+        }
+    }
+}
+
+impl Entry {
+    fn new(seed: &Seed, name: &str, password: Password, before: Option<&Password>) -> Self {
+        let (verifier, before) = match (&password, before) {
+            (Password::Verifier(verifier), before) => {
+                (Arc::clone(verifier), before.and_then(|before| like(before, verifier)))
+            }
+            (Password::Plain(_), Some(Password::Verifier(before))) => {
+                match like(&password, before) {
+                    Some(verifier) => (verifier, Some(Arc::clone(before))),
+                    None => (derive(seed, name, &password), None),
+                }
+            }
+            (Password::Plain(_), before) => {
+                let verifier = derive(seed, name, &password);
+                let before = before.and_then(|before| like(before, &verifier));
+                (verifier, before)
+            }
+        };
+        Self { password, verifier, before }
+    }
+}
+
+/// A password's verifier with the salt and the iteration count of another one.
+fn like(password: &Password, other: &Verifier) -> Option<Arc<Verifier>> {
+    match password {
+        Password::Verifier(verifier) => verifier.is_salted_as(other).then(|| Arc::clone(verifier)),
+        Password::Plain(plain) if other.iterations <= ITERATIONS_MAX => {
+            Some(Arc::new(Verifier::derive(plain, &other.salt, other.iterations)))
+        }
+        Password::Plain(_) => None,
+    }
+}
+
+/// A password's verifier with a salt of ours.
+fn derive(seed: &Seed, name: &str, password: &Password) -> Arc<Verifier> {
+    match password {
+        Password::Verifier(verifier) => Arc::clone(verifier),
+        Password::Plain(plain) => {
+            Arc::new(Verifier::derive(plain, &salt(seed, name), ITERATIONS_DEFAULT))
         }
     }
 }

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use zeroize::Zeroize as _;
+use subtle::ConstantTimeEq as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::hash::{self, Key};
 use crate::{Error, ScramKeys, Secret};
@@ -21,7 +22,7 @@ const PREFIX: &str = "SCRAM-SHA-256$";
 
 /// What a server has to know to check a client's proof: no password, but with a
 /// captured exchange enough to guess at one, so it does not print.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Verifier {
     pub(crate) iterations: u32,
     pub(crate) salt: Vec<u8>,
@@ -40,6 +41,11 @@ impl Verifier {
             salt: salt.to_vec(),
             server_key: keys.server_key,
         }
+    }
+
+    /// Whether one exchange can check both: the client is told one salt and one iteration count.
+    pub(crate) fn is_salted_as(&self, other: &Self) -> bool {
+        self.salt == other.salt && self.iterations == other.iterations
     }
 
     /// Whether a text claims to be a verifier and not a plain password.
@@ -79,6 +85,17 @@ impl FromStr for Verifier {
     }
 }
 
+/// In a time that does not depend on the keys.
+impl PartialEq for Verifier {
+    fn eq(&self, other: &Self) -> bool {
+        let keys =
+            self.stored_key.ct_eq(&other.stored_key) & self.server_key.ct_eq(&other.server_key);
+        self.is_salted_as(other) && bool::from(keys)
+    }
+}
+
+impl Eq for Verifier {}
+
 impl Drop for Verifier {
     fn drop(&mut self) {
         self.stored_key.zeroize();
@@ -109,8 +126,17 @@ pub(crate) fn parse_salt(text: &str) -> Option<Vec<u8>> {
 
 /// Base64 of exactly 32 bytes.
 pub(crate) fn parse_key(text: &str) -> Option<Key> {
-    STANDARD.decode(text).ok()?.try_into().ok()
+    // As decoders guess: three bytes for four characters.
+    let mut bytes = Zeroizing::new([0; KEY_TEXT_LEN / 4 * 3]);
+    if text.len() != KEY_TEXT_LEN {
+        return None;
+    }
+    let len = STANDARD.decode_slice(text, &mut *bytes).ok()?;
+    bytes.get(..len)?.try_into().ok()
 }
+
+/// Of 32 bytes in Base64, padded.
+const KEY_TEXT_LEN: usize = 44;
 
 #[cfg(test)]
 mod tests {

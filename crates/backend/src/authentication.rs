@@ -5,7 +5,8 @@ use auth::{
 };
 use rand::RngCore;
 use wire::tag::{backend, frontend};
-use wire::{Cursor, Malformed, message};
+use wire::{Cursor, HEADER_LEN, Malformed, message};
+use zeroize::Zeroizing;
 
 use crate::error::AuthenticationFault;
 use crate::{ConnectError, Credentials, ProtocolFault};
@@ -27,7 +28,7 @@ pub(crate) enum Authentication {
 /// What follows from one request.
 pub(crate) enum Step {
     /// Send this, and wait for the next request; nothing to send if empty.
-    Ask(Authentication, Vec<u8>),
+    Ask(Authentication, Zeroizing<Vec<u8>>),
     /// The server is satisfied. With SCRAM, the keys for the next login.
     Done(Option<ScramKeys>),
 }
@@ -84,7 +85,7 @@ impl Authentication {
             (Self::First(first), SASL_CONTINUE) => scram_final(first, cursor.rest()).await,
             (Self::Final(last), SASL_FINAL) => {
                 let keys = last.receive(cursor.rest()).map_err(AuthenticationFault::from)?;
-                Ok(Step::Ask(Self::Proven(keys), Vec::new()))
+                Ok(Step::Ask(Self::Proven(keys), Zeroizing::default()))
             }
             (_, OK | CLEAR_TEXT | MD5 | SASL | SASL_CONTINUE | SASL_FINAL) => {
                 Err(ProtocolFault::AuthenticationOrder(code).into())
@@ -121,7 +122,7 @@ fn scram_first(
         out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(0).to_be_bytes());
         out.extend_from_slice(text);
     });
-    Ok(Step::Ask(Authentication::First(first), out))
+    Ok(Step::Ask(Authentication::First(first), out.into()))
 }
 
 /// PBKDF2 takes milliseconds, and up to tens of them at a server's wish: not on a thread that
@@ -136,7 +137,7 @@ async fn scram_final(first: ClientFirst, server_first: &[u8]) -> Result<Step, Co
     message::put(&mut out, frontend::PASSWORD, |out| {
         out.extend_from_slice(last.message().as_bytes());
     });
-    Ok(Step::Ask(Authentication::Final(last), out))
+    Ok(Step::Ask(Authentication::Final(last), out.into()))
 }
 
 fn password<'a>(
@@ -150,8 +151,10 @@ fn password<'a>(
     }
 }
 
-fn password_message(password: &Secret) -> Vec<u8> {
-    let mut out = Vec::new();
+fn password_message(password: &Secret) -> Zeroizing<Vec<u8>> {
+    // In one piece: what has to grow leaves copies of itself behind.
+    let room = HEADER_LEN + password.expose().len() + 1;
+    let mut out = Zeroizing::new(Vec::with_capacity(room));
     message::put(&mut out, frontend::PASSWORD, |out| message::put_c_str(out, password.expose()));
     out
 }

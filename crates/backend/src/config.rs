@@ -129,6 +129,22 @@ impl Credentials {
     }
 }
 
+impl Credentials {
+    /// Whether both prove the same of the same role, whatever was derived from a password.
+    pub fn prove_the_same(&self, other: &Self) -> bool {
+        use auth::Login::{Keys, Password};
+        self.user == other.user
+            && match (&self.login, &other.login) {
+                (Some(Password { password: one, .. }), Some(Password { password: two, .. })) => {
+                    one == two
+                }
+                (Some(Keys(one)), Some(Keys(two))) => one == two,
+                (None, None) => true,
+                _ => false,
+            }
+    }
+}
+
 // === impl Login ===
 
 impl Login {

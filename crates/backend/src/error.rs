@@ -207,6 +207,11 @@ impl ConnectError {
         }
     }
 
+    /// Whether the server says that the password is wrong, be it now or for a moment.
+    pub fn is_wrong_password(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.sqlstate == "28P01")
+    }
+
     /// Whether other credentials might do: the server has refused these (class 28), or what we
     /// know of them is no answer to what it asks.
     pub fn is_of_credentials(&self) -> bool {
@@ -338,10 +343,11 @@ impl Refusal {
     }
 }
 
+/// For logs: a server must not write lines of its own into them.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let or = |text: &'static str, field: &str| {
-            if field.is_empty() { text.to_owned() } else { field.to_owned() }
+            if field.is_empty() { text.to_owned() } else { in_one_line(field) }
         };
         write!(
             f,
@@ -351,6 +357,19 @@ impl fmt::Display for Refusal {
             or("no SQLSTATE", &self.sqlstate)
         )
     }
+}
+
+/// A text without control characters.
+fn in_one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
 }
 
 // === impl Stage ===
@@ -380,5 +399,22 @@ impl Kind {
             Self::Unreachable => "unreachable",
             Self::WrongRole => "wrong_role",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_server_writes_a_line_of_its_own_into_the_log() {
+        let refusal = Refusal {
+            severity: "FATAL".to_owned(),
+            sqlstate: "\r".to_owned(),
+            message: "no \"x\"\n2030-01-01 INFO all is well\x1b[2J\u{9b}".to_owned(),
+        };
+        let shown = refusal.to_string();
+        let expected = "FATAL: no \"x\"\\n2030-01-01 INFO all is well\\u{1b}[2J\\u{9b} (\\r)";
+        assert_eq!(shown, expected);
     }
 }

@@ -1,10 +1,12 @@
 //! One walk over a parsed proxy.toml: it collects every error, warning and known key.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use auth::Secret;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use zeroize::Zeroizing;
 
 use crate::environment::Environment;
 use crate::error::{Error, Place, Warning};
@@ -184,7 +186,8 @@ pub(crate) struct Raw {
 pub(crate) enum RawValue {
     Boolean(bool),
     Integer(i128),
-    Text(String),
+    /// It may be a secret.
+    Text(Zeroizing<String>),
 }
 
 impl Raw {
@@ -206,14 +209,14 @@ impl Raw {
 /// Reads a scalar, through `{ env = … }` and `{ file = … }` if written so.
 pub(crate) fn resolve(value: &DeValue<'_>, env: &dyn Environment) -> Result<Raw, String> {
     let (value, literal) = match value {
-        DeValue::String(text) => (RawValue::Text(text.to_string()), true),
+        DeValue::String(text) => (RawValue::Text(text.to_string().into()), true),
         DeValue::Boolean(value) => (RawValue::Boolean(*value), true),
         DeValue::Integer(integer) => {
             let value = i128::from_str_radix(integer.as_str(), integer.radix())
                 .map_err(|_| "the number is too large".to_owned())?;
             (RawValue::Integer(value), true)
         }
-        DeValue::Table(table) => (RawValue::Text(indirect(table, env)?), false),
+        DeValue::Table(table) => (RawValue::Text(indirect(table, env)?.into()), false),
         other => return Err(format!("{} is not expected here", name_of(other))),
     };
     Ok(Raw { value, literal })
@@ -234,19 +237,44 @@ fn indirect(table: &DeTable<'_>, env: &dyn Environment) -> Result<String, String
             .var(name)
             .filter(|text| !text.is_empty())
             .ok_or_else(|| format!("the environment variable {name} is not set; set it")),
-        "file" => {
-            let text = env
-                .file(Path::new(name.as_ref()))
-                .map_err(|error| format!("cannot read {name}: {error}"))?;
-            let text = text.strip_suffix('\n').unwrap_or(&text);
-            let text = text.strip_suffix('\r').unwrap_or(text);
-            match text {
-                "" => Err(format!("{name} is empty; put the value into it")),
-                _ => Ok(text.to_owned()),
-            }
-        }
+        "file" => of_file(Path::new(name.as_ref()), env),
         _ => Err(FORM.to_owned()),
     }
+}
+
+/// The text of a file without its last line break.
+fn of_file(path: &Path, env: &dyn Environment) -> Result<String, String> {
+    let name = path.display();
+    let text = env.file(path).map_err(|error| format!("cannot read {name}: {error}"))?;
+    let text = Zeroizing::new(text);
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    match text {
+        "" => Err(format!("{name} is empty; put the value into it")),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// The file that `{ file = "/path" }` names.
+pub(crate) fn file_of(value: &DeValue<'_>) -> Option<PathBuf> {
+    let DeValue::Table(table) = value else { return None };
+    match table.get("file")?.get_ref() {
+        DeValue::String(path) => Some(PathBuf::from(path.as_ref())),
+        _ => None,
+    }
+}
+
+/// The secret in a file, as `{ file = … }` reads it. The error says what to do, and nothing of
+/// what is in it.
+///
+/// # Errors
+/// It cannot be read, is empty or cannot be a secret.
+pub fn read_secret(path: &Path, env: &dyn Environment) -> Result<Secret, String> {
+    let text = Secret::new(of_file(path, env)?);
+    if text.expose().contains('\0') {
+        return Err(format!("{} must not contain a zero byte", path.display()));
+    }
+    Ok(text)
 }
 
 /// What a TOML value is, for people.

@@ -31,8 +31,11 @@ impl Environment for Process {
     }
 
     fn file(&self, path: &Path) -> io::Result<String> {
-        let mut text = String::new();
-        File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+        let file = File::open(path)?;
+        // In one piece: a text that has to grow leaves copies of itself behind.
+        let len = usize::try_from(file.metadata()?.len().min(FILE_BYTES_MAX)).unwrap_or(0);
+        let mut text = String::with_capacity(len);
+        file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
         if text.len() as u64 > FILE_BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "larger than 64 KiB"));
         }

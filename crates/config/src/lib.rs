@@ -20,16 +20,17 @@ mod suggest;
 use std::fmt;
 use std::path::Path;
 
-pub use document::Key;
+pub use document::{Key, read_secret};
 pub use environment::{Environment, Process};
 pub use error::{Error, Errors, Place, Warning};
 pub use sections::Peers;
 pub use settings::{
-    Access, CoreDumps, Database, Failover, Limits, Pool, Settings, TimeoutOverrides, UNENDING,
-    UNLIMITED, User, Written,
+    Access, CoreDumps, Database, Failover, Limits, Pool, Rotation, Settings, TimeoutOverrides,
+    UNENDING, UNLIMITED, User, Written,
 };
 
 use document::Document;
+use zeroize::Zeroizing;
 
 /// What a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,7 +80,7 @@ impl fmt::Display for Kind {
 /// The file cannot be read, or everything that is wrong with it.
 pub fn load(path: &Path, env: &dyn Environment) -> Result<Settings, Errors> {
     let source = path.display().to_string();
-    match std::fs::read_to_string(path) {
+    match std::fs::read_to_string(path).map(Zeroizing::new) {
         Ok(text) => parse(&source, &text, env),
         Err(error) => {
             let place = Place { line: None, path: String::new() };

@@ -4,13 +4,14 @@
 use std::cell::RefCell;
 use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use auth::Secret;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::document::{Document, Key, Raw, RawValue, key_offset, name_of, resolve};
+use crate::document::{Document, Key, Raw, RawValue, file_of, key_offset, name_of, resolve};
 use crate::environment::Environment;
 use crate::error::Place;
 use crate::{Kind, human};
@@ -229,6 +230,11 @@ impl<'a> Section<'a> {
         self.scalar(key, Kind::Secret, None, |raw| text(raw).map(Secret::new))
     }
 
+    /// The file that a key names as the place of its value.
+    pub(crate) fn file_of(&self, key: &str) -> Option<PathBuf> {
+        file_of(self.table?.get(key)?.get_ref())
+    }
+
     pub(crate) fn optional_duration(
         &self,
         key: &'static str,
@@ -360,7 +366,7 @@ fn text(raw: &Raw) -> Result<String, String> {
         RawValue::Text(text) if text.contains('\0') => {
             Err("must not contain a zero byte".to_owned())
         }
-        RawValue::Text(text) => Ok(text.clone()),
+        RawValue::Text(text) => Ok(text.to_string()),
         RawValue::Boolean(_) | RawValue::Integer(_) => {
             Err("a string is expected; put it in quotes".to_owned())
         }
@@ -415,7 +421,7 @@ fn boolean(raw: &Raw) -> Result<bool, String> {
 
 fn choose<T: Copy>(raw: &Raw, words: &[(&'static str, T)]) -> Result<T, String> {
     if let RawValue::Text(text) = &raw.value
-        && let Some((_, value)) = words.iter().find(|(word, _)| word == text)
+        && let Some((_, value)) = words.iter().find(|(word, _)| *word == text.as_str())
     {
         return Ok(*value);
     }

@@ -37,6 +37,8 @@ pub struct Settings {
     pub failover: Failover,
     /// `[cluster]`: which replicas serve reads.
     pub routes: RoutePolicy,
+    /// Secrets that are in files of their own, and how they are changed there.
+    pub rotation: Rotation,
     /// `[[users]]`: who may log in, by name; not empty but with `auth_query`.
     pub users: BTreeMap<String, User>,
     /// `[auth]`: how roles that are not in `[[users]]` are looked up.
@@ -78,6 +80,17 @@ pub struct Limits {
     /// The most that a login has to wait because others from its address have failed; zero is
     /// no wait.
     pub failed_login_delay: Duration,
+}
+
+/// Secrets in files, which may change there; those of users are in [`User`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rotation {
+    /// For how long a secret still counts after it was changed.
+    pub window: Duration,
+    /// `auth.query_password`.
+    pub query_password: Option<PathBuf>,
+    /// `cluster.password`.
+    pub cluster_password: Option<PathBuf>,
 }
 
 /// Whether the process may leave its memory behind when it crashes, or show it to a debugger.
@@ -143,8 +156,12 @@ pub const UNENDING: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub struct User {
     /// What clients are checked against.
     pub password: Password,
+    /// Where `password` is from, if it is from a file.
+    pub password_file: Option<PathBuf>,
     /// What servers are logged in to with, where it is not `password`.
     pub server_password: Option<Secret>,
+    /// Where `server_password` is from, if it is from a file.
+    pub server_password_file: Option<PathBuf>,
     /// When a server is given back.
     pub pool_mode: Option<Mode>,
     /// Servers per pool of this user.

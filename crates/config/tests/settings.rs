@@ -357,7 +357,11 @@ fn values_come_from_the_environment_and_from_files() {
     let discovery::Config::Etcd(etcd) = &settings.discovery else { panic!("not etcd") };
     assert_eq!(etcd.endpoints, ["http://a:1", "http://b:2"]);
     let (user, password) = etcd.credentials.as_ref().unwrap();
-    assert_eq!((user.as_str(), password.expose()), ("root", "hush"));
+    assert_eq!((user.as_str(), password.candidates()[0].expose()), ("root", "hush"));
+    assert_eq!(settings.rotation.cluster_password, Some("/etcd".into()));
+    assert_eq!(settings.rotation.query_password, None);
+    assert_eq!(settings.users["app"].password_file, Some("/run/p".into()));
+    assert_eq!(settings.users["app"].server_password_file, None);
     let Password::Plain(password) = &settings.users["app"].password else { panic!("not plain") };
     assert_eq!(password.expose(), "two\nlines", "one line break is the file's, not the password's");
 }
@@ -451,7 +455,7 @@ fn roles_are_looked_up_if_somebody_is_named_who_does_it() {
     ));
     let set = set.auth_query.unwrap();
     assert_eq!((set.database.as_str(), set.query.as_str()), ("app", "SELECT * FROM f($1)"));
-    assert_eq!(set.password.as_ref().unwrap().expose(), "lookup_password");
+    assert_eq!(set.password.as_ref().unwrap().candidates()[0].expose(), "lookup_password");
     let cache = &set.cache;
     assert_eq!(
         (set.timeout, cache.lifetime, cache.negative_lifetime, cache.stale_lifetime, cache.size),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auth::Secret;
+use auth::{Rotating, Secret};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Connection, Error, Socket};
 use topology::Address;
@@ -15,7 +15,7 @@ use crate::tls::{Stream, Tls, ssl_modes, ssl_negotiation};
 #[derive(Debug)]
 pub(crate) struct Identity<'a> {
     pub(crate) user: &'a str,
-    pub(crate) password: Option<&'a Secret>,
+    pub(crate) password: Option<&'a Rotating>,
     pub(crate) database: &'a str,
     /// Shown in `pg_stat_activity`.
     pub(crate) application: &'static str,
@@ -31,6 +31,8 @@ pub(crate) struct Login {
     first: tokio_postgres::Config,
     /// If the server wants the other kind of connection, plain or with TLS.
     second: Option<tokio_postgres::Config>,
+    /// In neither of them.
+    password: Option<Rotating>,
     tls: Tls,
 }
 
@@ -51,26 +53,51 @@ impl Login {
             .ssl_mode(mode)
             .ssl_negotiation(ssl_negotiation(tls.negotiation()))
             .tcp_user_timeout(identity.timeout);
-        if let Some(password) = identity.password {
-            first.password(password.expose());
-        }
         let second = second.map(|mode| first.clone().ssl_mode(mode).clone());
-        Self { first, second, tls: Tls(tls.clone()) }
+        let password = identity.password.cloned();
+        Self { first, second, password, tls: Tls(tls.clone()) }
     }
 
-    /// What the first attempt is made with.
+    /// What the first attempt is made with, but for the password.
     pub(crate) const fn config(&self) -> &tokio_postgres::Config {
         &self.first
     }
 
-    /// Once, or once more as the other kind of connection. The caller bounds the time.
+    /// With the password that there is now; while it is changed, with the one before if that is
+    /// refused. The caller bounds the time.
     ///
     /// # Cancel safety
     /// Cancel safe: what was begun is closed.
     pub(crate) async fn connect(&self) -> Result<LoggedIn, Error> {
-        let refused = match (self.first.connect(self.tls.clone()).await, &self.second) {
+        let candidates = self.password.as_ref().map(Rotating::candidates).unwrap_or_default();
+        let Some((newest, others)) = candidates.split_first() else {
+            return self.connect_with(None).await;
+        };
+        let mut outcome = self.connect_with(Some(newest)).await;
+        for other in others {
+            match &outcome {
+                Err(refused) if refused.code() == Some(&SqlState::INVALID_PASSWORD) => {
+                    outcome = self.connect_with(Some(other)).await;
+                }
+                Ok(_) | Err(_) => break,
+            }
+        }
+        outcome
+    }
+
+    /// Once, or once more as the other kind of connection.
+    async fn connect_with(&self, password: Option<&Secret>) -> Result<LoggedIn, Error> {
+        let with = |config: &tokio_postgres::Config| {
+            let mut config = config.clone();
+            if let Some(password) = password {
+                config.password(password.expose());
+            }
+            config
+        };
+        let first = with(&self.first).connect(self.tls.clone()).await;
+        let refused = match (first, &self.second) {
             (Err(refused), Some(second)) if wants_the_other_kind(&refused) => {
-                match second.connect(self.tls.clone()).await {
+                match with(second).connect(self.tls.clone()).await {
                     Err(error) if lacks_tls(&error) => refused,
                     answer => return answer,
                 }

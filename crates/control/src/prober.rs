@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::Secret;
+use auth::{Rotating, Secret};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
@@ -23,7 +23,7 @@ pub struct Config {
     /// An ordinary role; it needs no privilege.
     pub user: String,
     /// Its password.
-    pub password: Option<Secret>,
+    pub password: Option<Rotating>,
     /// A database that it may connect to.
     pub database: String,
     /// Encryption, as servers have it.
@@ -53,7 +53,7 @@ impl Config {
     pub fn new(user: impl Into<String>, password: Option<Secret>, database: &str) -> Self {
         Self {
             user: user.into(),
-            password,
+            password: password.map(Rotating::new),
             database: database.into(),
             tls: Connector::disabled(),
             interval: Self::INTERVAL,

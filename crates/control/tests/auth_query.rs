@@ -351,7 +351,7 @@ async fn a_query_or_a_role_that_will_not_do_is_told_from_a_role_that_is_not_ther
     }
     let weak = |user: &str, password: &str| Config {
         user: user.into(),
-        password: Some(Secret::new(password)),
+        password: Some(Secret::new(password).into()),
         ..config()
     };
     for config in [weak("weak", "p"), weak("lookup", "wrong"), weak("nobody", "p")] {
@@ -362,4 +362,29 @@ async fn a_query_or_a_role_that_will_not_do_is_told_from_a_role_that_is_not_ther
     // None of it prints a secret.
     let printed = format!("{:?}", cluster.asked(config()));
     assert!(!printed.contains("lookup_password"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_our_password_is_changed_it_counts_with_the_one_before() {
+    let postgres = postgres("SELECT 1");
+    let zero = Duration::ZERO;
+    let cache = CacheConfig { lifetime: zero, stale_lifetime: zero, ..CacheConfig::default() };
+    let config = Config { cache, ..config() };
+    let password = config.password.clone().unwrap();
+    let cluster = Cluster::led_by(&postgres);
+    let auth_query = cluster.asked(config);
+    let log_in_anew = async || {
+        let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity \
+                   WHERE application_name = 'pgmesh-auth'";
+        postgres.psql(end).unwrap();
+        auth_query.lookup(APP_USER.user).await
+    };
+    log_in_anew().await.unwrap();
+    password.rotate(Secret::new("next_password"));
+    log_in_anew().await.expect("the role has the one before");
+    postgres.psql("ALTER ROLE lookup PASSWORD 'next_password'").unwrap();
+    log_in_anew().await.expect("the role has the newest");
+    password.rotate(Secret::new("wrong_password"));
+    password.settle();
+    log_in_anew().await.expect_err("only the newest counts");
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use auth::Secret;
+use auth::Rotating;
 use topology::{Address, Authority};
 
 /// Where the cluster's state comes from.
@@ -29,7 +29,7 @@ pub struct EtcdConfig {
     /// The Citus group to follow.
     pub group: Option<u32>,
     /// User and password, where etcd's authentication is on.
-    pub credentials: Option<(String, Secret)>,
+    pub credentials: Option<(String, Rotating)>,
     /// For `https` endpoints.
     pub tls: Tls,
     /// Longest wait for a connection or an answer.

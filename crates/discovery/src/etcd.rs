@@ -41,6 +41,8 @@ pub(crate) struct Source {
     current: usize,
     /// Attempts that failed since the last whole read.
     failures: usize,
+    /// Goes up with every connection that failed to follow.
+    attempt: usize,
     /// What the last whole read left out: each reason is said once.
     left_out: Vec<LeftOut>,
 }
@@ -117,7 +119,7 @@ impl Source {
         let uris = endpoints(&config.endpoints)?;
         let tls = if uris.iter().any(is_https) { Some(config.tls.for_etcd()?) } else { None };
         let keys = Keyspace { prefix: config.prefix()?, group: config.group };
-        Ok(Self { keys, config, tls, current: 0, failures: 0, left_out: Vec::new() })
+        Ok(Self { keys, config, tls, current: 0, failures: 0, attempt: 0, left_out: Vec::new() })
     }
 
     pub(crate) async fn run(mut self, mut publisher: Publisher) {
@@ -130,11 +132,16 @@ impl Source {
             let delay = backoff.after_failure();
             // Said once per endpoint and outage.
             if self.failures < self.config.endpoints.len() {
-                warn!(endpoint, %error, "etcd failed; the cluster stays as it was last seen");
+                warn!(
+                    endpoint,
+                    error = error.to_string(),
+                    "etcd failed; the cluster stays as it was last seen"
+                );
             } else {
-                debug!(endpoint, %error, ?delay, "etcd failed again");
+                debug!(endpoint, error = error.to_string(), ?delay, "etcd failed again");
             }
             self.failures = self.failures.saturating_add(1);
+            self.attempt = self.attempt.wrapping_add(1);
             self.current = (self.current + 1) % self.config.endpoints.len();
             publisher.drive(sleep(delay)).await;
         }
@@ -268,7 +275,11 @@ impl Source {
             .with_require_leader(true)
             .with_auto_token_refresh(true);
         if let Some((user, password)) = &self.config.credentials {
-            options = options.with_user(user, password.expose());
+            // While it is changed, etcd may know either: the next attempt has the other one.
+            let candidates = password.candidates();
+            if let Some(password) = candidates.get(self.attempt % candidates.len()) {
+                options = options.with_user(user, password.expose());
+            }
         }
         match &self.tls {
             Some(tls) if endpoint.starts_with("https://") => options.with_tls(tls.clone()),

@@ -8,7 +8,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use auth::Secret;
+use auth::{Rotating, Secret};
 use discovery::{Config, Discovery, EtcdConfig, spawn};
 use etcd_client::{Client, CompactionOptions, ConnectOptions, Permission, PermissionType};
 use link::Link;
@@ -323,7 +323,7 @@ async fn etcd_with_authentication_is_followed() {
     client.user_grant_role("pgmesh", "reader").await.unwrap();
     client.auth_enable().await.unwrap();
 
-    let user = |password: &str| Some(("pgmesh".to_owned(), Secret::new(password)));
+    let user = |password: &str| Some(("pgmesh".to_owned(), Rotating::new(Secret::new(password))));
     let config = EtcdConfig { credentials: user("s3cret"), ..store.config() };
     let mut discovery = spawn(Config::Etcd(config), Rules::default(), None).unwrap();
     until(&mut discovery, |s| primary(s) == "n1").await;
@@ -332,6 +332,13 @@ async fn etcd_with_authentication_is_followed() {
     store.put("leader", "n2").await;
     let snapshot = until(&mut discovery, |s| primary(s) == "n2").await;
     assert_eq!(snapshot.nodes()[0].lag, Some(0));
+
+    // While the password is changed, the one before does as well.
+    let credentials = user("s3cret");
+    credentials.iter().for_each(|(_, password)| password.rotate(Secret::new("not yet")));
+    let config = EtcdConfig { credentials, ..store.config() };
+    let mut discovery = spawn(Config::Etcd(config), Rules::default(), None).unwrap();
+    until(&mut discovery, |s| primary(s) == "n2").await;
 
     // With a wrong password nothing is known, and it is tried again.
     let (mut link, port) = Link::to(store.etcd.port()).await;

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 use transport::{Acceptor, MaybeTls, Negotiation};
 use wire::{ErrorMessage, HEADER_LEN, Header, MAX_STARTUP_PACKET_LEN, StartupPacket};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::Refused;
 
@@ -57,8 +58,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         Ok(packet)
     }
 
-    /// Reads a message that answers an authentication request, and gives its body.
-    pub(crate) async fn password_message(&mut self) -> Result<Vec<u8>, Refused> {
+    /// Reads a message that answers an authentication request, and gives its body, which may be
+    /// a password: nothing of it is left here.
+    pub(crate) async fn password_message(&mut self) -> Result<Zeroizing<Vec<u8>>, Refused> {
         let tag = self.fill(1).await?.first().copied();
         match tag {
             Some(wire::tag::frontend::PASSWORD) => {}
@@ -72,9 +74,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
             return Err(Refused::MessageLength);
         }
         let frame_len = header.frame_len();
-        let body = self.fill(frame_len).await?.get(HEADER_LEN..frame_len);
-        let body = body.unwrap_or_default().to_vec();
-        self.unread.drain(..frame_len);
+        let unread = self.fill(frame_len).await?;
+        let body = Zeroizing::new(unread.get(HEADER_LEN..frame_len).unwrap_or_default().to_vec());
+        let rest = unread.get(frame_len..).unwrap_or_default().to_vec();
+        std::mem::replace(&mut self.unread, rest).zeroize();
         Ok(body)
     }
 
@@ -152,8 +155,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     /// Reads until `want` bytes are there; gives all that are.
     async fn fill(&mut self, want: usize) -> Result<&[u8], Refused> {
         while self.unread.len() < want {
-            let room = want.max(READ_LEN) - self.unread.len();
-            self.unread.reserve_exact(room);
+            let room = want.max(READ_LEN);
+            if self.unread.capacity() < room {
+                // By hand: a buffer that grows by itself leaves a copy of what it held behind.
+                let mut larger = Vec::with_capacity(room);
+                larger.extend_from_slice(&self.unread);
+                std::mem::replace(&mut self.unread, larger).zeroize();
+            }
             match self.stream.read_buf(&mut self.unread).await {
                 Ok(0) => return Err(self.ended()),
                 Ok(_) => {}

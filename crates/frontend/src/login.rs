@@ -118,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LoginRequest<S> {
         let initial = self.line.password_message().await?;
         let (selection, client_first) = sasl_initial_response(offer, &initial)?;
         let client_first = match client_first {
-            Some(client_first) => client_first.to_vec(),
+            Some(client_first) => client_first.to_vec().into(),
             None => {
                 // The mechanism alone: RFC 4422 has the server ask for the rest.
                 put_authentication(&mut self.line.out, AUTH_SASL_CONTINUE, |_| ());

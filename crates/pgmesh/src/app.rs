@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use auth::Users;
 use control::auth_query::AuthQuery;
 use parking_lot::Mutex;
 use pool::Pools;
@@ -16,6 +15,7 @@ use transport::Acceptor;
 
 use crate::alarms::Alarms;
 use crate::cancel::CancelKeys;
+use crate::credentials::Credentials;
 use crate::follow::Snapshots;
 use crate::gate::Gate;
 use crate::limits::ClientLimits;
@@ -29,7 +29,7 @@ use crate::server_logins::ServerLogins;
 pub(crate) struct App {
     pub(crate) acceptor: Acceptor,
     pub(crate) login_timeout: Duration,
-    pub(crate) users: Users,
+    pub(crate) credentials: Arc<Credentials>,
     pub(crate) auth_query: Option<AuthQuery>,
     pub(crate) rule_book: Arc<RuleBook>,
     pub(crate) limits: Arc<ClientLimits>,

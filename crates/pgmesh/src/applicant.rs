@@ -67,7 +67,7 @@ impl<'a> Applicant<'a> {
     /// # Errors
     /// The role could not be looked up.
     pub(crate) async fn challenge(&mut self) -> Result<Challenge, Unknown> {
-        let users = &self.app.users;
+        let users = self.app.credentials.users();
         if self.is_configured() || self.app.auth_query.is_none() {
             return Ok(users.challenge(self.user));
         }
@@ -126,7 +126,7 @@ impl<'a> Applicant<'a> {
     }
 
     fn is_configured(&self) -> bool {
-        self.app.users.password(self.user).is_some()
+        self.app.credentials.get(self.user).is_some()
     }
 
     /// What is known of the role; of nobody's if nobody is asked.

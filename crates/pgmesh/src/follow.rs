@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use auth::Rotating;
 use config::{Settings, User};
 use control::Prober;
 use discovery::Discovery;
@@ -19,6 +20,8 @@ const EVENTS_WAITING: usize = 64;
 /// The tasks that keep the cluster known, and how to reach them.
 pub(crate) struct Following {
     pub(crate) snapshots: Snapshots,
+    /// As whom the nodes are asked.
+    pub(crate) prober: Option<(String, Rotating)>,
     events: mpsc::Sender<Event>,
     _discovery: Discovery,
     _prober: Option<Prober>,
@@ -45,17 +48,20 @@ impl Following {
         let discovery = discovery::spawn(settings.discovery.clone(), rules, Some(receiver))
             .context("[cluster]")?;
         let snapshots = discovery.snapshots.clone();
+        let mut known = None;
         let prober = if asks {
             let (user, password) = login.unwrap_or_else(|| ("pgmesh".to_owned(), None));
+            known = password.clone().map(|password| (user.clone(), password));
             let config = control::Config {
                 tls: tls.clone(),
-                ..control::Config::new(user, password, "postgres")
+                password,
+                ..control::Config::new(user, None, "postgres")
             };
             Some(control::spawn(config, snapshots.clone(), events.clone()))
         } else {
             None
         };
-        Ok(Self { snapshots, events, _discovery: discovery, _prober: prober })
+        Ok(Self { snapshots, prober: known, events, _discovery: discovery, _prober: prober })
     }
 
     /// Tells the topology of an epoch whose primary has refused a write.
@@ -71,11 +77,11 @@ impl Following {
 }
 
 /// Any role will do: the question needs no privilege.
-fn prober_login(settings: &Settings) -> Option<(String, Option<auth::Secret>)> {
+fn prober_login(settings: &Settings) -> Option<(String, Option<Rotating>)> {
     let looks_up = settings.auth_query.as_ref().filter(|config| config.password.is_some());
     let looks_up = looks_up.map(|config| (config.user.clone(), config.password.clone()));
     let user = settings.users.iter().find_map(|(name, user)| match User::server_login(user) {
-        Some(auth::Login::Password { password, .. }) => Some((name.clone(), Some(password))),
+        Some(auth::Login::Password { password, .. }) => Some((name.clone(), Some(password.into()))),
         Some(auth::Login::Keys(_)) | None => None,
     });
     user.or(looks_up)

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use auth::{Seed, Users};
-use backend::{Credentials, Dialer, Login, RequiredRole, Startup};
+use auth::Seed;
+use backend::{Dialer, Login, RequiredRole, Startup};
 use config::{Database, Settings, User};
 use control::auth_query::{AuthQuery, Groups};
 use frontend::Listener;
@@ -23,6 +23,7 @@ use transport::{Acceptor, Connector};
 use crate::alarms::{self, Alarms};
 use crate::app::{AcceptedSettings, App};
 use crate::cancel::CancelKeys;
+use crate::credentials::Credentials;
 use crate::failovers::Failovers;
 use crate::follow::{Following, Snapshots};
 use crate::gate::{Gate, watch_memory};
@@ -30,6 +31,7 @@ use crate::limits::{Caps, ClientLimits, LOGINS_BEYOND, raise_descriptors};
 use crate::login;
 use crate::observe::{self, Observers};
 use crate::peers::{self, Peers};
+use crate::rotation::Rotation;
 use crate::rules::RuleBook;
 use crate::server_logins::ServerLogins;
 
@@ -86,8 +88,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let following = Following::start(&settings, dialer.tls())?;
     let snapshots = following.snapshots.clone();
     let catalog = Arc::new(Catalog::default());
+    let (credentials, _rotation) = credentials(&settings, &following)?;
     let auth_query = auth_query(&settings, &rule_book, dialer.tls(), &snapshots, &metrics)?;
-    let server_logins = ServerLogins::new(&settings, auth_query.as_ref());
+    let server_logins = ServerLogins::new(&credentials, auth_query.as_ref());
     let observers = Arc::new(Observers::default());
     let resolve = resolve(&settings, &server_logins, &observers);
     let failovers = Failovers::new(Arc::clone(&metrics), following.suspect());
@@ -105,7 +108,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let app = Arc::new(App {
         acceptor,
         login_timeout: settings.frontend.login_timeout,
-        users: users(&settings)?,
+        credentials,
         auth_query,
         rule_book,
         limits: limits(&settings),
@@ -197,7 +200,7 @@ fn resolve(
             max_packet_size: settings.limits.max_packet_size.unwrap_or(u32::MAX),
             login: Login {
                 // With what, they ask before each login.
-                credentials: Credentials::trusted(&*key.user),
+                credentials: backend::Credentials::trusted(&*key.user),
                 startup: Startup::new(&*key.database),
                 role: match key.access {
                     Access::ReadWrite => RequiredRole::Primary,
@@ -227,9 +230,16 @@ fn auth_query(
     Ok(Some(auth_query))
 }
 
-fn users(settings: &Settings) -> anyhow::Result<Users> {
+/// The passwords of `[[users]]`, and the task that follows the files of all secrets.
+fn credentials(
+    settings: &Settings,
+    following: &Following,
+) -> anyhow::Result<(Arc<Credentials>, AbortOnDropHandle<()>)> {
     let seed: [u8; 32] = rand::rng().random();
-    Users::new(settings.passwords(), Seed::new(seed)).context("[[users]]")
+    let credentials = Arc::new(Credentials::new(settings, Seed::new(seed)).context("[[users]]")?);
+    let rotation = Rotation::new(settings, Arc::clone(&credentials), following.prober.as_ref());
+    let rotation = AbortOnDropHandle::new(tokio::spawn(rotation.follow(FILES_PERIOD)));
+    Ok((credentials, rotation))
 }
 
 fn limits(settings: &Settings) -> Arc<ClientLimits> {

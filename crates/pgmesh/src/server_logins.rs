@@ -2,18 +2,21 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use auth::{KeyRing, Login, Password, ScramKeys};
-use config::Settings;
+use config::User;
 use control::auth_query::{AuthQuery, Found, Role, RolePassword};
 use parking_lot::Mutex;
-use pool::Passwords;
+use pool::{Outlook, Passwords};
+
+use crate::credentials::{Credentials, Known, Which};
 
 /// With what servers are logged in to. Where only a verifier is known, be it from `[[users]]` or
 /// from the database, with the keys that the user's own login has disclosed.
 #[derive(Debug)]
 pub(crate) struct ServerLogins {
-    settings: Arc<Settings>,
+    credentials: Arc<Credentials>,
     auth_query: Option<AuthQuery>,
     learnt: Mutex<Learnt>,
 }
@@ -27,14 +30,14 @@ struct Learnt {
 }
 
 impl ServerLogins {
-    pub(crate) fn new(settings: &Arc<Settings>, auth_query: Option<&AuthQuery>) -> Arc<Self> {
-        let settings = Arc::clone(settings);
-        Arc::new(Self { settings, auth_query: auth_query.cloned(), learnt: Mutex::default() })
+    pub(crate) fn new(credentials: &Arc<Credentials>, auth_query: Option<&AuthQuery>) -> Arc<Self> {
+        let (credentials, auth_query) = (Arc::clone(credentials), auth_query.cloned());
+        Arc::new(Self { credentials, auth_query, learnt: Mutex::default() })
     }
 
     /// Remembers what a login has disclosed, if nothing better is known of a user of `[[users]]`.
     pub(crate) fn learn(&self, user: &str, keys: &ScramKeys) {
-        if self.settings.users.get(user).is_some_and(|it| it.server_login().is_none()) {
+        if self.credentials.get(user).is_some_and(|it| it.newest.server_login().is_none()) {
             self.learnt.lock().keys.learn(user, keys.clone());
         }
     }
@@ -70,13 +73,35 @@ impl ServerLogins {
     /// How to log in as `user`, if that is known. Keys count only with the verifier that they
     /// were learnt under.
     pub(crate) fn get(&self, user: &str) -> Option<Login> {
-        let Some(configured) = self.settings.users.get(user) else {
+        let Some(known) = self.credentials.get(user) else {
             let Learnt { keys, roles } = &*self.learnt.lock();
             return role_keys(keys, user, roles.get(user)?).cloned().map(Login::Keys);
         };
+        let (first, second) = match known.favourite {
+            Which::Newest => (Which::Newest, Which::Before),
+            Which::Before => (Which::Before, Which::Newest),
+        };
+        self.login(user, &known, first).or_else(|| self.login(user, &known, second))
+    }
+
+    fn login(&self, name: &str, known: &Known, which: Which) -> Option<Login> {
+        let configured: &User = match which {
+            Which::Newest => &known.newest,
+            Which::Before => known.before.as_deref()?,
+        };
         configured.server_login().or_else(|| {
             let Password::Verifier(verifier) = &configured.password else { return None };
-            self.learnt.lock().keys.get(user, verifier).cloned().map(Login::Keys)
+            self.learnt.lock().keys.get(name, verifier).cloned().map(Login::Keys)
+        })
+    }
+
+    /// Which of a user's passwords these credentials are.
+    fn which(&self, used: &backend::Credentials) -> Option<Which> {
+        let known = self.credentials.get(&used.user)?;
+        [Which::Newest, Which::Before].into_iter().find(|which| {
+            let login = self.login(&used.user, &known, *which);
+            let user = used.user.clone();
+            login.is_some() && backend::Credentials { user, login }.prove_the_same(used)
         })
     }
 }
@@ -93,30 +118,35 @@ fn role_keys<'a>(keys: &'a KeyRing, user: &str, role: &Role) -> Option<&'a Scram
 
 impl Passwords for ServerLogins {
     fn renew(&self, credentials: &mut backend::Credentials) {
-        let known = self.get(&credentials.user);
-        if !is_same(credentials.login.as_ref(), known.as_ref()) {
-            credentials.login = known;
+        let (user, login) = (credentials.user.clone(), self.get(&credentials.user));
+        let known = backend::Credentials { user, login };
+        if !known.prove_the_same(credentials) {
+            *credentials = known;
         }
     }
 
-    /// The password of a role may have changed in the database: the next login asks.
-    fn refused(&self, credentials: &backend::Credentials) {
-        let role = self.learnt.lock().roles.get(credentials.user.as_str()).cloned();
+    fn accepted(&self, credentials: &backend::Credentials) {
+        if let Some(which) = self.which(credentials) {
+            self.credentials.accepted(&credentials.user, which);
+        }
+    }
+
+    /// The password of a role that was looked up may have changed in the database: the next login
+    /// asks.
+    fn refused(&self, credentials: &backend::Credentials) -> Outlook {
+        let user = credentials.user.as_str();
+        let role = self.learnt.lock().roles.get(user).cloned();
         if let (Some(auth_query), Some(role)) = (&self.auth_query, role) {
-            auth_query.doubt(&credentials.user, &Found::Role(role));
+            auth_query.doubt(user, &Found::Role(role));
         }
-    }
-}
-
-/// Whether both prove the same, whatever was derived from a password.
-fn is_same(one: Option<&Login>, other: Option<&Login>) -> bool {
-    match (one, other) {
-        (
-            Some(Login::Password { password: one, .. }),
-            Some(Login::Password { password: other, .. }),
-        ) => one == other,
-        (Some(Login::Keys(one)), Some(Login::Keys(other))) => one == other,
-        (None, None) => true,
-        _ => false,
+        if self.credentials.get(user).is_none() {
+            return Outlook::Final;
+        }
+        match self.which(credentials) {
+            Some(which) => self.credentials.refused(user, which, Instant::now()),
+            // Changed while it was tried.
+            None if self.get(user).is_some() => Outlook::Passing,
+            None => Outlook::Final,
+        }
     }
 }

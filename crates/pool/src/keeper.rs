@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use backend::{ConnectError, Ready, Target};
+use backend::{Ready, Target};
 use session::ServerState;
 use tokio::sync::watch;
 use topology::{Address, Epoch, Fence, Snapshot};
@@ -13,6 +13,7 @@ use topology::{Address, Epoch, Fence, Snapshot};
 use crate::cancel::Cancels;
 use crate::core::{Core, Over};
 use crate::limit::{Limit, Permits};
+use crate::logins::Failed;
 use crate::pool::Closed;
 use crate::recall::Recall;
 use crate::warm;
@@ -164,10 +165,7 @@ async fn connect(mut login: PendingLogin, address: Address, epoch: Epoch, permit
     let dialed = async {
         // Closed never, and the limits of the logins before it bound the wait.
         let _turn = pool.shared.logins.acquire().await;
-        let with = pool.next_login();
-        let mut outcome = pool.shared.dialer.connect(&target, &with).await;
-        pool.logged_in(&with, &mut outcome);
-        outcome
+        pool.log_in(&target, None).await
     };
     let outcome = tokio::select! {
         biased;
@@ -185,10 +183,10 @@ async fn connect(mut login: PendingLogin, address: Address, epoch: Epoch, permit
             pool.observer().connected();
             connected(&pool, server);
         }
-        Err(error) => {
+        Err(failure) => {
             login.over = true;
             drop(permit);
-            failed(&pool, &target, &error);
+            failed(&pool, &target, &failure);
         }
     }
     pool.wake_keeper();
@@ -265,7 +263,8 @@ pub(crate) fn connected(pool: &Arc<Pool>, mut server: Box<Server>) {
 
 /// A login has failed. Those who wait are told at once if waiting cannot help them: the
 /// failure is final, and no other server of the pool can serve them.
-fn failed(pool: &Pool, target: &Target, error: &ConnectError) {
+fn failed(pool: &Pool, target: &Target, failure: &Failed) {
+    let error = &failure.error;
     pool.observer().connect_failed(error);
     tracing::warn!(pool = %pool.key, server = %target, %error, "cannot connect to server");
     let message = Arc::new(error.client_error());
@@ -275,7 +274,7 @@ fn failed(pool: &Pool, target: &Target, error: &ConnectError) {
     // Each of the nodes must have had its turn.
     let nodes = pool.shared.snapshot.borrow().route(pool.key.access).map_or(1, |it| it.nodes.len());
     let is_refused = usize::try_from(core.failures()).is_ok_and(|failures| failures >= nodes);
-    if error.is_definite() && is_refused && core.is_empty() {
+    if failure.is_definite && is_refused && core.is_empty() {
         for place in core.take_waiters() {
             place.fail(CheckoutError::Login(Arc::clone(&message)));
         }

@@ -43,7 +43,7 @@ pub struct Pool {
     pub(crate) last_failure: Mutex<Option<Arc<ErrorMessage>>>,
     welcome: Mutex<Option<Arc<Welcome>>>,
     /// The login of its servers, with what the last one has made cheaper.
-    login: Mutex<backend::Login>,
+    pub(crate) login: Mutex<backend::Login>,
 }
 
 /// How a server comes to the core: back from a lease, or from its login.
@@ -156,28 +156,6 @@ impl Pool {
 
     pub(crate) fn observer(&self) -> &dyn Observe {
         &*self.settings.observer
-    }
-
-    /// As whom and with what the next server is logged in to.
-    pub(crate) fn next_login(&self) -> backend::Login {
-        let mut login = self.login.lock();
-        self.settings.passwords.renew(&mut login.credentials);
-        login.clone()
-    }
-
-    /// A login as `used` has come to this.
-    pub(crate) fn logged_in(
-        &self,
-        used: &backend::Login,
-        outcome: &mut Result<backend::Ready, backend::ConnectError>,
-    ) {
-        match outcome {
-            Ok(ready) => self.login.lock().remember(ready.scram_keys.take(), used),
-            Err(error) if error.is_of_credentials() => {
-                self.settings.passwords.refused(&used.credentials);
-            }
-            Err(_) => {}
-        }
     }
 
     /// Servers and waiting clients now.

@@ -12,7 +12,7 @@ use topology::{Access, Epoch, PoolKey, Snapshot};
 
 use crate::hold::Hold;
 use crate::limit::{Limit, Limits};
-use crate::{Config, HoldLimits, Observe, Pool, Welcome, keeper};
+use crate::{Config, HoldLimits, Observe, Passwords, Pool, Welcome, keeper};
 
 /// What a pool is made with.
 #[derive(Clone, Debug)]
@@ -31,16 +31,6 @@ pub struct Settings {
     pub passwords: Arc<dyn Passwords>,
     /// Told of what happens to its servers.
     pub observer: Arc<dyn Observe>,
-}
-
-/// Knows with what servers are logged in to, which may change while a pool lives: new servers
-/// get the new, those that are logged in stay. Does not wait.
-pub trait Passwords: std::fmt::Debug + Send + Sync {
-    /// Brings a user's credentials up to date. A password that is still right stays as it is,
-    /// with what earlier logins have derived from it.
-    fn renew(&self, credentials: &mut backend::Credentials);
-    /// A server does not take these.
-    fn refused(&self, credentials: &backend::Credentials);
 }
 
 /// Finds the settings for a key: overrides per user and per database are its business.

@@ -12,6 +12,7 @@ use session::Catalog;
 use topology::{Access, Address, Epoch, Snapshot};
 
 use crate::keeper::{connected, new_server};
+use crate::logins::Failed;
 use crate::pool::Closed;
 use crate::{Pool, Server};
 
@@ -220,10 +221,7 @@ async fn connect(login: PendingLogin) {
     let target = Target::new(login.address.host(), login.address.port());
     let dialed = async {
         let _turn = pool.shared.warm_logins.acquire().await;
-        let with = backend::Login { role: RequiredRole::Any, ..pool.next_login() };
-        let mut outcome = pool.shared.dialer.connect(&target, &with).await;
-        pool.logged_in(&with, &mut outcome);
-        outcome
+        pool.log_in(&target, Some(RequiredRole::Any)).await
     };
     let outcome = tokio::select! {
         biased;
@@ -244,7 +242,7 @@ async fn connect(login: PendingLogin) {
                 warm.servers.push(*server);
             }
         }
-        Err(error) => {
+        Err(Failed { error, .. }) => {
             tracing::debug!(pool = %pool.key, server = %target, %error, "no warm standby");
             pool.warm.lock().not_before = Some(Instant::now() + RETRY);
         }

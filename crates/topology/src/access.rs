@@ -42,9 +42,11 @@ pub struct PoolKey {
     pub access: Access,
 }
 
+/// For logs: a client has chosen both names, and must not write lines of its own with them.
 impl fmt::Display for PoolKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{} {}", self.user, self.database, self.access)
+        let (user, database) = (self.user.escape_debug(), self.database.escape_debug());
+        write!(f, "{user}@{database} {}", self.access)
     }
 }
 
@@ -57,5 +59,11 @@ mod tests {
         let key =
             PoolKey { database: "shop".into(), user: "app".into(), access: Access::ReadWrite };
         assert_eq!(key.to_string(), "app@shop read-write");
+    }
+
+    #[test]
+    fn no_name_writes_a_line_of_its_own_into_the_log() {
+        let key = PoolKey { database: "a\nb".into(), user: "\x1b[2J".into(), access: Access::Any };
+        assert_eq!(key.to_string(), "\\u{1b}[2J@a\\nb any");
     }
 }

@@ -8,6 +8,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use zeroize::Zeroizing;
+
 use crate::Error;
 
 /// Reads a certificate chain, leaf first as in the file.
@@ -51,10 +53,13 @@ fn damaged(path: &Path, wanted: &'static str, error: pem::Error) -> Error {
     }
 }
 
-fn read(path: &Path, wanted: &'static str) -> Result<Vec<u8>, Error> {
+/// It may be a private key.
+fn read(path: &Path, wanted: &'static str) -> Result<Zeroizing<Vec<u8>>, Error> {
     let unreadable = |source| Error::Read { path: path.to_owned(), wanted, source };
     let file = File::open(path).map_err(unreadable)?;
-    let mut text = Vec::new();
+    let len = file.metadata().map_err(unreadable)?.len().min(FILE_BYTES_MAX);
+    // In one piece: a text that has to grow leaves copies of itself behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(len).unwrap_or(0)));
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text).map_err(unreadable)?;
     if text.len() as u64 > FILE_BYTES_MAX {
         return Err(Error::TooLarge { path: path.to_owned(), wanted, limit: FILE_BYTES_MAX });

@@ -3,12 +3,13 @@
 use std::fmt;
 
 use subtle::ConstantTimeEq;
+use zeroize::Zeroize as _;
 
 use crate::Malformed;
 
 /// The secret half of a cancel key: 4 bytes in protocol 3.0, 4 to 256 in 3.2.
 ///
-/// Compared in constant time, and never printed.
+/// Compared in constant time, never printed, and overwritten when dropped.
 #[derive(Clone)]
 pub struct CancelSecret(Box<[u8]>);
 
@@ -89,6 +90,12 @@ impl PartialEq for CancelSecret {
 }
 
 impl Eq for CancelSecret {}
+
+impl Drop for CancelSecret {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
 
 impl fmt::Debug for CancelSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,11 +3,14 @@
 //! - crates name only the crates that [`edges`] allows them;
 //! - pure crates know no runtime, socket, clock, randomness, log or metric ([`purity`]);
 //! - every file says what it is for, and files and functions stay short ([`shape`]);
-//! - no static holds state ([`statics`]).
+//! - no static holds state ([`statics`]);
+//! - no code is `unsafe`, and every crate is held to that ([`unsafety`]);
+//! - the tests that docs/security.md names are there ([`claims`]).
 //!
 //! An exception is a line with a reason in [`exceptions`]; one that excuses nothing is itself an
 //! offence.
 
+mod claims;
 mod edges;
 mod exceptions;
 mod offence;
@@ -15,8 +18,9 @@ mod purity;
 mod shape;
 mod source;
 mod statics;
+mod unsafety;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use crate::step;
 
@@ -27,9 +31,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let sources = source::sources(&root)?;
     let mut offences = edges::check(&manifests);
     offences.extend(purity::check_manifests(&manifests));
+    offences.extend(unsafety::check_manifests(&manifests));
+    let claims = std::fs::read_to_string(root.join(claims::PATH))
+        .with_context(|| format!("read {}", claims::PATH))?;
+    offences.extend(claims::check(&claims, &sources));
     for source in &sources {
         offences.extend(shape::check(source));
         offences.extend(statics::check(source));
+        offences.extend(unsafety::check_source(source));
         if edges::is_pure(source.package()) {
             offences.extend(purity::check_source(source));
         }

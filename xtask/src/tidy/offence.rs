@@ -5,6 +5,8 @@ use std::fmt;
 /// The rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rule {
+    /// A document names a test that is not there.
+    Claim,
     /// A crate names another one that it may not know.
     Edge,
     /// An exception that excuses nothing.
@@ -19,6 +21,8 @@ pub(crate) enum Rule {
     Purity,
     /// A static that can change.
     StatefulStatic,
+    /// Code that is `unsafe`, or a crate that may have some.
+    Unsafe,
 }
 
 /// One breach of one rule.

@@ -48,7 +48,9 @@ pub(super) fn users(root: &Section<'_>, auth: &Section<'_>) -> BTreeMap<String, 
             let password = password?;
             let user = User {
                 password,
+                password_file: section.file_of("password"),
                 server_password,
+                server_password_file: section.file_of("server_password"),
                 pool_mode,
                 pool_size,
                 max_connections,

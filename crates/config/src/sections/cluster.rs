@@ -1,6 +1,6 @@
 //! `[cluster]` and `[cluster.tls]`: how the servers are found.
 
-use auth::Secret;
+use auth::Rotating;
 use discovery::{Config, EtcdConfig, FixedConfig, RestConfig, Tls};
 use topology::Address;
 
@@ -153,14 +153,14 @@ fn scope(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn credentials(section: &Section<'_>) -> Option<(String, Secret)> {
+fn credentials(section: &Section<'_>) -> Option<(String, Rotating)> {
     let (user, password) = (section.optional_string("user"), section.secret("password"));
     match (section.has("user"), section.has("password")) {
         (true, false) => section.error("user", "needs cluster.password; set it"),
         (false, true) => section.error("password", "needs cluster.user; set it"),
         (true, true) | (false, false) => {}
     }
-    Some((user?, password?))
+    Some((user?, password?.into()))
 }
 
 fn tls(section: &Section<'_>) -> Tls {

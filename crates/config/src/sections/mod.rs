@@ -25,7 +25,10 @@ use std::time::Duration;
 
 use crate::section::Section;
 use crate::settings::UNENDING;
-use crate::{Settings, UNLIMITED};
+use crate::{Rotation, Settings, UNLIMITED};
+
+/// Long enough to change a role's password and a file by hand, one after the other.
+const ROTATION_WINDOW: Duration = Duration::from_secs(60);
 
 /// Limits in time that must not be off.
 pub(crate) const BOUNDED: RangeInclusive<Duration> = Duration::from_millis(1)..=UNENDING;
@@ -47,6 +50,7 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
     let peers = peers::read(&root.section("peers"), frontend.port);
     let cluster = root.section("cluster");
     let (discovery, routes) = (cluster::read(&cluster), failover::routes(&cluster));
+    let cluster_password = cluster.file_of("password");
     drop(cluster);
     let backend = server::read(&root.section("server"));
     let mut pool = pool::read(&root.section("pool"));
@@ -56,6 +60,11 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
     let databases = access::databases(root);
     let auth_query = auth_query::read(&auth);
     let access = hba::read(root, &auth, client_map);
+    let rotation = Rotation {
+        window: auth.duration("rotation_window", ROTATION_WINDOW, OPTIONAL),
+        query_password: auth.file_of("query_password"),
+        cluster_password,
+    };
     drop(auth);
     access::announced(root);
     let admin = operations::metrics(&root.section("metrics"), &frontend);
@@ -71,6 +80,7 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
         pool,
         failover,
         routes,
+        rotation,
         users,
         auth_query,
         databases,

@@ -14,7 +14,7 @@ mod source;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use auth::Secret;
+use auth::{Rotating, Secret};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -45,7 +45,7 @@ pub struct Config {
     /// A role that may run the query. Not a superuser: see docs/configuration.md.
     pub user: String,
     /// Its password.
-    pub password: Option<Secret>,
+    pub password: Option<Rotating>,
     /// The database to ask in.
     pub database: String,
     /// See [`Config::QUERY`].
@@ -91,7 +91,7 @@ impl Config {
     pub fn new(user: impl Into<String>, password: Option<Secret>) -> Self {
         Self {
             user: user.into(),
-            password,
+            password: password.map(Rotating::new),
             database: Self::DATABASE.into(),
             query: Self::QUERY.into(),
             groups: Groups::Skip,

@@ -32,6 +32,7 @@ mod peers;
 mod pool;
 mod prepared;
 mod rates;
+mod rotation;
 mod secrets;
 mod server_login;
 mod servers;

@@ -80,6 +80,16 @@ impl Setup {
         self
     }
 
+    /// Adds a user whose password is in a file.
+    pub(crate) fn user_of_file(mut self, name: &str, file: &Path, keys: &str) -> Self {
+        let file = file.display();
+        let _ = writeln!(
+            self.users,
+            "[[users]]\nname = \"{name}\"\npassword = {{ file = \"{file}\" }}\n{keys}"
+        );
+        self
+    }
+
     /// Forgets the users there are.
     pub(crate) fn without_users(mut self) -> Self {
         self.users.clear();

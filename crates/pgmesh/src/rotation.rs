@@ -1,0 +1,240 @@
+//! Secrets in files of their own, read again when they change.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use auth::{Password, Rotating, Secret};
+use config::Settings;
+use parking_lot::Mutex;
+
+use crate::credentials::{Credentials, Use};
+
+/// The files that secrets are in, and what they were last seen to hold.
+#[derive(Debug)]
+pub(crate) struct Rotation {
+    credentials: Arc<Credentials>,
+    window: Duration,
+    files: Mutex<Vec<SecretFile>>,
+}
+
+#[derive(Debug)]
+struct SecretFile {
+    path: PathBuf,
+    places: Vec<Place>,
+    /// What it said when it was last looked at, good or bad.
+    looked: Option<Result<Secret, String>>,
+}
+
+/// Where a secret is used.
+#[derive(Debug, Clone)]
+enum Place {
+    /// `users[].password` or `users[].server_password`.
+    User(String, Use),
+    /// One of our own logins, and when its secret before counts no more.
+    Ours(Rotating, Option<Instant>),
+    /// The same for the questions to nodes, which cannot be asked with a verifier.
+    Prober(Rotating, Option<Instant>),
+}
+
+/// What looking at a file came to.
+#[derive(Debug, PartialEq, Eq)]
+enum Looked {
+    Changed,
+    Unusable(String),
+}
+
+impl Rotation {
+    /// Reads nothing yet. `prober` is as whom nodes are asked.
+    pub(crate) fn new(
+        settings: &Settings,
+        credentials: Arc<Credentials>,
+        prober: Option<&(String, Rotating)>,
+    ) -> Arc<Self> {
+        let mut files = Vec::new();
+        for (name, user) in &settings.users {
+            add(&mut files, user.password_file.as_ref(), Place::User(name.clone(), Use::Client));
+            let server = user.server_password_file.as_ref();
+            add(&mut files, server, Place::User(name.clone(), Use::Server));
+            if let Some((_, secret)) = prober.filter(|(prober, _)| prober == name) {
+                let file = match user.server_password {
+                    Some(_) => user.server_password_file.as_ref(),
+                    None => user.password_file.as_ref(),
+                };
+                add(&mut files, file, Place::Prober(secret.clone(), None));
+            }
+        }
+        let rotation = &settings.rotation;
+        if let Some(secret) = settings.auth_query.as_ref().and_then(|it| it.password.as_ref()) {
+            add(&mut files, rotation.query_password.as_ref(), Place::Ours(secret.clone(), None));
+        }
+        if let discovery::Config::Etcd(etcd) = &settings.discovery
+            && let Some((_, secret)) = &etcd.credentials
+        {
+            add(&mut files, rotation.cluster_password.as_ref(), Place::Ours(secret.clone(), None));
+        }
+        Arc::new(Self { credentials, window: rotation.window, files: Mutex::new(files) })
+    }
+
+    /// Reads every file, and takes what has changed. A file that cannot be used changes nothing,
+    /// and is reported once. Blocks.
+    fn refresh(&self, now: Instant) -> Vec<(PathBuf, Looked)> {
+        let mut news = Vec::new();
+        for file in &mut *self.files.lock() {
+            let looked = config::read_secret(&file.path, &config::Process);
+            if file.looked.as_ref() != Some(&looked) {
+                let taken = looked.clone().and_then(|secret| self.take(file, &secret, now));
+                match taken {
+                    Ok(true) => news.push((file.path.clone(), Looked::Changed)),
+                    Ok(false) => {}
+                    Err(problem) => news.push((file.path.clone(), Looked::Unusable(problem))),
+                }
+                file.looked = Some(looked);
+            }
+            file.places.iter_mut().for_each(|place| place.settle(now));
+        }
+        for user in self.credentials.settle(now) {
+            tracing::info!(user, "the password before counts no more");
+        }
+        news
+    }
+
+    /// Whether any place had another secret.
+    fn take(&self, file: &mut SecretFile, secret: &Secret, now: Instant) -> Result<bool, String> {
+        let until = now + self.window;
+        let mut has_changed = false;
+        for place in &mut file.places {
+            has_changed |= match place {
+                Place::User(name, of) => {
+                    let changed = self.credentials.change(name, *of, secret.clone(), now);
+                    changed.map_err(|error| error.to_string())?
+                }
+                Place::Ours(ours, settles) => rotate(ours, secret, settles, until),
+                Place::Prober(ours, settles) => match Password::parse(secret.clone()) {
+                    Ok(Password::Plain(plain)) => rotate(ours, &plain, settles, until),
+                    Ok(Password::Verifier(_)) | Err(_) => false,
+                },
+            };
+        }
+        Ok(has_changed)
+    }
+
+    /// Follows the files. Never ends.
+    pub(crate) async fn follow(self: Arc<Self>, period: Duration) {
+        if self.files.lock().is_empty() {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(period).await;
+            let rotation = Arc::clone(&self);
+            // A file system that hangs must not take a thread of the runtime with it.
+            let looked = tokio::task::spawn_blocking(move || rotation.refresh(Instant::now()));
+            match looked.await {
+                Ok(news) => news.iter().for_each(|(path, looked)| self.say(path, looked)),
+                Err(error) => tracing::error!(%error, "secrets in files cannot be looked at"),
+            }
+        }
+    }
+
+    fn say(&self, path: &std::path::Path, looked: &Looked) {
+        let (file, window) = (path.display(), self.window);
+        match looked {
+            Looked::Changed => tracing::info!(
+                %file,
+                ?window,
+                "a secret has changed; the one before counts for the window"
+            ),
+            Looked::Unusable(problem) => tracing::error!(
+                %file,
+                problem,
+                "a secret has changed and cannot be used; the one before stays"
+            ),
+        }
+    }
+}
+
+impl Place {
+    fn settle(&mut self, now: Instant) {
+        let (Self::Ours(secret, settles) | Self::Prober(secret, settles)) = self else { return };
+        if settles.is_some_and(|at| at <= now) {
+            *settles = None;
+            secret.settle();
+        }
+    }
+}
+
+fn add(files: &mut Vec<SecretFile>, path: Option<&PathBuf>, place: Place) {
+    let Some(path) = path else { return };
+    match files.iter_mut().find(|file| file.path == *path) {
+        Some(file) => file.places.push(place),
+        None => {
+            files.push(SecretFile { path: path.clone(), places: vec![place], looked: None });
+        }
+    }
+}
+
+fn rotate(ours: &Rotating, secret: &Secret, settles: &mut Option<Instant>, until: Instant) -> bool {
+    if ours.candidates().first() == Some(secret) {
+        return false;
+    }
+    ours.rotate(secret.clone());
+    *settles = Some(until);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use auth::Seed;
+
+    #[test]
+    fn every_place_of_a_file_follows_it_and_a_bad_one_changes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("password");
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+        write("first\n");
+        let file = format!("{{ file = '{}' }}", path.display());
+        let text = format!(
+            "[cluster]\nscope = 's'\nendpoints = ['http://e:1']\nuser = 'u'\npassword = {file}\n\
+             [auth]\nquery_user = 'q'\nquery_password = {file}\n\
+             [[users]]\nname = 'a'\npassword = 'x'\nserver_password = {file}\n\
+             [[users]]\nname = 'b'\npassword = {file}\n"
+        );
+        let settings = config::parse("proxy.toml", &text, &config::Process).unwrap();
+        let credentials = Credentials::new(&settings, Seed::new([1; 32])).unwrap();
+        let credentials = Arc::new(credentials);
+        let prober = ("a".to_owned(), Rotating::new(Secret::new("first")));
+        let rotation = Rotation::new(&settings, Arc::clone(&credentials), Some(&prober));
+        let now = Instant::now();
+        assert_eq!(rotation.refresh(now), []);
+
+        write("second\n");
+        assert_eq!(rotation.refresh(now), [(path.clone(), Looked::Changed)]);
+        assert_eq!(rotation.refresh(now), []);
+        let texts = |secret: &Rotating| -> Vec<String> {
+            secret.candidates().iter().map(|it| it.expose().to_owned()).collect()
+        };
+        let discovery::Config::Etcd(etcd) = &settings.discovery else { panic!("not etcd") };
+        let ours = [
+            &prober.1,
+            &etcd.credentials.as_ref().unwrap().1,
+            settings.auth_query.as_ref().unwrap().password.as_ref().unwrap(),
+        ];
+        ours.iter().for_each(|secret| assert_eq!(texts(secret), ["second", "first"]));
+        let server = credentials.get("a").unwrap().newest.server_password.clone().unwrap();
+        assert_eq!(server.expose(), "second");
+        assert!(credentials.get("b").unwrap().before.is_some());
+
+        write("");
+        let news = rotation.refresh(now);
+        let [(_, Looked::Unusable(problem))] = &news[..] else { panic!("{news:?}") };
+        assert!(problem.contains("is empty") && !problem.contains("second"), "{problem}");
+        assert_eq!(rotation.refresh(now), [], "said once");
+        write("second\n");
+        assert_eq!(rotation.refresh(now), [], "as it is");
+        let late = now + Duration::from_secs(60);
+        assert_eq!(rotation.refresh(late), []);
+        ours.iter().for_each(|secret| assert_eq!(texts(secret), ["second"]));
+        assert!(credentials.get("b").unwrap().before.is_none());
+    }
+}

@@ -299,8 +299,8 @@ mod tests {
     fn settings(directory: &Path, more: &str) -> Settings {
         let file = directory.join("pg_hba.conf");
         let text = format!(
-            "auth.hba_file = '{}'\n[[users]]\nname = 'a'\npassword = 'p'\n[cluster]\n\
-             discovery = 'static'\nnodes = ['127.0.0.1']\n{more}",
+            "{more}\nauth.hba_file = '{}'\n[[users]]\nname = 'a'\npassword = 'p'\n[cluster]\n\
+             discovery = 'static'\nnodes = ['127.0.0.1']\n",
             file.display()
         );
         config::parse("proxy.toml", &text, &config::Process).unwrap()
@@ -350,7 +350,7 @@ mod tests {
             let found = error.lines().any(|it| it.contains(&expected) && it.contains(text));
             assert!(found, "{line} {text}: {error}");
         }
-        let looking_up = settings(directory.path(), "[auth]\nquery_user = 'lookup'");
+        let looking_up = settings(directory.path(), "auth.query_user = 'lookup'");
         let error = RuleBook::load(&looking_up).unwrap_err().to_string();
         assert!(!error.contains("line 1: "), "{error}");
         std::fs::remove_file(&file).unwrap();

@@ -94,8 +94,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let observers = Arc::new(Observers::default());
     let resolve = resolve(&settings, &server_logins, &observers);
     let failovers = Failovers::new(Arc::clone(&metrics), following.suspect());
-    let report = Arc::clone(&failovers);
-    let (hold, seen) = (settings.failover.hold, snapshots.clone());
+    let (hold, seen, report) = (settings.failover.hold, snapshots.clone(), Arc::clone(&failovers));
     let pools = Pools::new(dialer, Arc::clone(&catalog), seen, hold, report, resolve);
     metrics.observe_pools({
         let pools = Arc::clone(&pools);

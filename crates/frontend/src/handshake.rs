@@ -2,26 +2,46 @@
 
 use std::net::IpAddr;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, timeout_at};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout, timeout_at};
 use transport::{Acceptor, MaybeTls, Negotiation};
 use wire::{CancelKey, PeerHello, StartupMessage, StartupPacket, Version};
 
-use crate::line::Line;
+use crate::line::{Line, REFUSAL_TIMEOUT};
 use crate::startup::Rejection;
 use crate::{LoginRequest, Refused, Startup, fatal};
 
 /// What a connection turned out to be for.
 #[derive(Debug)]
 pub enum Handshake<S> {
-    /// To cancel a statement. The connection is closed already: nobody gets an answer to a
-    /// CancelRequest, and nobody learns whether the key was right.
-    Cancel(CancelKey),
+    /// To cancel a statement.
+    Cancel(CancelCall<S>),
     /// To log in.
     Client(LoginRequest<S>),
     /// Another proxy, with a cancel key that may be one of ours. As Postgres does with a
     /// CancelRequest, it is heard without TLS where clients must use TLS.
     Peer(PeerCall<S>),
+}
+
+/// A client that waits for a cancel to be sent. Its answer is the end of the connection: nobody
+/// learns whether the key was right.
+#[derive(Debug)]
+pub struct CancelCall<S> {
+    stream: MaybeTls<S>,
+    /// The key that it sent.
+    pub key: CancelKey,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> CancelCall<S> {
+    /// Closes the connection, as it should be done once the cancel has been sent: `PQcancel` waits
+    /// for that, so that what comes next is not hit. It takes TLS without close_notify for an
+    /// error. Takes at most [`REFUSAL_TIMEOUT`], whatever the client does.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection, without close_notify.
+    pub async fn close(mut self) {
+        let _ = timeout(REFUSAL_TIMEOUT, self.stream.shutdown()).await;
+    }
 }
 
 /// Another proxy that has said hello and waits for an answer. It has proved nothing yet.
@@ -80,7 +100,10 @@ where
     let mut allowed = Allowed { ssl: true, gssenc: true };
     loop {
         let step = match line.startup_packet().await {
-            Ok(StartupPacket::Cancel(key)) => return Ok(Handshake::Cancel(key)),
+            Ok(StartupPacket::Cancel(key)) => {
+                let (stream, _) = line.into_parts();
+                return Ok(Handshake::Cancel(CancelCall { stream, key }));
+            }
             Ok(StartupPacket::Peer(hello)) => return call(line, hello),
             Ok(StartupPacket::Startup(startup)) => {
                 return begin(line, startup, peer, acceptor, deadline).await;

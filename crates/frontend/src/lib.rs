@@ -1,7 +1,7 @@
 //! Listeners, TLS, startup and cancel dispatch, client login.
 //!
 //! A connection is accepted by a [`Listener`] and goes through [`handshake`], which ends in
-//! a [`Handshake::Cancel`], a [`PeerCall`], a [`LoginRequest`] or a [`Refused`]. A login request is
+//! a [`CancelCall`], a [`PeerCall`], a [`LoginRequest`] or a [`Refused`]. A login request is
 //! authenticated into a [`Client`], and that is greeted into an [`Established`]: from there
 //! on it is the relay's. At each step the client can be refused with a FATAL instead.
 //!
@@ -22,7 +22,7 @@ mod refused;
 mod startup;
 
 pub use config::{Config, Port};
-pub use handshake::{Handshake, PeerCall, handshake};
+pub use handshake::{CancelCall, Handshake, PeerCall, handshake};
 pub use listener::{BindError, Listener};
 pub use login::{Client, Established, LoginRequest};
 pub use refused::{Blame, Refused};

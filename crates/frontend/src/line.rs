@@ -194,7 +194,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 const READ_LEN: usize = 512;
 
 /// How long a refused client may take to hear why.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a refused client may still send before the connection is reset.
 const LINGER_BYTES_MAX: usize = 64 * 1024;

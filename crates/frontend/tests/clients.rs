@@ -208,8 +208,9 @@ async fn inside_tls_there_is_no_second_encryption_and_cancelling_works() {
             let mut client = Peer(connector.connect("localhost", client.0).await.unwrap());
             client.send(&packet).await;
             client.0.flush().await.unwrap();
-            if kind == "version" {
-                client.fatal("0A000").await;
+            match kind {
+                "version" => drop(client.fatal("0A000").await),
+                _ => client.end().await,
             }
         };
         let accept = async {

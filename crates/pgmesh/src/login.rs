@@ -108,9 +108,10 @@ async fn admit(
     let from = Network::of(peer.ip());
     let request = match frontend::handshake(socket, peer.ip(), &app.acceptor, deadline).await? {
         Handshake::Client(request) => request,
-        Handshake::Cancel(key) => {
-            let outcome = app.peers.cancel(&key, &app.cancel_keys, &app.pools).await;
+        Handshake::Cancel(call) => {
+            let outcome = app.peers.cancel(&call.key, &app.cancel_keys, &app.pools).await;
             app.metrics.clients().cancels.inc(outcome);
+            call.close().await;
             return Ok(None);
         }
         Handshake::Peer(call) => {

@@ -5,8 +5,12 @@
 //! seen no answer to it. It is sent again only if a Bind or Describe has failed before any
 //! Execute was answered: then nothing of it has run, and nothing is done twice.
 
+use wire::message::{self, BindHead, Named};
+use wire::tag::frontend as f;
+use wire::{HEADER_LEN, Header};
+
 use crate::frame::Frame;
-use wire::message;
+use crate::statements::name_hash;
 
 /// A batch over this size is not kept and so not tried again.
 const BATCH_LIMIT: usize = 16 * 1024;
@@ -84,6 +88,44 @@ impl Batch {
         }
     }
 
+    /// A Parse at its start has been answered, and the client has seen that: the rest can still
+    /// be sent again.
+    pub(crate) fn parsed(&mut self) {
+        match Header::peek(&self.bytes) {
+            Ok(Some(header)) if header.tag == f::PARSE && self.state != BatchState::Failing => {
+                self.bytes.drain(..header.frame_len().min(self.bytes.len()));
+            }
+            _ => self.give_up(),
+        }
+    }
+
+    /// Whether the client is told anew what comes of its statement with this hash of a name, for
+    /// each time that it runs it here.
+    pub(crate) fn describes(&self, name: u32) -> bool {
+        let mut portal: Option<&[u8]> = None;
+        let mut is_described = false;
+        for (tag, body) in frames(&self.bytes) {
+            match (tag, portal) {
+                (f::DESCRIBE, _) => match (Named::parse(body), portal) {
+                    (Ok(Named::Statement(known)), _) if name_hash(known) == name => return true,
+                    (Ok(Named::Portal(described)), Some(bound)) if described == bound => {
+                        portal = None;
+                        is_described = true;
+                    }
+                    _ => {}
+                },
+                (_, Some(_)) => return false,
+                (f::BIND, None) => {
+                    let head = BindHead::parse(body).ok();
+                    let ours = head.filter(|head| name_hash(head.statement) == name);
+                    portal = ours.map(|head| head.portal);
+                }
+                _ => {}
+            }
+        }
+        is_described && portal.is_none()
+    }
+
     /// Marks that its error is being hidden.
     pub(crate) fn fail(&mut self) {
         self.state = BatchState::Failing;
@@ -104,4 +146,14 @@ impl Batch {
         self.bytes.clear();
         self.state = BatchState::Off;
     }
+}
+
+/// The tags and bodies of whole frames.
+fn frames(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let header = Header::peek(bytes).ok()??;
+        let (whole, rest) = bytes.split_at_checked(header.frame_len())?;
+        bytes = rest;
+        Some((header.tag, whole.get(HEADER_LEN..)?))
+    })
 }

@@ -1,8 +1,9 @@
 //! What all sessions share: the intern tables of statements and parameter sets.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
@@ -31,6 +32,9 @@ pub struct Statement {
     pub(crate) drops: Option<Box<[u8]>>,
     /// What it does to its transaction.
     pub(crate) verb: Verb,
+    /// Set, once for all servers, when one has told that its result is no longer what clients
+    /// were told: then it is parsed nowhere any more, and the definition has another statement.
+    retired: OnceLock<()>,
 }
 
 /// The intern tables. One per process, shared by all sessions.
@@ -64,6 +68,21 @@ impl Statement {
     pub(crate) fn text(&self) -> &[u8] {
         text(&self.definition)
     }
+
+    /// From now on its definition is a new statement.
+    pub(crate) fn retire(&self) {
+        let _ = self.retired.set(());
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.get().is_some()
+    }
+
+    /// Its name on every server; for a retired one, a name that no server has and in which an
+    /// error is still known as its own.
+    pub(crate) fn current_name(&self) -> Cow<'_, [u8]> {
+        if self.is_retired() { [&*self.name, b"!"].concat().into() } else { (&*self.name).into() }
+    }
 }
 
 impl<K, V> Default for Table<K, V> {
@@ -93,7 +112,8 @@ impl Catalog {
     pub(crate) fn statement(&self, settings: &ParameterSet, definition: &[u8]) -> Arc<Statement> {
         let mut inner = self.inner.lock();
         let key = (settings.planner, Box::from(definition));
-        if let Some(statement) = inner.statements.get(&key) {
+        let known = inner.statements.get(&key);
+        if let Some(statement) = known.filter(|statement| !statement.is_retired()) {
             return statement;
         }
         inner.next_id += 1;
@@ -107,6 +127,7 @@ impl Catalog {
             local_set: classify::is_local_set(text),
             drops: deallocated(text),
             verb: Verb::of_statement(text),
+            retired: OnceLock::new(),
         });
         inner.statements.insert(key, &statement);
         statement

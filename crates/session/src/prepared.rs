@@ -131,9 +131,9 @@ impl Session {
         let (id, name) = match &statement {
             Some(statement) => {
                 self.note_hints(statement.hints, statement.text(), server);
-                (statement.id, &*statement.name)
+                (statement.id, statement.current_name())
             }
-            None => (0, foreign_name(head.statement)),
+            None => (0, foreign_name(head.statement).into()),
         };
         if head.portal.is_empty() {
             server.in_batch.portal_is_local = statement.as_ref().is_some_and(|it| it.local_set);
@@ -147,7 +147,7 @@ impl Session {
         message::put_header(to_server, f::BIND, body_len.map_err(|_| Violation::malformed())?);
         to_server.extend_from_slice(head.portal);
         to_server.push(0);
-        to_server.extend_from_slice(name);
+        to_server.extend_from_slice(&name);
         to_server.push(0);
         to_server.extend_from_slice(shown);
         Ok(ToServer::REPLACE)
@@ -171,11 +171,11 @@ impl Session {
         };
         server.batch.keep(frame);
         let (id, ours) = match &statement {
-            Some(statement) => (statement.id, &*statement.name),
-            None => (0, foreign_name(name)),
+            Some(statement) => (statement.id, statement.current_name()),
+            None => (0, foreign_name(name).into()),
         };
         server.expected.push(Expect::Describe { statement: id, name: name_hash(name) });
-        message::put_describe_statement(to_server, ours);
+        message::put_describe_statement(to_server, &ours);
         Ok(ToServer::REPLACE)
     }
 
@@ -228,7 +228,9 @@ impl Session {
         }
     }
 
-    /// The client's statement of this name, parsed on the server if there is one.
+    /// The client's statement of this name, parsed on the server if there is one. One that has
+    /// been retired is not used any more: its result would not be what the client was told. So
+    /// it has another name, and the server fails what uses it with 26000.
     #[inline]
     fn ensure_named(
         &self,
@@ -237,7 +239,9 @@ impl Session {
         to_server: &mut Vec<u8>,
     ) -> Result<Option<Arc<Statement>>, Uncertain> {
         let statement = self.statement(name, server)?;
-        if let Some(statement) = &statement {
+        if let Some(statement) = &statement
+            && !statement.is_retired()
+        {
             ensure_parsed(statement, server, to_server)?;
         }
         Ok(statement)

@@ -10,7 +10,7 @@ use crate::expect::Expect;
 use crate::frame::Frame;
 use crate::parameters;
 use crate::reset::Reset;
-use crate::retry::put_with_client_name;
+use crate::retry::{Failure, PLAN_CHANGED, put_with_client_name};
 use crate::server::{CopyState, Front, OwnQuery, ServerState, Skip};
 use crate::session::{Mode, Session, end_copy};
 use crate::statements::Change;
@@ -33,8 +33,12 @@ impl Session {
         to_server: &mut Vec<u8>,
     ) -> Result<ToClient, Violation> {
         let before = to_client.len();
+        let adopts =
+            server.expected.front() == Some(Expect::Adopt) && frame.header.tag == b::CLOSE_COMPLETE;
         let verdict = self.on_reply(frame, server, to_client, to_server)?;
-        if verdict.pass != Pass::Swallow || to_client.len() > before {
+        if adopts {
+            server.batch.parsed();
+        } else if verdict.pass != Pass::Swallow || to_client.len() > before {
             server.batch.give_up();
         }
         Ok(verdict)
@@ -170,7 +174,8 @@ impl Session {
         to_server: &mut Vec<u8>,
     ) -> ToClient {
         let fields = ErrorFields::parse(frame.body).unwrap_or_default();
-        if self.fail_batch(&fields, server, to_server) {
+        let failure = self.fail_batch(&fields, server, to_server);
+        if failure == Failure::Hidden {
             return ToClient::SWALLOW;
         }
         if fields.is(SqlState::READ_ONLY_SQL_TRANSACTION) {
@@ -186,6 +191,10 @@ impl Session {
         // After a Query or FunctionCall ReadyForQuery follows by itself.
         if !matches!(front, Expect::Query { .. } | Expect::Function) && !server.skip_to_sync() {
             server.skip = Skip::ToSync;
+        }
+        if failure == Failure::PlanChanged {
+            to_client.extend_from_slice(PLAN_CHANGED);
+            return ToClient { pass: Pass::Replace, then: Then::Continue };
         }
         if put_with_client_name(frame, &fields, client_name.as_deref(), to_client) {
             return ToClient { pass: Pass::Replace, then: Then::Continue };

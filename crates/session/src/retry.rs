@@ -1,10 +1,17 @@
 //! A batch whose prepared statement has become invalid is sent once more, unseen; and errors
 //! that name a statement are given the client's name for it.
+//!
+//! A statement whose result has changed is retired: its text is a new statement from then on.
+//! A batch that describes the result goes on with the new one. One that does not would hand the
+//! client rows that are not what it was told, so it sees the error that it would see directly.
+
+use std::sync::Arc;
 
 use wire::message::{self, TransactionStatus};
 use wire::{ErrorFields, HEADER_LEN, Header, SqlState, tag::backend as b};
 
-use crate::catalog::NAME_PREFIX;
+use crate::batch::Batch;
+use crate::catalog::{NAME_PREFIX, Statement};
 use crate::expect::Expect;
 use crate::frame::Frame;
 use crate::server::ServerState;
@@ -12,42 +19,61 @@ use crate::session::Session;
 use crate::statements::{Change, name_hash};
 use crate::verdict::{ToClient, ToServer, Violation};
 
+/// What Postgres says of a statement whose result has changed. It is said for a retired one,
+/// too, where the server does not have it: drivers know it and prepare again.
+pub(crate) const PLAN_CHANGED: &[u8] = b"E\0\0\0\x5aSERROR\0VERROR\0C0A000\0\
+    Mcached plan must not change result type\0RRevalidateCachedQuery\0\0";
+
+/// What becomes of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// It is hidden until the batch has been sent again.
+    Hidden,
+    /// The client is told [`PLAN_CHANGED`] instead.
+    PlanChanged,
+    Shown,
+}
+
 impl Session {
-    /// Whether this error is one that a fresh Parse mends. The statement is closed before it
-    /// is used again, so that the client's own retry works; and if the batch may be sent
-    /// again by us, its error is hidden from here on.
+    /// What becomes of an error that a fresh Parse may mend.
     pub(crate) fn fail_batch(
-        &self,
+        &mut self,
         fields: &ErrorFields<'_>,
         server: &mut ServerState,
         to_server: &mut Vec<u8>,
-    ) -> bool {
+    ) -> Failure {
         // Only here has nothing run yet: an Execute may have committed inside a procedure.
-        let Some(Expect::Bind { statement, .. } | Expect::Describe { statement, .. }) =
+        let Some(Expect::Bind { statement, name } | Expect::Describe { statement, name }) =
             server.expected.front()
         else {
-            return false;
+            return Failure::Shown;
         };
         let plan_changed =
             fields.is(SqlState::FEATURE_NOT_SUPPORTED) && fields.routine == "RevalidateCachedQuery";
         let lost = fields.is(SqlState::INVALID_SQL_STATEMENT_NAME)
             && our_name(fields.message.as_bytes()).is_some_and(|found| found.id == statement);
         if statement == 0 || !(plan_changed || lost) {
-            return false;
+            return Failure::Shown;
         }
-        server.statements.mark_stale(statement);
-        let repeatable = server.batch.is_repeatable(server.expected.ready_outstanding());
-        if repeatable {
-            if !server.skip_to_sync() {
-                // The client's Sync is still to come, and ends the batch when sent again.
-                to_server.extend_from_slice(message::SYNC);
-                server.expected.push(Expect::Sync);
-            }
-            server.batch.fail();
-            server.counters.plan_retries += u32::from(plan_changed);
-            server.counters.lost_retries += u32::from(lost);
+        let is_retired = self.retire(statement, name, plan_changed);
+        let is_mended = if is_retired {
+            self.renew(statement, name, &server.batch)
+        } else {
+            server.statements.mark_stale(statement);
+            true
+        };
+        if !is_mended || !server.batch.is_repeatable(server.expected.ready_outstanding()) {
+            return if lost && is_retired { Failure::PlanChanged } else { Failure::Shown };
         }
-        repeatable
+        if !server.skip_to_sync() {
+            // The client's Sync is still to come, and ends the batch when sent again.
+            to_server.extend_from_slice(message::SYNC);
+            server.expected.push(Expect::Sync);
+        }
+        server.batch.fail();
+        server.counters.plan_retries += u32::from(plan_changed || is_retired);
+        server.counters.lost_retries += u32::from(lost && !is_retired);
+        Failure::Hidden
     }
 
     /// The rest of a hidden failure, up to ReadyForQuery; then the batch goes out again.
@@ -87,10 +113,7 @@ impl Session {
         our_name(fields.message.as_bytes())?;
         match server.expected.front()? {
             Expect::Bind { statement, name } | Expect::Describe { statement, name } => {
-                let known = self.statements.as_ref()?.iter();
-                let mut named =
-                    known.filter(|(known, it)| it.id == statement && name_hash(known) == name);
-                named.next().map(|(name, _)| name.clone())
+                self.named(statement, name).map(|(name, _)| name.clone())
             }
             Expect::ParseNamed => match server.pending.front()? {
                 Change::Parsed { client_name, .. } => client_name.clone(),
@@ -101,6 +124,34 @@ impl Session {
             },
             _ => None,
         }
+    }
+
+    /// Whether the client's statement is retired; with `plan_changed` it is from now on.
+    fn retire(&self, id: u64, name: u32, plan_changed: bool) -> bool {
+        self.named(id, name).is_some_and(|(_, known)| {
+            if plan_changed {
+                known.retire();
+            }
+            known.is_retired()
+        })
+    }
+
+    /// Gives the client the new statement for its retired one, if the batch describes that.
+    fn renew(&mut self, id: u64, name: u32, batch: &Batch) -> bool {
+        let Some((client_name, known)) = self.named(id, name) else { return false };
+        if !batch.describes(name) {
+            return false;
+        }
+        let new = self.catalog.statement(&self.parameters, &known.definition);
+        let client_name = client_name.clone();
+        self.statements.get_or_insert_default().insert(client_name, new);
+        true
+    }
+
+    /// The client's statement of this id, and of a name with this hash.
+    fn named(&self, id: u64, name: u32) -> Option<(&Box<[u8]>, &Arc<Statement>)> {
+        let mut known = self.statements.as_ref()?.iter();
+        known.find(|(known, it)| it.id == id && name_hash(known) == name)
     }
 }
 
@@ -160,6 +211,15 @@ fn our_name(text: &[u8]) -> Option<Found<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_error_of_our_own_is_whole() {
+        let header = Header::peek(PLAN_CHANGED).unwrap().unwrap();
+        assert_eq!(header.frame_len(), PLAN_CHANGED.len());
+        let fields = ErrorFields::parse(&PLAN_CHANGED[HEADER_LEN..]).unwrap();
+        assert!(fields.is(SqlState::FEATURE_NOT_SUPPORTED));
+        assert_eq!((fields.severity, fields.routine), ("ERROR", "RevalidateCachedQuery"));
+    }
 
     #[test]
     fn our_name_is_found_whole_and_nothing_else_is() {

@@ -236,20 +236,84 @@ fn long_names_are_cut_as_postgres_cuts_them() {
     assert_eq!(scene.say(0, run(&long)), "EZ");
 }
 
+/// Says it until it is mended: it is not if the error comes before the Describe.
+fn mended(scene: &mut Scene, client: usize, bytes: &[u8]) -> Vec<String> {
+    loop {
+        let lines = scene.lines(client, bytes);
+        if !lines[0].starts_with("E ") {
+            return lines;
+        }
+        assert_eq!(error_of(&lines).0, "0A000");
+    }
+}
+
 #[test]
 fn a_plan_that_ddl_has_made_invalid_is_mended_unseen() {
+    let mut retries = 0;
     for seed in 0..50 {
         let mut scene = Scene::with(2, 2, 100, seed);
         assert_eq!(scene.say(0, [parse("s1", "select * from t"), sync()].concat()), "1Z");
         for _ in 0..4 {
-            assert_eq!(scene.say(0, run("s1")), "2DCZ");
+            assert_eq!(scene.say(0, run_described("s1")), "2TDCZ");
         }
         assert_eq!(scene.say(1, query("alter table t")), "CZ");
         for _ in 0..4 {
-            let lines = scene.lines(0, run("s1"));
-            assert!(lines[1].ends_with("columns of 1"), "{lines:?}");
+            let lines = mended(&mut scene, 0, &run_described("s1"));
+            assert!(lines[2].ends_with("columns of 1"), "{lines:?}");
         }
+        retries += scene.relay.retries;
     }
+    assert!(retries > 20, "{retries}");
+}
+
+#[test]
+fn a_client_that_is_not_told_of_another_result_does_not_get_it() {
+    for seed in 0..50 {
+        let mut scene = Scene::with(3, 3, 100, seed);
+        let prepare =
+            |name| [parse(name, "select * from t"), describe_statement(name), flush()].concat();
+        for client in 0..2 {
+            assert_eq!(scene.say(client, prepare("s1")), "1tT");
+            assert_eq!(scene.say(client, run("s1")), "2DCZ");
+        }
+        assert_eq!(scene.say(2, query("alter table t")), "CZ");
+        // A server that did not have it cannot tell; once one has, all do.
+        let mut told = false;
+        for turn in 0..20 {
+            let lines = scene.lines(turn % 2, run("s1"));
+            if told || lines[0].starts_with("E ") {
+                assert_eq!(error_of(&lines).0, "0A000");
+                told = true;
+            }
+        }
+        assert!(told);
+        // Prepared anew it works, also where the text is known from before.
+        for client in [0, 1, 2] {
+            assert_eq!(scene.say(client, prepare("s2")), "1tT");
+            assert_eq!(scene.say(client, run("s2")), "2DCZ");
+        }
+        // And for the old name, where the client is told.
+        mended(&mut scene, 0, &run_described("s1"));
+        assert_eq!(scene.say(0, run("s1")), "2DCZ");
+    }
+}
+
+#[test]
+fn who_parses_a_text_does_not_see_that_others_had_parsed_it_before_the_table_changed() {
+    let mut retries = 0;
+    for seed in 0..50 {
+        let mut scene = Scene::with(2, 2, 100, seed);
+        for _ in 0..6 {
+            assert_eq!(scene.say(0, [parse("s1", "select * from t"), sync()].concat()), "1Z");
+            assert_eq!(scene.say(0, [close_statement("s1"), sync()].concat()), "3Z");
+        }
+        assert_eq!(scene.say(1, query("alter table t")), "CZ");
+        let batch = [parse("s1", "select * from t"), run_described("s1")].concat();
+        let answers = scene.say(1, batch);
+        assert!(["12TDCZ", "1EZ"].contains(&&*answers), "{answers}");
+        retries += scene.relay.retries;
+    }
+    assert!(retries > 10, "{retries}");
 }
 
 #[test]
@@ -259,11 +323,11 @@ fn no_batch_is_sent_twice_of_which_anything_has_run() {
             let mut scene = Scene::with(1, 2, 100, seed);
             assert_eq!(scene.say(0, [parse("s1", "select * from t"), sync()].concat()), "1Z");
             assert_eq!(scene.say(1, query("alter table t")), "CZ");
-            assert_eq!(scene.say(0, [begin.clone(), run("s1")].concat()), wanted);
+            assert_eq!(scene.say(0, [begin.clone(), run_described("s1")].concat()), wanted);
             assert_eq!(scene.relay.retries, 0);
             // The client's own retry works, which directly it would not.
             assert_eq!(scene.say(0, query("rollback")), "CZ");
-            assert_eq!(scene.say(0, run("s1")), "2DCZ");
+            mended(&mut scene, 0, &run_described("s1"));
         }
     };
     let insert = [parse("", "insert"), bind("", ""), execute("", 0)].concat();
@@ -279,10 +343,11 @@ fn what_the_client_sends_behind_a_failed_batch_does_not_overtake_it() {
         let mut scene = Scene::with(1, 2, 100, seed);
         assert_eq!(scene.say(0, [parse("s1", "select * from t"), sync()].concat()), "1Z");
         assert_eq!(scene.say(1, query("alter table t")), "CZ");
-        let pipeline = [run("s1"), query("set application_name = x"), query("select 1")].concat();
+        let pipeline =
+            [run_described("s1"), query("set application_name = x"), query("select 1")].concat();
         let answers = scene.say(0, pipeline);
         // Either it is mended, or the client had sent more already and sees the error.
-        assert!(["2DCZCSZTDCZ", "EZCSZTDCZ"].contains(&&*answers), "{answers}");
+        assert!(["2TDCZCSZTDCZ", "EZCSZTDCZ"].contains(&&*answers), "{answers}");
     }
 }
 
@@ -293,8 +358,8 @@ fn a_batch_whose_next_has_begun_is_not_sent_behind_it() {
         assert_eq!(scene.say(0, [parse("s1", "select * from t"), sync()].concat()), "1Z");
         assert_eq!(scene.say(1, query("alter table t")), "CZ");
         let next = [parse("", "insert"), bind("", ""), execute("", 0)].concat();
-        let answers = scene.say(0, [run("s1"), next, flush()].concat());
-        assert!(["2DCZ12C", "EZ12C"].contains(&&*answers), "{answers}");
+        let answers = scene.say(0, [run_described("s1"), next, flush()].concat());
+        assert!(["2TDCZ12C", "EZ12C"].contains(&&*answers), "{answers}");
         assert_eq!(scene.say(0, sync()), "Z");
     }
 }

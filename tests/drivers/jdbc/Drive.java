@@ -186,6 +186,121 @@ public final class Drive {
         }
     }
 
+    private static void unnamed() throws Exception {
+        List<Connection> clients = clients("prepareThreshold", "0");
+        for (int n = 0; n < STATEMENTS; n++) {
+            String sql = "SELECT " + n + " + ?::int AS sum";
+            List<PreparedStatement> statements = new ArrayList<>();
+            for (Connection client : clients) {
+                // Described in one round trip, run in the next.
+                PreparedStatement statement = client.prepareStatement(sql);
+                expect(statement.getParameterMetaData().getParameterCount(), 1);
+                expect(statement.getMetaData().getColumnName(1), "sum");
+                statements.add(statement);
+            }
+            for (int which = 0; which < CLIENTS; which++) {
+                expect(scalar(statements.get(which), which), n + which);
+                statements.get(which).close();
+            }
+        }
+        close(clients);
+    }
+
+    /** The columns of the only row. */
+    private static int columns(PreparedStatement statement) throws SQLException {
+        try (ResultSet rows = statement.executeQuery()) {
+            rows.next();
+            int found = rows.getMetaData().getColumnCount();
+            expect(rows.getInt(found), found);
+            return found;
+        }
+    }
+
+    private static void changed(String autosave) throws Exception {
+        String table = TABLE + "_changed";
+        try (Connection one = connect("prepareThreshold", "1", "autosave", autosave);
+                Connection other = connect("prepareThreshold", "1", "autosave", autosave)) {
+            execute(one, "DROP TABLE IF EXISTS " + table);
+            execute(one, "CREATE TABLE " + table + " (c1 int)");
+            execute(one, "INSERT INTO " + table + " VALUES (1)");
+            List<PreparedStatement> statements = new ArrayList<>();
+            for (Connection connection : List.of(one, other)) {
+                statements.add(connection.prepareStatement("SELECT * FROM " + table));
+            }
+            for (int column = 2; column < 5; column++) {
+                for (PreparedStatement statement : statements) {
+                    // Named from the second time on.
+                    expect(columns(statement), column - 1);
+                    expect(columns(statement), column - 1);
+                }
+                String add = " ADD COLUMN c" + column + " int DEFAULT " + column;
+                execute(other, "ALTER TABLE " + table + add);
+                for (PreparedStatement statement : statements) {
+                    changed(statement, autosave, column);
+                }
+            }
+        }
+    }
+
+    private static void changed(PreparedStatement statement, String autosave, int column)
+            throws Exception {
+        Connection connection = statement.getConnection();
+        connection.setAutoCommit(false);
+        execute(connection, "SELECT 1");
+        if (autosave.equals("never")) {
+            fails("0A000", () -> columns(statement));
+            connection.rollback();
+        }
+        // From its savepoint the driver goes on with a statement prepared anew.
+        expect(columns(statement), column);
+        connection.commit();
+        connection.setAutoCommit(true);
+        expect(columns(statement), column);
+    }
+
+    private static void forget() throws Exception {
+        try (Connection connection = connect("prepareThreshold", "1");
+                Connection other = connect("prepareThreshold", "1");
+                PreparedStatement mine = connection.prepareStatement("SELECT 1 + ?::int");
+                PreparedStatement kept = other.prepareStatement("SELECT 1 + ?::int")) {
+            // The driver knows both by their tags and prepares again.
+            for (String forget : new String[] {"DEALLOCATE ALL", "DISCARD ALL"}) {
+                for (int turn = 0; turn < 3; turn++) {
+                    expect(scalar(mine, turn), 1 + turn);
+                    expect(scalar(kept, turn), 1 + turn);
+                }
+                execute(connection, forget);
+                for (int turn = 0; turn < 3; turn++) {
+                    expect(scalar(kept, turn), 1 + turn);
+                    expect(scalar(mine, turn), 1 + turn);
+                }
+            }
+        }
+    }
+
+    private static void types() throws Exception {
+        String mood = TABLE + "_mood";
+        String pair = TABLE + "_pair";
+        try (Connection connection = connect()) {
+            execute(connection, "DROP TYPE IF EXISTS " + pair + ", " + mood);
+            execute(connection, "CREATE TYPE " + mood + " AS ENUM ('sad', 'ok')");
+            execute(connection, "CREATE TYPE " + pair + " AS (mood " + mood + ", n int)");
+        }
+        String sql = "SELECT ARRAY[ROW('ok', 7)::" + pair + "], ?::" + mood + "[]";
+        for (int n = 0; n < CLIENTS; n++) {
+            try (Connection connection = connect("prepareThreshold", "1");
+                    PreparedStatement statement = connection.prepareStatement(sql)) {
+                statement.setArray(1, connection.createArrayOf(mood, new String[] {"sad"}));
+                try (ResultSet rows = statement.executeQuery()) {
+                    rows.next();
+                    expect(rows.getMetaData().getColumnTypeName(1), "_" + pair);
+                    expect(((Object[]) rows.getArray(1).getArray())[0].toString(), "(ok,7)");
+                    expect(rows.getArray(2).getBaseTypeName(), mood);
+                }
+            }
+        }
+    }
+
     private static void pipeline() throws Exception {
         String insert = "INSERT INTO " + TABLE + " VALUES (100 / ?::int, 'batch')";
         for (String rewrite : new String[] {"false", "true"}) {
@@ -218,6 +333,15 @@ public final class Drive {
     }
 
     private static void transaction() throws Exception {
+        // With a savepoint of the driver's in front of each statement.
+        try (Connection connection = connect("autosave", "always")) {
+            connection.setAutoCommit(false);
+            for (int turn = 0; turn < 10; turn++) {
+                fails("22012", () -> execute(connection, "SELECT 1/0"));
+                expect(scalar(connection, "SELECT 7"), "7");
+            }
+            connection.commit();
+        }
         try (Connection connection = connect()) {
             execute(connection, "TRUNCATE " + TABLE);
             connection.setAutoCommit(false);
@@ -420,6 +544,16 @@ public final class Drive {
                 () -> {
                     throw new Skip("the driver prepares when it executes");
                 });
+        report("unnamed", Drive::unnamed);
+        report(
+                "changed",
+                () -> {
+                    for (String autosave : new String[] {"never", "conservative", "always"}) {
+                        changed(autosave);
+                    }
+                });
+        report("forget", Drive::forget);
+        report("types", Drive::types);
         report("pipeline", Drive::pipeline);
         report("transaction", Drive::transaction);
         report("copy_in", Drive::copyIn);

@@ -105,7 +105,68 @@ const checks = {
           }
         }
       }
+      // Postgres looks at 63 bytes of a name, the driver at all of them.
+      const long = (end) => ({ name: 'long '.repeat(20) + end, text: `SELECT '${end}'` });
+      const { error } = console;
+      console.error = () => {};
+      for (let turn = 0; turn < 2; turn++) {
+        for (const client of clients) assert.strictEqual(await scalar(client, long('a')), 'a');
+      }
+      await fails('42P05', clients[0].query(long('b')));
+      console.error = error;
     }),
+
+  unnamed: () =>
+    using(CLIENTS, () => ({}), async (...clients) => {
+      for (let n = 0; n < STATEMENTS; n++) {
+        const sums = clients.map((client, which) => scalar(client, `SELECT ${n} + $1::int`, [which]));
+        assert.deepStrictEqual(await Promise.all(sums), clients.map((_, which) => n + which));
+      }
+    }),
+
+  changed: () =>
+    using(2, () => ({}), async (one, other) => {
+      const table = `${TABLE}_changed`;
+      const query = (name) => ({ name, text: `SELECT * FROM ${table}` });
+      await one.query(`DROP TABLE IF EXISTS ${table}; CREATE TABLE ${table} (n int)`);
+      await one.query(`INSERT INTO ${table} VALUES (1)`);
+      for (let column = 2; column < 5; column++) {
+        const row = Array.from({ length: column }, (_, n) => n + 1);
+        const found = async (client, name) => Object.values((await client.query(query(name))).rows[0]);
+        for (const client of [one, other]) {
+          assert.deepStrictEqual(await found(client, `before ${column}`), row.slice(0, -1));
+        }
+        await other.query(`ALTER TABLE ${table} ADD COLUMN c${column} int DEFAULT ${column}`);
+        for (const client of [one, other]) {
+          // Postgres refuses the name for good. The driver prepares under another one.
+          try {
+            await client.query('BEGIN');
+            assert.deepStrictEqual(await found(client, `before ${column}`), row);
+          } catch (error) {
+            assert.strictEqual(error.code, '0A000', error);
+          }
+          await client.query('ROLLBACK');
+          assert.deepStrictEqual(await found(client, `after ${column}`), row);
+        }
+      }
+    }),
+
+  forget: () =>
+    using(2, () => ({}), async (client, other) => {
+      const query = (name, value) => ({ name, text: 'SELECT 1 + $1::int', values: [value] });
+      for (const [n, forget] of ['DEALLOCATE ALL', 'DISCARD ALL'].entries()) {
+        assert.strictEqual(await scalar(client, query(`mine ${n}`, 1)), 2);
+        assert.strictEqual(await scalar(other, query('kept', 2)), 3);
+        await client.query(forget);
+        await fails('26000', client.query(query(`mine ${n}`, 1)));
+        for (let turn = 0; turn < 5; turn++) assert.strictEqual(await scalar(other, query('kept', turn)), 1 + turn);
+        assert.strictEqual(await scalar(client, query(`new ${n}`, 3)), 4);
+      }
+    }),
+
+  types: async () => {
+    throw new Skip('the driver looks no types up');
+  },
 
   prepare_ahead: async () => {
     throw new Skip('the driver prepares when it executes');

@@ -230,6 +230,112 @@ func checkPrepareAhead(ctx context.Context) error {
 	})
 }
 
+// Without a cache pgx describes a statement without a name first, and runs it then.
+func checkUnnamed(ctx context.Context) error {
+	return using(ctx, clients, plain, func(conns []*pgx.Conn) error {
+		for n := 0; n < statements; n++ {
+			sql := fmt.Sprintf("SELECT %d + $1::int", n)
+			for which, conn := range conns {
+				if _, err := conn.Prepare(ctx, "", fmt.Sprintf("%s + %d", sql, which)); err != nil {
+					return err
+				}
+			}
+			for which, conn := range conns {
+				arguments := [][]byte{[]byte("1")}
+				result := conn.PgConn().ExecPrepared(ctx, "", arguments, nil, nil).Read()
+				if result.Err != nil {
+					return result.Err
+				}
+				found := string(result.Rows[0][0])
+				if err := expect(found, strconv.Itoa(n+1+which)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func checkChanged(ctx context.Context) error {
+	changed := table + "_changed"
+	columns := func(conn *pgx.Conn, wanted int) error {
+		rows, err := conn.Query(ctx, "SELECT * FROM "+changed)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			values, err := rows.Values()
+			last := len(values) - 1
+			if err := first(err, expect(last+1, wanted), expect(values[last], int32(wanted))); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	}
+	return using(ctx, 2, plain, func(conns []*pgx.Conn) error {
+		create := "DROP TABLE IF EXISTS " + changed + "; CREATE TABLE " + changed + " (n int);" +
+			"INSERT INTO " + changed + " VALUES (1)"
+		if err := execute(ctx, conns[0], create); err != nil {
+			return err
+		}
+		for column := 2; column < 5; column++ {
+			for _, conn := range conns {
+				if err := columns(conn, column-1); err != nil {
+					return err
+				}
+			}
+			add := fmt.Sprintf("ALTER TABLE %s ADD COLUMN c%d int DEFAULT %d", changed, column, column)
+			if err := execute(ctx, conns[1], add); err != nil {
+				return err
+			}
+			for _, conn := range conns {
+				// The driver forgets a statement that has failed like this.
+				var told *pgconn.PgError
+				err := columns(conn, column)
+				if errors.As(err, &told) && told.Code == "0A000" {
+					err = columns(conn, column)
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func checkForget(ctx context.Context) error {
+	return using(ctx, 2, plain, func(conns []*pgx.Conn) error {
+		mine, other := conns[0], conns[1]
+		if _, err := other.Prepare(ctx, "kept", "SELECT 1 + $1::int"); err != nil {
+			return err
+		}
+		for _, forget := range []string{"DEALLOCATE ALL", "DISCARD ALL"} {
+			name := "before " + forget
+			_, err := mine.Prepare(ctx, name, "SELECT 1 + $1::int")
+			err = first(err, number(ctx, mine, 2, name, 1))
+			if err == nil {
+				_, err = mine.PgConn().Exec(ctx, forget).ReadAll()
+			}
+			if err != nil {
+				return err
+			}
+			err = fails("26000", execute(ctx, mine, name, 1))
+			for turn := 0; turn < 5; turn++ {
+				err = first(err, number(ctx, other, 1+turn, "kept", turn))
+			}
+			_, again := mine.Prepare(ctx, "after "+forget, "SELECT 1 + $1::int")
+			if err := first(err, again, number(ctx, mine, 4, "after "+forget, 3)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func checkTypes(context.Context) error { return skip("the program has to register them itself") }
+
 func checkPipeline(ctx context.Context) error {
 	return one(ctx, func(conn *pgx.Conn) error {
 		for turn := 0; turn < 2; turn++ {
@@ -437,6 +543,10 @@ func main() {
 		{"error", checkError},
 		{"prepared", checkPrepared},
 		{"prepare_ahead", checkPrepareAhead},
+		{"unnamed", checkUnnamed},
+		{"changed", checkChanged},
+		{"forget", checkForget},
+		{"types", checkTypes},
 		{"pipeline", checkPipeline},
 		{"transaction", checkTransaction},
 		{"copy_in", checkCopyIn},

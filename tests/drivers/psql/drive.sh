@@ -94,6 +94,13 @@ check_prepared() {
     bench --file="$script" --protocol=prepared
 }
 
+# Each describes its portal and runs it in one round trip.
+check_unnamed() {
+    local n script=$work/unnamed.sql
+    for n in {1..50}; do echo "SELECT $n + :client_id;"; done >"$script"
+    bench --file="$script" --protocol=extended
+}
+
 check_sql_prepare() {
     local n script=$work/sql_prepare.sql sums=$work/sums
     for n in {1..50}; do echo "PREPARE s$n(int) AS SELECT $n + \$1;"; done >"$script"
@@ -123,6 +130,9 @@ check_pipeline() {
 
 check_transaction() {
     local said
+    # With a savepoint of the program's in front of each statement.
+    said=$(query -v ON_ERROR_STOP=0 -v ON_ERROR_ROLLBACK=on <<<'BEGIN; SELECT 1/0; SELECT 7; COMMIT;')
+    [[ $said == *22012*$'\n7' ]] || { echo "$said"; return 1; }
     said=$(query -v ON_ERROR_STOP=0 <<EOF
 BEGIN;
 INSERT INTO $table VALUES (1, 'kept');
@@ -225,9 +235,12 @@ check_shared() {
 
 echo "version $("$PSQL" --version | tr -dc '0-9.\n ' | awk '{ print $1 }')"
 query -c "DROP TABLE IF EXISTS $table" -c "CREATE TABLE $table (n int, s text)" || exit
-echo "skip prepare_ahead neither program has it"
+for name in prepare_ahead forget types; do
+    echo "skip $name neither program has it"
+done
+echo "skip changed neither program keeps a statement whose result changes"
 for name in connect tls_verify_full tls_wrong_authority tls_wrong_name channel_binding \
-    wrong_password simple_query error prepared pipeline transaction copy_in copy_out cursor \
+    wrong_password simple_query error prepared unnamed pipeline transaction copy_in copy_out cursor \
     cancel settings shared sql_prepare sql_set; do
     check "$name"
 done

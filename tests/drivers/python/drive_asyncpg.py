@@ -115,6 +115,14 @@ async def check_prepared():
     await conn.close()
 
 
+async def check_unnamed():
+    clients = [await connect(statement_cache_size=0) for _ in range(CLIENTS)]
+    for number in range(STATEMENTS):
+        sums = [conn.fetchval(f"SELECT {number} + $1::int", n) for n, conn in enumerate(clients)]
+        expect(await asyncio.gather(*sums), [number + n for n in range(CLIENTS)])
+    await close(clients)
+
+
 async def check_prepare_ahead():
     clients = [await connect() for _ in range(CLIENTS)]
     try:
@@ -124,6 +132,75 @@ async def check_prepare_ahead():
     finally:
         for conn in clients:
             conn.terminate()
+
+
+async def check_changed():
+    table = f"{TABLE}_changed"
+    query = f"SELECT * FROM {table}"
+    one, other = await connect(), await connect()
+    await one.execute(f"DROP TABLE IF EXISTS {table}; CREATE TABLE {table} (n int)")
+    await one.execute(f"INSERT INTO {table} VALUES (1)")
+    for column in range(2, 5):
+        row = tuple(range(1, column + 1))
+        for conn in [one, other]:
+            expect(await conn.fetchrow(query), row[:-1])
+        await other.execute(f"ALTER TABLE {table} ADD COLUMN c{column} int DEFAULT {column}")
+        # Inside a transaction the driver tells, outside it prepares once more by itself.
+        if column == 3:
+            try:
+                async with one.transaction():
+                    expect(await one.fetchrow(query), row)
+            except asyncpg.InvalidCachedStatementError:
+                pass
+        for conn in [one, other]:
+            expect(await conn.fetchrow(query), row)
+    await close([one, other])
+
+
+async def check_forget():
+    conn, other = await connect(), await connect()
+    query = "SELECT 1 + $1::int"
+    kept = await other.prepare(query)
+    for forget in ["DEALLOCATE ALL", "DISCARD ALL"]:
+        statement = await conn.prepare(query)
+        expect(await statement.fetchval(1), 2)
+        expect(await kept.fetchval(2), 3)
+        await conn.execute(forget)
+        try:
+            await statement.fetchval(1)
+            raise AssertionError("it is still there")
+        except asyncpg.InvalidSQLStatementNameError:
+            pass
+        for _ in range(5):
+            expect(await kept.fetchval(3), 4)
+        statement = await conn.prepare(query)
+        expect(await statement.fetchval(4), 5)
+        await conn.reset()
+        expect(await statement.fetchval(5), 6)
+    await close([conn, other])
+
+
+async def check_types():
+    mood, pair = f"{TABLE}_mood", f"{TABLE}_pair"
+    conn = await connect()
+    await conn.execute(f"DROP TYPE IF EXISTS {pair}, {mood}")
+    await conn.execute(f"CREATE TYPE {mood} AS ENUM ('sad', 'ok')")
+    await conn.execute(f"CREATE TYPE {pair} AS (mood {mood}, n int)")
+    await conn.close()
+
+    async def ask(conn, number):
+        # The driver looks up the types of a statement that it has prepared and not yet run.
+        query = f"SELECT $1::{pair}[], $2::{mood}"
+        (pairs, feeling) = await conn.fetchrow(query, [("ok", number)], "sad")
+        expect((tuple(pairs[0]), feeling), (("ok", number), "sad"))
+        await conn.reload_schema_state()
+        (pairs, _) = await conn.fetchrow(query, [("ok", number)], "sad")
+        expect(tuple(pairs[0]), ("ok", number))
+
+    for options in [{}, {"statement_cache_size": 0}]:
+        clients = [await connect(**options) for _ in range(CLIENTS)]
+        await asyncio.gather(*(ask(conn, number) for number, conn in enumerate(clients)))
+        await close(clients)
 
 
 async def check_pipeline():

@@ -2,9 +2,12 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 from psycopg import errors
+from psycopg.types.composite import CompositeInfo, register_composite
+from psycopg.types.enum import EnumInfo, register_enum
 
 import report
 from report import CLIENTS, STATEMENTS, Skip, expect
@@ -37,9 +40,6 @@ def check_connect():
 def check_tls_verify_full():
     with connect(sslmode="verify-full") as conn:
         assert conn.pgconn.ssl_in_use
-    # Postgres itself has it since 17.
-    if LIBPQ >= 170000 and report.SERVERS:
-        connect(sslmode="verify-full", sslnegotiation="direct").close()
 
 
 def check_tls_wrong_authority():
@@ -52,7 +52,17 @@ def check_tls_wrong_name():
 
 
 def check_channel_binding():
-    connect(sslmode="verify-full", channel_binding="require").close()
+    """Every sslmode with every channel_binding. Without TLS there is nothing to bind to."""
+    for mode in ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]:
+        for binding in ["disable", "prefer", "require"]:
+            if binding == "require" and mode in ["disable", "allow"]:
+                refused("channel binding", sslmode=mode, channel_binding=binding)
+            else:
+                connect(sslmode=mode, channel_binding=binding).close()
+            # The library wants no weaker mode for it, and Postgres has it since 17.
+            if LIBPQ >= 170000 and report.SERVERS and mode in ["require", "verify-ca", "verify-full"]:
+                direct = {"sslmode": mode, "sslnegotiation": "direct"}
+                connect(channel_binding=binding, **direct).close()
 
 
 def check_wrong_password():
@@ -97,8 +107,83 @@ def check_prepared():
         conn.close()
 
 
+def check_unnamed():
+    clients = [connect(prepare_threshold=None) for _ in range(CLIENTS)]
+    for number in range(STATEMENTS):
+        for which, conn in enumerate(clients):
+            row = conn.execute(f"SELECT {number} + %s::int", (which,)).fetchone()
+            expect(row, (number + which,))
+    # As libpq has it: parsed, described and run apart, each time with a Sync.
+    for which, conn in enumerate(clients):
+        result = conn.pgconn.prepare(b"", b"SELECT %d + $1::int" % which)
+        expect(result.error_message, b"")
+    for conn in clients:
+        expect(conn.pgconn.describe_prepared(b"").nparams, 1)
+    for which, conn in enumerate(clients):
+        expect(conn.pgconn.exec_prepared(b"", [b"100"]).get_value(0, 0), b"%d" % (100 + which))
+    for conn in clients:
+        conn.close()
+
+
 def check_prepare_ahead():
     raise Skip("the driver prepares when it executes")
+
+
+def check_changed():
+    table = f"{TABLE}_changed"
+    query = f"SELECT * FROM {table}"
+    with connect(prepare_threshold=0) as one, connect(prepare_threshold=0) as other:
+        one.execute(f"DROP TABLE IF EXISTS {table}")
+        one.execute(f"CREATE TABLE {table} (n int)")
+        one.execute(f"INSERT INTO {table} VALUES (1)")
+        for column in range(2, 5):
+            row = tuple(range(1, column + 1))
+            for conn in [one, other]:
+                expect(conn.execute(query).fetchone(), row[:-1])
+            other.execute(f"ALTER TABLE {table} ADD COLUMN c{column} int DEFAULT {column}")
+            for conn in [one, other]:
+                try:
+                    with conn.transaction():
+                        found = conn.execute(query).fetchone()
+                except errors.FeatureNotSupported:
+                    # The driver deallocates everything after a DROP.
+                    conn.execute(f"DROP TABLE IF EXISTS {table}_none")
+                    found = conn.execute(query).fetchone()
+                expect(found, row)
+
+
+def check_forget():
+    add = b"SELECT 1 + $1::int"
+    with connect() as conn, connect() as other:
+        for forget in ["DEALLOCATE ALL", "DISCARD ALL"]:
+            for pgconn in [conn.pgconn, other.pgconn]:
+                expect(pgconn.prepare(b"mine", add).error_message, b"")
+                expect(pgconn.exec_prepared(b"mine", [b"1"]).get_value(0, 0), b"2")
+            conn.execute(forget)
+            result = conn.pgconn.exec_prepared(b"mine", [b"1"])
+            expect(result.error_field(psycopg.pq.DiagnosticField.SQLSTATE), b"26000")
+            for _ in range(5):
+                expect(other.pgconn.exec_prepared(b"mine", [b"2"]).get_value(0, 0), b"3")
+            expect(conn.pgconn.prepare(b"mine", add).error_message, b"")
+            expect(conn.pgconn.exec_prepared(b"mine", [b"3"]).get_value(0, 0), b"4")
+            for each in [conn, other]:
+                each.execute("DEALLOCATE mine")
+
+
+def check_types():
+    mood, pair = f"{TABLE}_mood", f"{TABLE}_pair"
+    with connect() as conn:
+        conn.execute(f"DROP TYPE IF EXISTS {pair}, {mood}")
+        conn.execute(f"CREATE TYPE {mood} AS ENUM ('sad', 'ok')")
+        conn.execute(f"CREATE TYPE {pair} AS (mood {mood}, n int)")
+    for _ in range(CLIENTS):
+        with connect(prepare_threshold=0) as conn:
+            register_enum(EnumInfo.fetch(conn, mood), conn)
+            register_composite(CompositeInfo.fetch(conn, pair), conn)
+            for binary in [False, True]:
+                query = f"SELECT ARRAY[ROW('ok', %s)::{pair}], %s::{mood}"
+                (pairs, feeling) = conn.execute(query, (7, "sad"), binary=binary).fetchone()
+                expect((pairs[0].mood.name, pairs[0].n, feeling.name), ("ok", 7, "sad"))
 
 
 def check_pipeline():
@@ -204,15 +289,15 @@ def cancel(**options):
             # The newer way uses TLS as the connection does.
             getattr(conn, "cancel_safe", conn.cancel)()
 
-        canceller = threading.Thread(target=cancel_when_it_sleeps)
-        canceller.start()
-        try:
-            conn.execute("SELECT pg_sleep(30)")
-            raise AssertionError("not cancelled")
-        except errors.QueryCanceled as error:
-            expect(error.sqlstate, "57014")
-        finally:
-            canceller.join()
+        with ThreadPoolExecutor() as executor:
+            cancelled = executor.submit(cancel_when_it_sleeps)
+            try:
+                conn.execute("SELECT pg_sleep(30)")
+                raise AssertionError("not cancelled")
+            except errors.QueryCanceled as error:
+                expect(error.sqlstate, "57014")
+            # The driver must not complain either.
+            cancelled.result()
         expect(conn.execute("SELECT 1").fetchone(), (1,))
 
 

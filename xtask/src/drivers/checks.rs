@@ -25,7 +25,7 @@ enum Programs {
 }
 
 /// In the order of the table.
-pub(super) const CHECKS: [Check; 20] = [
+pub(super) const CHECKS: [Check; 24] = [
     check("connect", "connect", "a login as the driver does it by default"),
     check("tls_verify_full", "verify-full", "TLS with the server's certificate and name verified"),
     check("tls_wrong_authority", "wrong CA", "verify-full fails with another authority"),
@@ -48,6 +48,27 @@ pub(super) const CHECKS: [Check; 20] = [
         "prepare_ahead",
         "prepare ahead",
         "6 connections that have prepared and not yet executed keep no server to themselves",
+    ),
+    check(
+        "unnamed",
+        "unnamed",
+        "6 connections with statements without a name, described first where the driver does so",
+    ),
+    check(
+        "changed",
+        "changed table",
+        "a prepared `SELECT *` when the table gets a column: the driver is told as it is directly, \
+         and its own way out works",
+    ),
+    check(
+        "forget",
+        "DISCARD ALL",
+        "and `DEALLOCATE ALL`: the connection's statements are gone, and those of others are not",
+    ),
+    check(
+        "types",
+        "own types",
+        "an enum, a composite and arrays of them, which the driver looks up by itself",
     ),
     check("pipeline", "pipeline", "what the driver has of pipelines or batches, errors included"),
     check("transaction", "transaction", "commit, rollback, savepoint, a failed transaction"),

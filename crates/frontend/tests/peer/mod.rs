@@ -73,7 +73,11 @@ where
     let deadline = Instant::now() + LOGIN_TIMEOUT;
     let request = match handshake(stream, PEER, acceptor, deadline).await {
         Ok(Handshake::Client(request)) => request,
-        Ok(Handshake::Cancel(key)) => return Outcome::Cancel(key),
+        Ok(Handshake::Cancel(call)) => {
+            let key = call.key.clone();
+            call.close().await;
+            return Outcome::Cancel(key);
+        }
         Ok(Handshake::Peer(call)) => return Outcome::Peer(call),
         Err(refused) => return Outcome::Refused(refused),
     };

@@ -27,7 +27,8 @@ const DEVIATIONS: [Deviation; 16] = [
     Deviation {
         name: "a statement whose result type has changed is parsed again",
         reason: "a client cannot know on which servers its statement was parsed before the table \
-                 changed, so outside of a transaction pgmesh parses it again and tries once more",
+                 changed, so outside of a transaction pgmesh parses it again and tries once more \
+                 if that tells the client of its new result",
         script: |s| {
             s.before("DROP TABLE IF EXISTS changed; CREATE TABLE changed (n int4)");
             s.say(&[parse("s", "TABLE changed"), run("s", &[]), sync()]);

@@ -7,6 +7,9 @@ use crate::metrics::sample;
 use crate::postgres;
 use crate::proxy::Setup;
 
+/// What Postgres says of a statement whose result has changed.
+const PLAN_CHANGED: &str = "cached plan must not change result type";
+
 fn prepare(client: &mut Raw, name: &str, sql: &str) -> Answer {
     let mut batch = Vec::new();
     parse(&mut batch, name, sql);
@@ -18,6 +21,18 @@ fn prepare(client: &mut Raw, name: &str, sql: &str) -> Answer {
 fn execute(client: &mut Raw, name: &str, values: &[&str]) -> Answer {
     let mut batch = Vec::new();
     run(&mut batch, name, values);
+    sync(&mut batch);
+    client.send(&batch);
+    client.answer()
+}
+
+fn describe_and_execute(client: &mut Raw, name: &str) -> Answer {
+    let mut batch = Vec::new();
+    message::put(&mut batch, b'D', |out| {
+        out.push(b'S');
+        message::put_c_str(out, name);
+    });
+    run(&mut batch, name, &[]);
     sync(&mut batch);
     client.send(&batch);
     client.answer()
@@ -155,17 +170,17 @@ fn a_server_keeps_no_more_than_it_may_and_the_rest_comes_back_when_needed() {
 }
 
 #[test]
-fn a_changed_table_is_no_concern_of_the_client() {
+fn a_changed_table_is_no_concern_of_a_client_that_has_it_described() {
     let postgres = postgres();
     let mesh = Setup::before(&postgres).with("pool", "size = 1\nreserve_size = 0").start();
     let (mut client, mut other) = (Raw::log_in(&mesh.app()), Raw::log_in(&mesh.app()));
     other.value("CREATE TABLE t (n int); INSERT INTO t VALUES (1)");
     prepare(&mut client, "s", "SELECT * FROM t");
-    assert_eq!(execute(&mut client, "s", &[]).rows, [["1"]]);
+    assert_eq!(describe_and_execute(&mut client, "s").rows, [["1"]]);
     other.value("ALTER TABLE t ADD COLUMN m int DEFAULT 2");
-    assert_eq!(execute(&mut client, "s", &[]).rows, [["1", "2"]]);
+    assert_eq!(describe_and_execute(&mut client, "s").rows, [["1", "2"]]);
     other.value("ALTER TABLE t ALTER COLUMN n TYPE text USING 'text'");
-    assert_eq!(execute(&mut client, "s", &[]).rows, [["text", "2"]]);
+    assert_eq!(describe_and_execute(&mut client, "s").rows, [["text", "2"]]);
     // In a transaction it cannot be hidden, and the transaction fails as it would directly.
     client.query("BEGIN");
     other.ask("ALTER TABLE t DROP COLUMN m");
@@ -173,10 +188,37 @@ fn a_changed_table_is_no_concern_of_the_client() {
     other.answer();
     client.query("BEGIN");
     client.query("SELECT 1");
-    let answer = execute(&mut client, "s", &[]);
+    let answer = describe_and_execute(&mut client, "s");
     assert_eq!((answer.errors[0].code.as_str(), answer.status), ("0A000", 'E'));
     client.query("ROLLBACK");
-    assert_eq!(execute(&mut client, "s", &[]).rows, [["text"]]);
+    assert_eq!(describe_and_execute(&mut client, "s").rows, [["text"]]);
+}
+
+#[test]
+fn rows_are_as_the_client_was_told_or_there_are_none() {
+    let postgres = postgres();
+    let mesh = Setup::before(&postgres).with("pool", "size = 1\nreserve_size = 0").start();
+    let mut clients = [(); 3].map(|()| Raw::log_in(&mesh.app()));
+    clients[0].value("CREATE TABLE t (n int); INSERT INTO t VALUES (1)");
+    for client in &mut clients {
+        prepare(client, "s", "SELECT * FROM t");
+        assert_eq!(execute(client, "s", &[]).rows, [["1"]]);
+    }
+    clients[0].value("ALTER TABLE t ADD COLUMN m int DEFAULT 2");
+    // Each is refused as often as it asks, whatever the others do meanwhile.
+    for _ in 0..2 {
+        for client in &mut clients[..2] {
+            let error = &execute(client, "s", &[]).errors[0];
+            assert_eq!((&*error.code, &*error.message), ("0A000", PLAN_CHANGED));
+        }
+        assert_eq!(describe_and_execute(&mut clients[2], "s").rows, [["1", "2"]]);
+        assert_eq!(execute(&mut clients[2], "s", &[]).rows, [["1", "2"]]);
+    }
+    // Until it is told.
+    about(&mut clients[0], b'C', "s");
+    prepare(&mut clients[0], "s", "SELECT * FROM t");
+    assert_eq!(execute(&mut clients[0], "s", &[]).rows, [["1", "2"]]);
+    assert_eq!(describe_and_execute(&mut clients[1], "s").rows, [["1", "2"]]);
 }
 
 #[test]

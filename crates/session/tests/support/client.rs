@@ -81,6 +81,11 @@ pub(crate) fn unnamed(sql: &str) -> Vec<u8> {
     [parse("", sql), bind("", ""), describe_portal(""), execute("", 0), sync()].concat()
 }
 
+/// Bind, Describe, Execute and Sync of a named statement.
+pub(crate) fn run_described(name: &str) -> Vec<u8> {
+    [bind("", name), describe_portal(""), execute("", 0), sync()].concat()
+}
+
 /// Bind, Execute and Sync of a named statement.
 pub(crate) fn run(name: &str) -> Vec<u8> {
     [bind("", name), execute("", 0), sync()].concat()

@@ -6,8 +6,10 @@ use anyhow::{Result, bail};
 use drivers::{CLIENTS, STATEMENTS, Skip, ZONES, check, expect, expect_shared, variable, version};
 use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode};
-use sqlx::{ConnectOptions, Connection, Error, Executor, Row, Statement};
+use sqlx::postgres::{
+    PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode, PgTypeKind,
+};
+use sqlx::{Column, ConnectOptions, Connection, Error, Executor, Row, Statement, TypeInfo};
 
 const TABLE: &str = "driver_sqlx";
 
@@ -107,6 +109,84 @@ async fn prepared() -> Result<()> {
     let mut client = options()?.statement_cache_capacity(5).connect().await?;
     for n in (0..STATEMENTS).chain(0..STATEMENTS) {
         expect(number(&mut client, &format!("SELECT {n} - $1::int"), 1).await?, n - 1)?;
+    }
+    Ok(())
+}
+
+/// Described in one round trip, run in the next.
+async fn unnamed() -> Result<()> {
+    let mut clients = clients().await?;
+    for n in 0..STATEMENTS {
+        let sql = format!("SELECT {n} + $1::int");
+        let ask = async |(number, client): (i32, &mut PgConnection)| {
+            let query = sqlx::query_scalar(&sql).bind(number).persistent(false);
+            query.fetch_one(client).await
+        };
+        let sums: Vec<i32> = try_join_all((0..).zip(&mut clients).map(ask)).await?;
+        expect(sums, (n..n + CLIENTS).collect())?;
+    }
+    Ok(())
+}
+
+/// What a statement was told of its result stays true: it fails until it is prepared anew.
+async fn changed() -> Result<()> {
+    let mut clients = [connect().await?, connect().await?];
+    let table = format!("{TABLE}_changed");
+    let sql = format!("SELECT * FROM {table}");
+    let create = format!(
+        "DROP TABLE IF EXISTS {table}; CREATE TABLE {table} (n int); INSERT INTO {table} VALUES (1)"
+    );
+    clients[0].execute(create.as_str()).await?;
+    for column in 2..5_i32 {
+        for client in &mut clients {
+            expect(sqlx::query(&sql).fetch_one(client).await?.len() + 1, usize::try_from(column)?)?;
+        }
+        let add = format!("ALTER TABLE {table} ADD COLUMN c{column} int DEFAULT {column}");
+        clients[1].execute(add.as_str()).await?;
+        for client in &mut clients {
+            for _ in 0..3 {
+                fails("0A000", sqlx::query(&sql).fetch_one(&mut *client).await)?;
+            }
+            client.clear_cached_statements().await?;
+            let row = sqlx::query(&sql).fetch_one(client).await?;
+            expect(row.get::<i32, _>(row.len() - 1), column)?;
+        }
+    }
+    Ok(())
+}
+
+async fn forget() -> Result<()> {
+    let (mut client, mut other) = (connect().await?, connect().await?);
+    let sql = "SELECT 1 + $1::int";
+    for forget in ["DEALLOCATE ALL", "DISCARD ALL"] {
+        expect(number(&mut client, sql, 1).await?, 2)?;
+        expect(number(&mut other, sql, 2).await?, 3)?;
+        client.execute(forget).await?;
+        fails("26000", number(&mut client, sql, 1).await)?;
+        for turn in 0..5 {
+            expect(number(&mut other, sql, turn).await?, 1 + turn)?;
+        }
+        client.clear_cached_statements().await?;
+        expect(number(&mut client, sql, 3).await?, 4)?;
+    }
+    Ok(())
+}
+
+/// The driver asks for types that it does not know while it prepares.
+async fn types() -> Result<()> {
+    let (mood, pair) = (format!("{TABLE}_mood"), format!("{TABLE}_pair"));
+    let create = format!(
+        "DROP TYPE IF EXISTS {pair}, {mood}; CREATE TYPE {mood} AS ENUM ('sad', 'ok'); \
+         CREATE TYPE {pair} AS (mood {mood}, n int)"
+    );
+    connect().await?.execute(create.as_str()).await?;
+    let sql = format!("SELECT ARRAY[ROW('ok', 7)::{pair}]");
+    for mut client in clients().await? {
+        let row = sqlx::query(&sql).fetch_one(&mut client).await?;
+        let PgTypeKind::Array(element) = row.column(0).type_info().kind() else { bail!("no array") };
+        let PgTypeKind::Composite(fields) = element.kind() else { bail!("not composite") };
+        expect(element.name(), &*pair)?;
+        expect((fields[0].1.name(), fields[1].1.name()), (&*mood, "INT4"))?;
     }
     Ok(())
 }
@@ -239,6 +319,10 @@ async fn main() -> Result<()> {
     check("simple_query", simple_query()).await;
     check("error", error()).await;
     check("prepared", prepared()).await;
+    check("unnamed", unnamed()).await;
+    check("changed", changed()).await;
+    check("forget", forget()).await;
+    check("types", types()).await;
     check("prepare_ahead", prepare_ahead()).await;
     check("pipeline", skip("the driver has none")).await;
     check("transaction", transaction()).await;

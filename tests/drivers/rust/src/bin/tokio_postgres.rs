@@ -15,6 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::config::{ChannelBinding, SslMode};
+use tokio_postgres::types::{Kind, Type};
 use tokio_postgres::{Client, Config, Error, IsolationLevel};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -168,6 +169,88 @@ async fn prepared() -> Result<()> {
         let text = format!("SELECT {n} - $1::int");
         let rest: i32 = clients[0].query_one(&text, &[&1_i32]).await?.get(0);
         expect(rest, n - 1)?;
+    }
+    Ok(())
+}
+
+async fn unnamed() -> Result<()> {
+    let clients = clients().await?;
+    for n in 0..STATEMENTS {
+        let sql = format!("SELECT {n} + $1");
+        let numbers: Vec<i32> = (0..CLIENTS).collect();
+        let ask = async |(client, number): (&Client, &i32)| {
+            client.query_typed(&sql, &[(number, Type::INT4)]).await
+        };
+        let told = try_join_all(clients.iter().zip(&numbers).map(ask)).await?;
+        for (number, rows) in numbers.iter().zip(told) {
+            expect(rows[0].get::<_, i32>(0), n + number)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a statement was told of its result stays true: it fails, and one prepared anew does not.
+async fn changed() -> Result<()> {
+    let clients = [connect().await?, connect().await?];
+    let table = format!("{TABLE}_changed");
+    let sql = format!("SELECT * FROM {table}");
+    let create = format!(
+        "DROP TABLE IF EXISTS {table}; CREATE TABLE {table} (n int); INSERT INTO {table} VALUES (1)"
+    );
+    clients[0].batch_execute(&create).await?;
+    for column in 2..5_i32 {
+        let mut statements = Vec::new();
+        for client in &clients {
+            let statement = client.prepare(&sql).await?;
+            expect(client.query_one(&statement, &[]).await?.len(), statement.columns().len())?;
+            statements.push(statement);
+        }
+        let add = format!("ALTER TABLE {table} ADD COLUMN c{column} int DEFAULT {column}");
+        clients[1].batch_execute(&add).await?;
+        for (client, statement) in clients.iter().zip(&statements) {
+            for _ in 0..3 {
+                fails("0A000", client.query_one(statement, &[]).await)?;
+            }
+            let row = client.query_one(&sql, &[]).await?;
+            expect(row.get::<_, i32>(row.len() - 1), column)?;
+        }
+    }
+    Ok(())
+}
+
+async fn forget() -> Result<()> {
+    let (client, other) = (connect().await?, connect().await?);
+    let sql = "SELECT 1 + $1::int";
+    let kept = other.prepare(sql).await?;
+    for forget in ["DEALLOCATE ALL", "DISCARD ALL"] {
+        let mine = client.prepare(sql).await?;
+        expect(client.query_one(&mine, &[&1]).await?.get(0), 2)?;
+        client.batch_execute(forget).await?;
+        fails("26000", client.query_one(&mine, &[&1]).await)?;
+        for turn in 0..5 {
+            expect(other.query_one(&kept, &[&turn]).await?.get(0), 1 + turn)?;
+        }
+        expect(client.query_one(sql, &[&2]).await?.get(0), 3)?;
+    }
+    Ok(())
+}
+
+/// The driver asks for types that it does not know while it prepares.
+async fn types() -> Result<()> {
+    let (mood, pair) = (format!("{TABLE}_mood"), format!("{TABLE}_pair"));
+    let create = format!(
+        "DROP TYPE IF EXISTS {pair}, {mood}; CREATE TYPE {mood} AS ENUM ('sad', 'ok'); \
+         CREATE TYPE {pair} AS (mood {mood}, n int)"
+    );
+    connect().await?.batch_execute(&create).await?;
+    let sql = format!("SELECT ARRAY[ROW('ok', 7)::{pair}], $1::{mood}[]");
+    for client in clients().await? {
+        let statement = client.prepare(&sql).await?;
+        let Kind::Array(element) = statement.columns()[0].type_().kind() else { bail!("no array") };
+        let Kind::Composite(fields) = element.kind() else { bail!("not composite") };
+        let moods = vec!["sad".to_owned(), "ok".to_owned()];
+        expect(fields[0].type_().kind(), &Kind::Enum(moods))?;
+        expect((element.name(), fields[1].type_()), (&*pair, &Type::INT4))?;
     }
     Ok(())
 }
@@ -340,6 +423,10 @@ async fn main() -> Result<()> {
     check("simple_query", simple_query()).await;
     check("error", error()).await;
     check("prepared", prepared()).await;
+    check("unnamed", unnamed()).await;
+    check("changed", changed()).await;
+    check("forget", forget()).await;
+    check("types", types()).await;
     check("prepare_ahead", prepare_ahead()).await;
     check("pipeline", pipeline()).await;
     check("transaction", transaction()).await;

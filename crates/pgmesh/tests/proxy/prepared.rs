@@ -2,7 +2,7 @@
 
 use wire::message;
 
-use crate::clients::{Answer, Raw, parse, run, sync};
+use crate::clients::{Answer, Raw, parse, run, run_described, sync};
 use crate::metrics::sample;
 use crate::postgres;
 use crate::proxy::Setup;
@@ -28,11 +28,7 @@ fn execute(client: &mut Raw, name: &str, values: &[&str]) -> Answer {
 
 fn describe_and_execute(client: &mut Raw, name: &str) -> Answer {
     let mut batch = Vec::new();
-    message::put(&mut batch, b'D', |out| {
-        out.push(b'S');
-        message::put_c_str(out, name);
-    });
-    run(&mut batch, name, &[]);
+    run_described(&mut batch, name, &[]);
     sync(&mut batch);
     client.send(&batch);
     client.answer()

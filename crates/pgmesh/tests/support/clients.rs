@@ -276,6 +276,18 @@ pub(crate) fn parse(out: &mut Vec<u8>, name: &str, sql: &str) {
 
 /// Bind of the unnamed portal, with values in text, and Execute.
 pub(crate) fn run(out: &mut Vec<u8>, name: &str, values: &[&str]) {
+    bind(out, name, values);
+    message::put(out, b'E', |out| out.extend([0; 5]));
+}
+
+/// Bind of the unnamed portal, with values in text, Describe and Execute.
+pub(crate) fn run_described(out: &mut Vec<u8>, name: &str, values: &[&str]) {
+    bind(out, name, values);
+    message::put(out, b'D', |out| out.extend(b"P\0"));
+    message::put(out, b'E', |out| out.extend([0; 5]));
+}
+
+fn bind(out: &mut Vec<u8>, name: &str, values: &[&str]) {
     message::put(out, b'B', |out| {
         message::put_c_str(out, "");
         message::put_c_str(out, name);
@@ -287,7 +299,6 @@ pub(crate) fn run(out: &mut Vec<u8>, name: &str, values: &[&str]) {
         }
         out.extend(0_u16.to_be_bytes());
     });
-    message::put(out, b'E', |out| out.extend([0; 5]));
 }
 
 /// Sync.

@@ -113,7 +113,7 @@ impl Session {
         our_name(fields.message.as_bytes())?;
         match server.expected.front()? {
             Expect::Bind { statement, name } | Expect::Describe { statement, name } => {
-                self.named(statement, name).map(|(name, _)| name.clone())
+                self.named(statement, name).map(|(name, _)| name.into())
             }
             Expect::ParseNamed => match server.pending.front()? {
                 Change::Parsed { client_name, .. } => client_name.clone(),
@@ -143,15 +143,16 @@ impl Session {
             return false;
         }
         let new = self.catalog.statement(&self.parameters, &known.definition);
-        let client_name = client_name.clone();
+        let client_name = Box::from(client_name);
         self.statements.get_or_insert_default().insert(client_name, new);
         true
     }
 
     /// The client's statement of this id, and of a name with this hash.
-    fn named(&self, id: u64, name: u32) -> Option<(&Box<[u8]>, &Arc<Statement>)> {
+    fn named(&self, id: u64, name: u32) -> Option<(&[u8], &Arc<Statement>)> {
         let mut known = self.statements.as_ref()?.iter();
-        known.find(|(known, it)| it.id == id && name_hash(known) == name)
+        let (name, it) = known.find(|(known, it)| it.id == id && name_hash(known) == name)?;
+        Some((&**name, it))
     }
 }
 

@@ -25,8 +25,8 @@ pub use environment::{Environment, Process};
 pub use error::{Error, Errors, Place, Warning};
 pub use sections::Peers;
 pub use settings::{
-    Access, CoreDumps, Database, Failover, Limits, Pool, Rotation, Settings, TimeoutOverrides,
-    UNENDING, UNLIMITED, User, Written,
+    Access, CoreDumps, Database, Failover, Limits, Oauth, Pool, Rotation, Settings,
+    TimeoutOverrides, UNENDING, UNLIMITED, User, Written,
 };
 
 use document::Document;

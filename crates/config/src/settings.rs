@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use auth::hba::{Maps, Rules};
+use auth::hba::{Maps, Rules, TokenIssuer};
+use auth::oauth::Issuer;
 use auth::{Login, Password, Secret};
 use session::{Mode, Timeouts};
 use topology::RoutePolicy;
@@ -113,6 +114,44 @@ pub struct Access {
     /// `proxy.tls.client_map`: the map between the names in client certificates and roles, where
     /// TLS verifies them in full. Without one they must be the same.
     pub client_map: Option<String>,
+    /// `[auth.oauth]`: whose bearer tokens are taken.
+    pub oauth: Option<Oauth>,
+}
+
+/// Whose bearer tokens are taken, and what they must say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Oauth {
+    /// The issuer, where a rule names none.
+    pub issuer: Option<Issuer>,
+    /// For whom tokens are, one of these; never empty.
+    pub audience: Vec<String>,
+    /// What they must allow, separated by blanks, where a rule does not say; may be empty.
+    pub scope: String,
+    /// The claim that says who somebody is.
+    pub claim: String,
+    /// How far the issuer's clock may be off.
+    pub clock_skew: Duration,
+    /// Where the issuer's keys come from.
+    pub keys: control::jwks::Config,
+}
+
+impl Oauth {
+    /// The default of `claim`.
+    pub const CLAIM: &str = "sub";
+
+    /// The default of `clock_skew`.
+    pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
+}
+
+impl Access {
+    /// What rules by bearer tokens may count on.
+    pub fn token_issuer(&self) -> TokenIssuer {
+        match &self.oauth {
+            None => TokenIssuer::Unknown,
+            Some(Oauth { issuer: None, .. }) => TokenIssuer::Unnamed,
+            Some(Oauth { issuer: Some(_), .. }) => TokenIssuer::Named,
+        }
+    }
 }
 
 /// Something that is written in the configuration itself or in a file of its own.

@@ -62,7 +62,7 @@ fn the_example_is_a_configuration() {
 #[test]
 fn the_example_with_every_key_uncommented_is_a_configuration() {
     // Which do not go with others.
-    let alone = ["hba_file", "ident_file", "client_map"];
+    let alone = ["hba_file", "ident_file", "client_map", "jwks_file"];
     let lines = EXAMPLE.lines().map(uncomment);
     let text: Vec<&str> =
         lines.filter(|line| !alone.iter().any(|key| line.starts_with(key))).collect();

@@ -5,8 +5,10 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use auth::hba::TokenIssuer;
 use auth::{BindingPolicy, Password};
 use config::{CoreDumps, Environment, Settings, UNENDING, UNLIMITED, parse};
+use control::jwks;
 use session::Mode;
 use telemetry::log::{Format, Level};
 use transport::{Negotiation, Policy, Protocol, TlsMode};
@@ -462,6 +464,35 @@ fn roles_are_looked_up_if_somebody_is_named_who_does_it() {
         (secs(3), secs(0), secs(1), secs(3600), 7)
     );
     assert!(!format!("{set:?}").contains("lookup_password"));
+}
+
+#[test]
+fn tokens_are_taken_of_somebody_who_is_named() {
+    let oauth = |keys: &str| read(&format!("{MINIMAL}\n[auth.oauth]\n{keys}")).access.oauth;
+    assert_eq!(read(MINIMAL).access.oauth, None);
+    assert_eq!(read(MINIMAL).access.token_issuer(), TokenIssuer::Unknown);
+    let least = oauth("audience = 'a'\njwks_file = '/keys'").unwrap();
+    assert_eq!(least.keys, jwks::Config::File("/keys".into()));
+    assert_eq!((least.claim.as_str(), least.scope.as_str()), ("sub", ""));
+    assert_eq!((least.issuer, least.clock_skew), (None, secs(30)));
+    let all = oauth(
+        "audience = ['a', 'b']
+        issuer = 'https://id.example.com/realm'
+        scope = 'openid db'
+        claim = 'email'
+        clock_skew = '0s'
+        jwks_url = 'https://id.example.com/keys'
+        jwks_ca_file = '/ca'
+        jwks_refresh = '1m'
+        ",
+    );
+    let all = all.unwrap();
+    let url = "https://id.example.com/keys".parse().unwrap();
+    let ca = Some("/ca".into());
+    assert_eq!(all.keys, jwks::Config::Url { url, ca, refresh: secs(60) });
+    assert_eq!(all.issuer.unwrap().identifier(), "https://id.example.com/realm");
+    assert_eq!((all.claim.as_str(), all.scope.as_str()), ("email", "openid db"));
+    assert_eq!((all.audience, all.clock_skew), (vec!["a".to_owned(), "b".to_owned()], secs(0)));
 }
 
 #[test]

@@ -6,11 +6,12 @@
 //! on it is the relay's. At each step the client can be refused with a FATAL instead.
 //!
 //! All of it happens under one deadline. What a client can make us hold is one startup
-//! packet or one SASL message; the buffers end with the login. Bytes that came behind the
+//! packet or one SASL message, which is longest with a bearer token in it; the buffers end with the login. Bytes that came behind the
 //! login's last message are handed on and never lost.
 //!
 //! The futures here are large and short-lived: box them where a long-lived task awaits them.
 
+mod bearer;
 mod config;
 pub mod fatal;
 mod handshake;
@@ -21,6 +22,7 @@ mod options;
 mod refused;
 mod startup;
 
+pub use bearer::TokenLogin;
 pub use config::{Config, Port};
 pub use handshake::{CancelCall, Handshake, PeerCall, handshake};
 pub use listener::{BindError, Listener};

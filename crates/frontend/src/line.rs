@@ -61,6 +61,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     /// Reads a message that answers an authentication request, and gives its body, which may be
     /// a password: nothing of it is left here.
     pub(crate) async fn password_message(&mut self) -> Result<Zeroizing<Vec<u8>>, Refused> {
+        self.message_up_to(auth::MESSAGE_MAX).await
+    }
+
+    /// The same, of a body that has so many bytes at most.
+    pub(crate) async fn message_up_to(
+        &mut self,
+        max: usize,
+    ) -> Result<Zeroizing<Vec<u8>>, Refused> {
         let tag = self.fill(1).await?.first().copied();
         match tag {
             Some(wire::tag::frontend::PASSWORD) => {}
@@ -70,7 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         }
         let header = Header::peek(self.fill(HEADER_LEN).await?);
         let Ok(Some(header)) = header else { return Err(Refused::MessageLength) };
-        if header.body_len as usize > auth::MESSAGE_MAX {
+        if header.body_len as usize > max {
             return Err(Refused::MessageLength);
         }
         let frame_len = header.frame_len();

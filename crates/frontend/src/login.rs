@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use auth::{Challenge, Nonce, Offer, ScramKeys, Selection, ServerEndPoint};
+use auth::{Challenge, Nonce, Offer, ScramKeys, ServerEndPoint};
 use rand::Rng;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
@@ -15,9 +15,9 @@ use crate::{Refused, Startup};
 
 /// A client that wants to log in, and has proven nothing yet.
 pub struct LoginRequest<S> {
-    startup: Startup,
-    line: Line<S>,
-    deadline: Instant,
+    pub(crate) startup: Startup,
+    pub(crate) line: Line<S>,
+    pub(crate) deadline: Instant,
 }
 
 /// A client that has proven who it is, or need not, and waits for its session.
@@ -116,7 +116,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LoginRequest<S> {
         self.line.flush().await?;
 
         let initial = self.line.password_message().await?;
-        let (selection, client_first) = sasl_initial_response(offer, &initial)?;
+        let (mechanism, client_first) = sasl_initial_response(&initial)?;
+        let selection = offer.select(mechanism).ok_or(Refused::Mechanism)?;
         let client_first = match client_first {
             Some(client_first) => client_first.to_vec().into(),
             None => {
@@ -225,29 +226,28 @@ impl<S> fmt::Debug for Established<S> {
     }
 }
 
-/// Reads a SASLInitialResponse: the mechanism, and the client-first-message unless that is left
-/// out.
-fn sasl_initial_response(offer: Offer, body: &[u8]) -> Result<(Selection, Option<&[u8]>), Refused> {
+/// Reads a SASLInitialResponse: the mechanism, and the client's first message, which ends it,
+/// unless that is left out.
+pub(crate) fn sasl_initial_response(body: &[u8]) -> Result<(&[u8], Option<&[u8]>), Refused> {
     let malformed = |_| Refused::Authentication(auth::Error::Malformed("SASLInitialResponse"));
     let mut cursor = Cursor::new(body);
     let mechanism = cursor.c_bytes().map_err(malformed)?;
-    let selection = offer.select(mechanism).ok_or(Refused::Mechanism)?;
     let response = match cursor.i32().map_err(malformed)? {
         -1 => None,
         // A negative length other than -1 becomes one that no message has.
         len => Some(cursor.bytes(usize::try_from(len).unwrap_or(usize::MAX)).map_err(malformed)?),
     };
     cursor.end().map_err(malformed)?;
-    Ok((selection, response))
+    Ok((mechanism, response))
 }
 
-fn put_authentication(out: &mut Vec<u8>, kind: u32, write: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn put_authentication(out: &mut Vec<u8>, kind: u32, write: impl FnOnce(&mut Vec<u8>)) {
     message::put(out, backend::AUTHENTICATION, |out| {
         out.extend_from_slice(&kind.to_be_bytes());
         write(out);
     });
 }
 
-const AUTH_SASL: u32 = 10;
-const AUTH_SASL_CONTINUE: u32 = 11;
+pub(crate) const AUTH_SASL: u32 = 10;
+pub(crate) const AUTH_SASL_CONTINUE: u32 = 11;
 const AUTH_SASL_FINAL: u32 = 12;

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use auth::hba::Method;
+use auth::oauth::{self, Rejection};
 use wire::{ErrorMessage, SqlState, Version};
 
 /// Who has to change something before the same connection can succeed.
@@ -19,6 +21,9 @@ pub enum Refused {
     /// The SASL exchange failed.
     #[error(transparent)]
     Authentication(#[from] auth::Error),
+    /// The exchange of OAUTHBEARER is broken.
+    #[error(transparent)]
+    Bearer(#[from] oauth::Malformed),
     /// The client closed the connection between two messages: a health check, or a psql
     /// that has to ask for the password first.
     #[error("the client closed the connection")]
@@ -62,6 +67,9 @@ pub enum Refused {
     /// The client did not ask for TLS, and must.
     #[error("TLS required")]
     TlsRequired,
+    /// The bearer token does not do.
+    #[error("{0}")]
+    Token(#[source] Rejection),
     /// The connection ended inside a message.
     #[error("the connection ended inside a message")]
     Truncated,
@@ -82,7 +90,18 @@ impl Refused {
                 auth::Blame::Peer => Blame::Client,
                 auth::Blame::Credential => Blame::Credential,
             },
+            Self::Token(rejection) if rejection.is_of_the_token() => Blame::Credential,
             _ => Blame::Client,
+        }
+    }
+
+    /// Whether a proof of who the client is was tried and has failed: who does that often is
+    /// guessing.
+    pub fn is_failed_proof(&self) -> bool {
+        match self {
+            Self::Authentication(_) | Self::Bearer(_) => true,
+            Self::Token(rejection) => rejection.is_of_the_token(),
+            _ => false,
         }
     }
 
@@ -90,6 +109,7 @@ impl Refused {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Authentication(error) => error.kind(),
+            Self::Bearer(_) => "sasl_malformed",
             Self::Closed => "closed",
             Self::Io(_) => "io",
             Self::Layout => "startup_layout",
@@ -103,6 +123,7 @@ impl Refused {
             Self::Timeout => "timeout",
             Self::Tls(_) => "tls",
             Self::TlsRequired => "tls_required",
+            Self::Token(_) => "token",
             Self::Truncated => "truncated",
             Self::Unencrypted(_) => "unencrypted",
             Self::Version(_) => "version",
@@ -125,6 +146,8 @@ impl Refused {
             | Self::TlsRequired
             | Self::Truncated => return None,
             Self::Authentication(error) => error.fatal(user),
+            Self::Bearer(malformed) => malformed.fatal(),
+            Self::Token(_) => Method::Oauth(Box::default()).failed(user),
             Self::Layout => {
                 violation("invalid startup packet layout: expected terminator as last byte")
             }

@@ -14,6 +14,7 @@ use topology::PoolKey;
 use transport::Acceptor;
 
 use crate::alarms::Alarms;
+use crate::bearer::Tokens;
 use crate::cancel::CancelKeys;
 use crate::credentials::Credentials;
 use crate::follow::Snapshots;
@@ -32,6 +33,7 @@ pub(crate) struct App {
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) auth_query: Option<AuthQuery>,
     pub(crate) rule_book: Arc<RuleBook>,
+    pub(crate) tokens: Option<Tokens>,
     pub(crate) limits: Arc<ClientLimits>,
     pub(crate) pools: Arc<Pools>,
     pub(crate) snapshots: Snapshots,

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use auth::hba::{Facts, Network};
+use auth::hba::{Facts, Mismatch, Network, Rule};
 use auth::{Challenge, ScramKeys};
 use control::auth_query::{Found, LookupError, RolePassword};
 use tokio::time::{Instant, timeout_at};
@@ -59,6 +59,20 @@ impl<'a> Applicant<'a> {
         }
         self.look_up().await?;
         Ok(self.answer(&question).0)
+    }
+
+    /// Whether somebody whom the rule's method has found to be `system_user` may log in as this
+    /// role.
+    ///
+    /// # Errors
+    /// The role could not be looked up.
+    pub(crate) async fn admits(
+        &mut self,
+        rule: &Rule,
+        system_user: &str,
+    ) -> Result<Result<(), Mismatch>, Unknown> {
+        let (user, rules) = (self.user, self.rules);
+        self.ask(|facts| rule.admits(system_user, user, &rules.maps, facts)).await
     }
 
     /// What the client's password is checked against: `[[users]]`, or else the database. Somebody

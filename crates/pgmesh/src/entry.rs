@@ -14,6 +14,7 @@ use wire::{ErrorMessage, SqlState};
 
 use crate::app::App;
 use crate::applicant::{Applicant, Unknown};
+use crate::bearer;
 use crate::rules::EntryRules;
 
 /// Why a client is not let in. It has been told.
@@ -69,8 +70,9 @@ where
     let client = match rule.method {
         Method::ScramSha256 => exchange(request, &mut applicant).await?,
         Method::Cert { .. } | Method::Trust => request.admit(),
+        Method::Oauth(ref oauth) => bearer::ask(app, request, rule, oauth, &mut applicant).await?,
         // Refused when the rules are read.
-        Method::Ldap(_) | Method::Oauth(_) | Method::Peer { .. } | Method::Reject => {
+        Method::Ldap(_) | Method::Peer { .. } | Method::Reject => {
             request.refuse(&rule.method.failed(&user)).await;
             return Err(Denied::Reason(format!("line {}: {}", rule.line, rule.method.name())));
         }

@@ -4,6 +4,7 @@
 mod alarms;
 mod app;
 mod applicant;
+mod bearer;
 mod cancel;
 mod core_dumps;
 mod credentials;

@@ -197,7 +197,9 @@ async fn authenticate(
     let client = match entry::prove(app, request, peer, deadline).await {
         Ok(client) => client,
         Err(denied) => {
-            if let Denied::Exchange(Refused::Authentication(_), _) = denied {
+            if let Denied::Exchange(refused, _) = &denied
+                && refused.is_failed_proof()
+            {
                 app.gate.login_failed(from, std::time::Instant::now());
             }
             return Err(denied.into());
@@ -388,9 +390,11 @@ impl From<Denied> for Rejected {
 impl From<Refused> for Rejected {
     fn from(refused: Refused) -> Self {
         let reason = match &refused {
-            Refused::Authentication(_) | Refused::Mechanism | Refused::NoUser => {
-                Refusal::Authentication
-            }
+            Refused::Authentication(_)
+            | Refused::Bearer(_)
+            | Refused::Mechanism
+            | Refused::NoUser
+            | Refused::Token(_) => Refusal::Authentication,
             Refused::Timeout => Refusal::Timeout,
             Refused::Tls(_) | Refused::TlsRequired => Refusal::Tls,
             Refused::Options

@@ -178,6 +178,7 @@ fn build(
         if groups == Groups::Unknown {
             faults.add(&here, rules.ask_for_groups());
         }
+        faults.add(&here, rules.without_tokens(access.token_issuer()));
         if certificates == Certificates::Never {
             faults.add(&here, rules.without_certificates());
         }

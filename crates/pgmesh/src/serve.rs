@@ -18,10 +18,11 @@ use telemetry::{Build, CertificateExpiries, Exposition, Metrics, Registry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 use topology::{Access, PoolKey};
-use transport::{Acceptor, Connector};
+use transport::{Acceptor, Connector, Renewal};
 
 use crate::alarms::{self, Alarms};
 use crate::app::{AcceptedSettings, App};
+use crate::bearer::Tokens;
 use crate::cancel::CancelKeys;
 use crate::credentials::Credentials;
 use crate::failovers::Failovers;
@@ -49,6 +50,9 @@ pub fn check(settings: &Settings) -> anyhow::Result<()> {
     settings.frontend.tls.acceptor().context("[proxy.tls]")?;
     settings.backend.tls.connector().context("[server.tls]")?;
     RuleBook::load(settings).context("who may log in")?;
+    if let Some(oauth) = &settings.access.oauth {
+        oauth.keys.check().context("[auth.oauth]")?;
+    }
     Ok(())
 }
 
@@ -84,7 +88,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let dialer = Dialer::new(settings.backend.clone()).context("[server.tls]")?;
     let rule_book = Arc::new(RuleBook::load(&settings).context("who may log in")?);
     let _rules = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&rule_book).follow(FILES_PERIOD)));
-    let _renewal = renew_tls(&acceptor, dialer.tls(), &metrics)?;
+    let tokens = Tokens::start(&settings, &metrics).context("[auth.oauth]")?;
+    let of_issuer = tokens.as_ref().and_then(Tokens::renewal);
+    let _renewal = renew_tls(&acceptor, dialer.tls(), of_issuer, &metrics)?;
     let following = Following::start(&settings, dialer.tls())?;
     let snapshots = following.snapshots.clone();
     let catalog = Arc::new(Catalog::default());
@@ -110,6 +116,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         credentials,
         auth_query,
         rule_book,
+        tokens,
         limits: limits(&settings),
         pools,
         snapshots: snapshots.clone(),
@@ -160,9 +167,11 @@ fn listen(settings: &Settings, app: &Arc<App>) -> anyhow::Result<Vec<AbortOnDrop
 fn renew_tls(
     acceptor: &Acceptor,
     connector: &Connector,
+    of_issuer: Option<Renewal>,
     metrics: &Metrics,
 ) -> anyhow::Result<AbortOnDropHandle<()>> {
-    let renewals = vec![acceptor.renewal(), connector.renewal()];
+    let mut renewals = vec![acceptor.renewal(), connector.renewal()];
+    renewals.extend(of_issuer);
     let (acceptor, connector) = (acceptor.clone(), connector.clone());
     metrics.observe_certificates(move || CertificateExpiries {
         client: acceptor.certificate_not_after(),

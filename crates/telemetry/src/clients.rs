@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::labels::{Cancel, ClientEnd, Counter, Counts, Refusal};
+use crate::labels::{Cancel, ClientEnd, Counter, Counts, KeyFetch, Refusal, Token};
 
 /// Counters and gauges of clients, over all pools.
 #[derive(Debug, Default)]
@@ -16,6 +16,10 @@ pub struct ClientMetrics {
     pub(crate) logins: Counter,
     /// Clients turned away before their first query.
     pub refusals: Counts<Refusal>,
+    /// Bearer tokens by outcome.
+    pub tokens: Counts<Token>,
+    /// Fetches of the keys that tokens are verified with.
+    pub key_fetches: Counts<KeyFetch>,
     /// Cancel requests by outcome.
     pub cancels: Counts<Cancel>,
     /// Why logged-in clients' connections ended.

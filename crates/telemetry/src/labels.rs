@@ -132,6 +132,48 @@ words! {
 }
 
 words! {
+    /// What became of a bearer token.
+    Token {
+        /// Let in.
+        Accepted = "accepted",
+        /// An algorithm that is not of the key.
+        Algorithm = "algorithm",
+        /// It is for somebody else.
+        Audience = "audience",
+        /// None: the client asked where there are some.
+        Discovery = "discovery",
+        /// Past its end, or without one.
+        Expired = "expired",
+        /// Of another issuer.
+        Issuer = "issuer",
+        /// No token that can be read, or one that is too long.
+        Malformed = "malformed",
+        /// The issuer's keys were never to be had.
+        NoKeys = "no_keys",
+        /// Before its beginning.
+        NotYetValid = "not_yet_valid",
+        /// Without a scope that is wanted.
+        Scope = "scope",
+        /// Not signed by its key.
+        Signature = "signature",
+        /// Signed with a key that the issuer does not publish.
+        UnknownKey = "unknown_key",
+        /// Of another user, or of none.
+        User = "user",
+    }
+}
+
+words! {
+    /// What fetching the keys of an issuer came to.
+    KeyFetch {
+        /// Keys, new or the same.
+        Done = "done",
+        /// None: those before stay.
+        Failed = "failed",
+    }
+}
+
+words! {
     /// What became of a cancel request.
     Cancel {
         /// Sent to the server that runs the client's statement.
@@ -306,6 +348,8 @@ mod tests {
     fn every_word_has_its_own_counter() {
         check::<Role>();
         check::<Refusal>();
+        check::<Token>();
+        check::<KeyFetch>();
         check::<Cancel>();
         check::<ConnectFailure>();
         check::<ServerLoss>();

@@ -190,6 +190,22 @@ const ROWS: &[Row<Totals>] = &[
         read: |spec, totals| words(spec, &totals.clients.refusals),
     },
     Row {
+        spec: Spec::counter(
+            "pgmesh_oauth_tokens_total",
+            "Bearer tokens of clients by outcome.",
+            &["outcome"],
+        ),
+        read: |spec, totals| words(spec, &totals.clients.tokens),
+    },
+    Row {
+        spec: Spec::counter(
+            "pgmesh_oauth_key_fetches_total",
+            "Fetches of the keys that bearer tokens are verified with.",
+            &["outcome"],
+        ),
+        read: |spec, totals| words(spec, &totals.clients.key_fetches),
+    },
+    Row {
         spec: Spec::counter("pgmesh_cancels_total", "Cancel requests by outcome.", &["outcome"]),
         read: |spec, totals| words(spec, &totals.clients.cancels),
     },

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::oauth::IssuerError;
+
 /// A line that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineError {
@@ -88,13 +90,13 @@ pub enum Fault {
     /// A method of PostgreSQL's that is not ours, or of nobody's.
     #[error(
         "authentication method \"{0}\" is not supported: use scram-sha-256 (md5 means the same), \
-         cert, peer, trust or reject"
+         cert, oauth, peer, trust or reject"
     )]
     Method(String),
     /// A method of PostgreSQL's that is read and not carried out.
     #[error(
-        "authentication method \"{0}\" is not supported yet: use scram-sha-256, cert, peer, trust \
-         or reject"
+        "authentication method \"{0}\" is not supported yet: use scram-sha-256, cert, oauth, peer, \
+         trust or reject"
     )]
     MethodYet(&'static str),
     /// `samerole`, or `+role` in a rule or a map.
@@ -178,6 +180,23 @@ pub enum Fault {
     /// An option that repeats or contradicts the URL.
     #[error("ldapurl has what {0} says: remove one of them")]
     LdapUrlAnd(&'static str),
+    /// `oauth` where there is no TLS.
+    #[error("oauth authentication is only supported inside TLS: begin with hostssl")]
+    OauthNotTls,
+    /// `oauth` without keys.
+    #[error(
+        "the keys of the tokens' issuer are not known: set audience, and jwks_url or jwks_file, in \
+         [auth.oauth]"
+    )]
+    OauthKeys,
+    /// `oauth` without an issuer.
+    #[error(
+        "nothing says whose tokens are taken: add the option \"issuer\", or set auth.oauth.issuer"
+    )]
+    OauthIssuer,
+    /// `oauth` with an issuer that is none.
+    #[error("invalid value for the option \"issuer\": {0}")]
+    OauthIssuerForm(IssuerError),
     /// A map that is not in the ident maps.
     #[error("no ident map \"{0}\": define it, or correct the option \"map\"")]
     UnknownMap(String),

@@ -44,6 +44,17 @@ pub struct Oauth {
     pub map: Option<String>,
 }
 
+/// What is said beside the rules of whose tokens are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenIssuer {
+    /// Nothing: nobody's keys are known.
+    Unknown,
+    /// Whose keys they are must be said by each rule.
+    Unnamed,
+    /// Rules that say nothing mean this issuer.
+    Named,
+}
+
 /// What a rule wants of client certificates besides its method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CertificateCheck {

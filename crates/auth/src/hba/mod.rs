@@ -37,7 +37,7 @@ pub use ident::{MapLine, Maps, Mismatch, SystemUser};
 pub use inline::{InlineMap, InlineRule};
 pub use item::{Database, Role};
 pub use ldap::{Ldap, LdapBind, LdapScope, LdapSearch, LdapSecurity};
-pub use method::{CertificateCheck, Method, Oauth};
+pub use method::{CertificateCheck, Method, Oauth, TokenIssuer};
 pub use network::{Address, Network};
 pub use pattern::Pattern;
 pub use rule::{HostKind, Origin, Rule};

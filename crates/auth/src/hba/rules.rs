@@ -2,9 +2,10 @@
 
 use super::token::{Line, lines};
 use super::{
-    Address, CertificateCheck, ClientCertificate, Connection, Decision, Facts, Fault, InlineRule,
-    LineError, Maps, Method, Origin, Refusal, Rule,
+    Address, CertificateCheck, ClientCertificate, Connection, Decision, Facts, Fault, HostKind,
+    InlineRule, LineError, Maps, Method, Origin, Refusal, Rule, TokenIssuer,
 };
+use crate::oauth::Issuer;
 
 /// The rules in their order: the first that matches counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,12 +89,30 @@ impl Rules {
         self.faults(|rule| rule.asks_for_groups().then_some(Fault::Groups))
     }
 
-    /// The rules that need what pgmesh does not have yet: an LDAP server, an issuer of tokens.
-    /// Nobody could log in by them.
+    /// The rules that need what pgmesh does not have yet: an LDAP server. Nobody could log in by
+    /// them.
     pub fn unsupported(&self) -> Vec<LineError> {
         self.faults(|rule| match rule.method {
-            Method::Ldap(_) | Method::Oauth(_) => Some(Fault::MethodYet(rule.method.name())),
+            Method::Ldap(_) => Some(Fault::MethodYet(rule.method.name())),
             _ => None,
+        })
+    }
+
+    /// The rules by bearer tokens that nobody could log in by: nobody knows whose tokens, or they
+    /// are for connections without TLS, on which no token is taken. `configured` is what is said
+    /// of the issuer beside the rules.
+    pub fn without_tokens(&self, configured: TokenIssuer) -> Vec<LineError> {
+        self.faults(|rule| {
+            let Method::Oauth(oauth) = &rule.method else { return None };
+            match (rule.origin, &oauth.issuer, configured) {
+                (Origin::Local | Origin::Host(HostKind::NoSsl | HostKind::GssEnc, _), ..) => {
+                    Some(Fault::OauthNotTls)
+                }
+                (.., TokenIssuer::Unknown) => Some(Fault::OauthKeys),
+                (_, None, TokenIssuer::Unnamed) => Some(Fault::OauthIssuer),
+                (_, Some(issuer), _) => Issuer::new(issuer).err().map(Fault::OauthIssuerForm),
+                (_, None, TokenIssuer::Named) => None,
+            }
         })
     }
 

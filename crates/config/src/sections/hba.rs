@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use auth::hba::{InlineMap, InlineRule, LineError, Maps, Rules};
+use auth::hba::{InlineMap, InlineRule, LineError, Maps, Rules, TokenIssuer};
 
-use super::tls;
+use super::{oauth, tls};
 use crate::error::Place;
 use crate::section::Section;
 use crate::settings::{Access, Written};
@@ -31,14 +31,18 @@ enum Groups {
 pub(super) fn read(root: &Section<'_>, auth: &Section<'_>, client_map: Option<String>) -> Access {
     let hba_file = tls::path(auth, "hba_file");
     let ident_file = tls::path(auth, "ident_file");
+    let tokens = auth.section("oauth");
+    let (issuer, oauth) = (oauth::issuer(&tokens), oauth::read(&tokens));
+    drop(tokens);
     let groups = if auth.has("query_user") { Groups::Known } else { Groups::Unknown };
-    let (rules, maps) = (rules(root, groups), maps(root, groups));
+    let (rules, maps) = (rules(root, groups, issuer), maps(root, groups));
     Access {
         rules: either(root, "hba", "auth.hba_file", hba_file, rules)
             .unwrap_or_else(|| Written::Here(Rules::scram_everywhere())),
         maps: either(root, "ident", "auth.ident_file", ident_file, maps)
             .unwrap_or_else(|| Written::Here(Maps::default())),
         client_map,
+        oauth,
     }
 }
 
@@ -70,7 +74,7 @@ struct RawRule {
     options: Vec<(String, String)>,
 }
 
-fn rules(root: &Section<'_>, groups: Groups) -> Option<Rules> {
+fn rules(root: &Section<'_>, groups: Groups, issuer: TokenIssuer) -> Option<Rules> {
     let rules = root.tables("hba", |section| {
         let kind = section.optional_choice("type", TYPES);
         let database = joined(section, "database");
@@ -105,6 +109,7 @@ fn rules(root: &Section<'_>, groups: Groups) -> Option<Rules> {
     if groups == Groups::Unknown {
         errors.extend(rules.ask_for_groups());
     }
+    errors.extend(rules.without_tokens(issuer));
     report(root, &places, errors);
     Some(rules)
 }

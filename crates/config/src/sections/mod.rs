@@ -10,6 +10,7 @@ mod cluster;
 mod failover;
 mod hba;
 mod limits;
+mod oauth;
 mod operations;
 mod peers;
 mod pool;

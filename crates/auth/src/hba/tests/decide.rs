@@ -4,6 +4,7 @@ use wire::SqlState;
 
 use super::super::*;
 use super::{World, connection, tls};
+use crate::oauth::IssuerError;
 
 const MEMBERS: [(&str, &str); 2] = [("alice", "staff"), ("bob", "sales")];
 
@@ -164,6 +165,20 @@ fn what_the_rules_need_to_know_is_told_beforehand() {
     assert_eq!(rules(text).unsupported(), [unsupported]);
     let groups = [2, 3].map(|line| LineError { line, fault: Fault::Groups });
     assert_eq!(rules(text).ask_for_groups(), groups);
+    let text_of_tokens = "local all all oauth issuer=https://a\nhostnossl all all all oauth\n\
+                          host all all all oauth\nhostssl all all all oauth issuer=https://a\n\
+                          hostssl all all all oauth issuer=a\nhostssl all all all cert";
+    let of_tokens = |configured| {
+        let errors = rules(text_of_tokens).without_tokens(configured);
+        errors.into_iter().map(|error| (error.line, error.fault)).collect::<Vec<_>>()
+    };
+    let plain = [(1, Fault::OauthNotTls), (2, Fault::OauthNotTls)];
+    let (keys, form) = (Fault::OauthKeys, Fault::OauthIssuerForm(IssuerError));
+    let unknown = [(3, keys.clone()), (4, keys.clone()), (5, keys)];
+    assert_eq!(of_tokens(TokenIssuer::Unknown), [&plain[..], &unknown[..]].concat());
+    let unnamed = [(3, Fault::OauthIssuer), (5, form.clone())];
+    assert_eq!(of_tokens(TokenIssuer::Unnamed), [&plain[..], &unnamed[..]].concat());
+    assert_eq!(of_tokens(TokenIssuer::Named), [&plain[..], &[(5, form)][..]].concat());
     let wanted = [5, 6].map(|line| LineError { line, fault: Fault::NoClientCa });
     assert_eq!(rules(text).without_certificates(), wanted);
     assert!(rules(text).ask_for_interfaces());

@@ -25,7 +25,7 @@ pub use environment::{Environment, Process};
 pub use error::{Error, Errors, Place, Warning};
 pub use sections::Peers;
 pub use settings::{
-    Access, CoreDumps, Database, Failover, Limits, Oauth, Pool, Rotation, Settings,
+    Access, Cleartext, CoreDumps, Database, Failover, Limits, Oauth, Pool, Rotation, Settings,
     TimeoutOverrides, UNENDING, UNLIMITED, User, Written,
 };
 

@@ -40,10 +40,12 @@ pub struct Settings {
     pub routes: RoutePolicy,
     /// Secrets that are in files of their own, and how they are changed there.
     pub rotation: Rotation,
-    /// `[[users]]`: who may log in, by name; not empty but with `auth_query`.
+    /// `[[users]]`: who may log in, by name. Empty only where `auth_query` or rules say who else.
     pub users: BTreeMap<String, User>,
     /// `[auth]`: how roles that are not in `[[users]]` are looked up.
     pub auth_query: Option<control::auth_query::Config>,
+    /// `[auth]`: how LDAP servers are asked.
+    pub ldap: control::ldap::Config,
     /// `[[databases]]`: databases with settings of their own, by name.
     pub databases: BTreeMap<String, Database>,
     /// How clients prove who they are.
@@ -116,6 +118,8 @@ pub struct Access {
     pub client_map: Option<String>,
     /// `[auth.oauth]`: whose bearer tokens are taken.
     pub oauth: Option<Oauth>,
+    /// `auth.allow_cleartext_without_tls`.
+    pub cleartext: Cleartext,
 }
 
 /// Whose bearer tokens are taken, and what they must say.
@@ -152,6 +156,15 @@ impl Access {
             Some(Oauth { issuer: Some(_), .. }) => TokenIssuer::Named,
         }
     }
+}
+
+/// Where a client may be asked to show its password, for a method that has somebody else check it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cleartext {
+    /// Inside TLS and on Unix sockets.
+    Protected,
+    /// Everywhere.
+    Anywhere,
 }
 
 /// Something that is written in the configuration itself or in a file of its own.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use auth::hba::TokenIssuer;
 use auth::{BindingPolicy, Password};
-use config::{CoreDumps, Environment, Settings, UNENDING, UNLIMITED, parse};
+use config::{Cleartext, CoreDumps, Environment, Settings, UNENDING, UNLIMITED, parse};
 use control::jwks;
 use session::Mode;
 use telemetry::log::{Format, Level};
@@ -493,6 +493,26 @@ fn tokens_are_taken_of_somebody_who_is_named() {
     assert_eq!(all.issuer.unwrap().identifier(), "https://id.example.com/realm");
     assert_eq!((all.claim.as_str(), all.scope.as_str()), ("email", "openid db"));
     assert_eq!((all.audience, all.clock_skew), (vec!["a".to_owned(), "b".to_owned()], secs(0)));
+}
+
+#[test]
+fn ldap_is_asked_so_long_and_passwords_are_shown_where_they_may_be() {
+    let default = read(MINIMAL);
+    assert_eq!(default.ldap, control::ldap::Config { timeout: secs(5), ca: None });
+    assert_eq!(default.access.cleartext, Cleartext::Protected);
+    let keys = "[auth]\nldap_timeout = '3s'\nldap_ca = '/ca'\nallow_cleartext_without_tls = true";
+    let set = read(&format!("{MINIMAL}\n{keys}\n"));
+    assert_eq!(set.ldap, control::ldap::Config { timeout: secs(3), ca: Some("/ca".into()) });
+    assert_eq!(set.access.cleartext, Cleartext::Anywhere);
+}
+
+/// Rules may let in who is in no list.
+#[test]
+fn users_may_be_left_out_where_there_are_rules() {
+    let cluster = "[cluster]\ndiscovery = 'static'\nnodes = ['h']";
+    for rules in ["[auth]\nhba_file = '/f'", "[[hba]]\ntype = 'host'\nmethod = 'reject'"] {
+        assert!(read(&format!("{cluster}\n{rules}\n")).users.is_empty());
+    }
 }
 
 #[test]

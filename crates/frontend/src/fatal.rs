@@ -16,6 +16,23 @@ pub fn no_encryption(peer: IpAddr, user: &str, database: &str) -> ErrorMessage {
     .with_hint("pgmesh is configured to require TLS: connect with sslmode=require or stricter.")
 }
 
+/// 28000. A method that has the client show its password, on a connection that others may read.
+pub fn password_in_clear(user: &str) -> ErrorMessage {
+    ErrorMessage::fatal(
+        SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+        format!("the password of user \"{user}\" would be sent unencrypted"),
+    )
+    .with_hint("Connect with sslmode=require or stricter, or through the Unix socket.")
+}
+
+/// 57P03. Nobody can be asked whether the password is right. It says nothing about the role.
+pub fn no_directory() -> ErrorMessage {
+    ErrorMessage::fatal(
+        SqlState::CANNOT_CONNECT_NOW,
+        "passwords cannot be checked at the moment: no LDAP server has answered",
+    )
+}
+
 /// 3D000. Only for clients that have logged in: before that it would tell which databases exist.
 pub fn unknown_database(database: &str) -> ErrorMessage {
     ErrorMessage::fatal(

@@ -2,8 +2,9 @@
 //!
 //! A connection is accepted by a [`Listener`] and goes through [`handshake`], which ends in
 //! a [`CancelCall`], a [`PeerCall`], a [`LoginRequest`] or a [`Refused`]. A login request is
-//! authenticated into a [`Client`], and that is greeted into an [`Established`]: from there
-//! on it is the relay's. At each step the client can be refused with a FATAL instead.
+//! authenticated into a [`Client`], or shows a password as a [`Claim`] for somebody else to check;
+//! the client is greeted into an [`Established`]: from there on it is the relay's. At each step the
+//! client can be refused with a FATAL instead.
 //!
 //! All of it happens under one deadline. What a client can make us hold is one startup
 //! packet or one SASL message, which is longest with a bearer token in it; the buffers end with the login. Bytes that came behind the
@@ -19,6 +20,7 @@ mod line;
 mod listener;
 mod login;
 mod options;
+mod password;
 mod refused;
 mod startup;
 
@@ -27,5 +29,6 @@ pub use config::{Config, Port};
 pub use handshake::{CancelCall, Handshake, PeerCall, handshake};
 pub use listener::{BindError, Listener};
 pub use login::{Client, Established, LoginRequest};
+pub use password::Claim;
 pub use refused::{Blame, Refused};
 pub use startup::Startup;

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use auth::{Challenge, Nonce, Offer, ScramKeys, ServerEndPoint};
+use auth::{Challenge, Nonce, Offer, ScramKeys, Secret, ServerEndPoint};
 use rand::Rng;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 use transport::{CertificateError, MaybeTls, Subject};
 use wire::message::{self, TransactionStatus};
 use wire::{CancelKey, Cursor, ErrorMessage, tag::backend};
+use zeroize::Zeroizing;
 
 use crate::line::Line;
 use crate::{Refused, Startup};
@@ -22,10 +23,20 @@ pub struct LoginRequest<S> {
 
 /// A client that has proven who it is, or need not, and waits for its session.
 pub struct Client<S> {
-    startup: Startup,
-    keys: Option<ScramKeys>,
-    line: Line<S>,
-    deadline: Instant,
+    pub(crate) startup: Startup,
+    pub(crate) disclosed: Disclosed,
+    pub(crate) line: Line<S>,
+    pub(crate) deadline: Instant,
+}
+
+/// What a client had to show of its password.
+pub(crate) enum Disclosed {
+    /// Nothing.
+    Nothing,
+    /// What its proof gives away.
+    Keys(ScramKeys),
+    /// All of it.
+    Password(Secret),
 }
 
 /// A client with a session: everything after its first ReadyForQuery is the relay's.
@@ -89,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LoginRequest<S> {
         match timeout_at(self.deadline, self.exchange(challenge)).await {
             Ok(Ok(keys)) => {
                 let Self { startup, line, deadline } = self;
-                Ok(Client { startup, keys: Some(keys), line, deadline })
+                Ok(Client { startup, disclosed: Disclosed::Keys(keys), line, deadline })
             }
             Ok(Err(refused)) => {
                 self.line.refuse(refused.fatal(&self.startup.user).as_ref()).await;
@@ -103,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LoginRequest<S> {
     /// not.
     pub fn admit(self) -> Client<S> {
         let Self { startup, line, deadline } = self;
-        Client { startup, keys: None, line, deadline }
+        Client { startup, disclosed: Disclosed::Nothing, line, deadline }
     }
 
     /// Leaves the last message, SASLFinal, for the write that follows in any case.
@@ -119,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LoginRequest<S> {
         let (mechanism, client_first) = sasl_initial_response(&initial)?;
         let selection = offer.select(mechanism).ok_or(Refused::Mechanism)?;
         let client_first = match client_first {
-            Some(client_first) => client_first.to_vec().into(),
+            Some(client_first) => Zeroizing::new(client_first.to_vec()),
             None => {
                 // The mechanism alone: RFC 4422 has the server ask for the rest.
                 put_authentication(&mut self.line.out, AUTH_SASL_CONTINUE, |_| ());
@@ -171,7 +182,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// What the client's proof disclosed, if it gave one: enough to log in to servers in its name
     /// where only a verifier is configured, as long as the servers have the same one.
     pub fn keys(&self) -> Option<&ScramKeys> {
-        self.keys.as_ref()
+        match &self.disclosed {
+            Disclosed::Keys(keys) => Some(keys),
+            Disclosed::Nothing | Disclosed::Password(_) => None,
+        }
+    }
+
+    /// Its password, if it had to show that: good for servers that take the same.
+    pub fn password(&self) -> Option<&Secret> {
+        match &self.disclosed {
+            Disclosed::Password(password) => Some(password),
+            Disclosed::Nothing | Disclosed::Keys(_) => None,
+        }
     }
 
     /// Ends the connection with a FATAL (`28P01`, `28000`) in the place of AuthenticationOk: the

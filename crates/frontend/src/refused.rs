@@ -28,6 +28,9 @@ pub enum Refused {
     /// that has to ask for the password first.
     #[error("the client closed the connection")]
     Closed,
+    /// A password without a character. Some directories let anybody in by it.
+    #[error("empty password")]
+    EmptyPassword,
     /// The connection broke.
     #[error("connection to the client lost: {0}")]
     Io(#[source] io::Error),
@@ -43,6 +46,9 @@ pub enum Refused {
     /// Another message than the one asked for; its type.
     #[error("unexpected message type {0:#04x}")]
     MessageType(u8),
+    /// Another message than a password; its type.
+    #[error("message type {0:#04x} in the place of a password")]
+    NoPassword(u8),
     /// The startup packet names no user.
     #[error("no user name")]
     NoUser,
@@ -52,6 +58,12 @@ pub enum Refused {
     /// The startup packet's length is below 8 or above Postgres' cap.
     #[error("invalid length of startup packet")]
     PacketLength,
+    /// A password that is not UTF-8.
+    #[error("password is not UTF-8")]
+    PasswordEncoding,
+    /// A password message that is not one text with its end.
+    #[error("invalid password packet")]
+    PasswordLayout,
     /// A physical or logical replication connection.
     #[error("replication connection")]
     Replication,
@@ -91,6 +103,7 @@ impl Refused {
                 auth::Blame::Credential => Blame::Credential,
             },
             Self::Token(rejection) if rejection.is_of_the_token() => Blame::Credential,
+            Self::EmptyPassword => Blame::Credential,
             _ => Blame::Client,
         }
     }
@@ -99,7 +112,7 @@ impl Refused {
     /// guessing.
     pub fn is_failed_proof(&self) -> bool {
         match self {
-            Self::Authentication(_) | Self::Bearer(_) => true,
+            Self::Authentication(_) | Self::Bearer(_) | Self::EmptyPassword => true,
             Self::Token(rejection) => rejection.is_of_the_token(),
             _ => false,
         }
@@ -111,14 +124,16 @@ impl Refused {
             Self::Authentication(error) => error.kind(),
             Self::Bearer(_) => "sasl_malformed",
             Self::Closed => "closed",
+            Self::EmptyPassword => "empty_password",
             Self::Io(_) => "io",
             Self::Layout => "startup_layout",
             Self::Mechanism => "sasl_mechanism",
             Self::MessageLength => "message_length",
-            Self::MessageType(_) => "message_type",
+            Self::MessageType(_) | Self::NoPassword(_) => "message_type",
             Self::NoUser => "no_user",
             Self::Options => "startup_options",
             Self::PacketLength => "startup_length",
+            Self::PasswordEncoding | Self::PasswordLayout => "password_message",
             Self::Replication | Self::ReplicationValue => "replication",
             Self::Timeout => "timeout",
             Self::Tls(_) => "tls",
@@ -159,6 +174,15 @@ impl Refused {
                 SqlState::PROTOCOL_VIOLATION,
                 format!("expected SASL response, got message type {tag}"),
             ),
+            Self::EmptyPassword => {
+                ErrorMessage::fatal(SqlState::INVALID_PASSWORD, "empty password returned by client")
+            }
+            Self::NoPassword(tag) => ErrorMessage::fatal(
+                SqlState::PROTOCOL_VIOLATION,
+                format!("expected password response, got message type {tag}"),
+            ),
+            Self::PasswordEncoding => violation("the password is not UTF-8"),
+            Self::PasswordLayout => violation("invalid password packet size"),
             Self::NoUser => ErrorMessage::fatal(
                 SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
                 "no PostgreSQL user name specified in startup packet",

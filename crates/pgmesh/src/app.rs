@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use control::auth_query::AuthQuery;
+use control::ldap::Directory;
 use parking_lot::Mutex;
 use pool::Pools;
 use session::{Catalog, ParameterSet, Timeouts};
@@ -32,6 +33,7 @@ pub(crate) struct App {
     pub(crate) login_timeout: Duration,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) auth_query: Option<AuthQuery>,
+    pub(crate) directory: Directory,
     pub(crate) rule_book: Arc<RuleBook>,
     pub(crate) tokens: Option<Tokens>,
     pub(crate) limits: Arc<ClientLimits>,

@@ -14,8 +14,8 @@ use wire::{ErrorMessage, SqlState};
 
 use crate::app::App;
 use crate::applicant::{Applicant, Unknown};
-use crate::bearer;
 use crate::rules::EntryRules;
+use crate::{bearer, ldap};
 
 /// Why a client is not let in. It has been told.
 pub(crate) enum Denied {
@@ -23,8 +23,23 @@ pub(crate) enum Denied {
     Exchange(Refused, Option<&'static str>),
     /// Its role could not be looked up.
     Lookup(LookupError),
+    /// Its password is not right. Why, only the log hears.
+    Password(String),
+    /// Nobody can say whether its password is right.
+    Directory(String),
     /// For this reason, which only the log hears in full.
     Reason(String),
+}
+
+impl Denied {
+    /// Whether a proof of who the client is was tried and has failed.
+    pub(crate) fn is_failed_proof(&self) -> bool {
+        match self {
+            Self::Exchange(refused, _) => refused.is_failed_proof(),
+            Self::Password(_) => true,
+            Self::Lookup(_) | Self::Directory(_) | Self::Reason(_) => false,
+        }
+    }
 }
 
 /// Lets the client prove who it is, as the rules have it, until `deadline`.
@@ -67,12 +82,13 @@ where
         }
         Err(unknown) => return Err(turn_away(request, unknown).await),
     };
-    let client = match rule.method {
+    let client = match &rule.method {
         Method::ScramSha256 => exchange(request, &mut applicant).await?,
         Method::Cert { .. } | Method::Trust => request.admit(),
-        Method::Oauth(ref oauth) => bearer::ask(app, request, rule, oauth, &mut applicant).await?,
-        // Refused when the rules are read.
-        Method::Ldap(_) | Method::Peer { .. } | Method::Reject => {
+        Method::Oauth(oauth) => bearer::ask(app, request, rule, oauth, &mut applicant).await?,
+        Method::Ldap(ldap) => ldap::prove(app, request, peer, (&rule.method, ldap)).await?,
+        // Peer is refused when the rules are read.
+        Method::Peer { .. } | Method::Reject => {
             request.refuse(&rule.method.failed(&user)).await;
             return Err(Denied::Reason(format!("line {}: {}", rule.line, rule.method.name())));
         }
@@ -81,7 +97,7 @@ where
         client.deny(&rule.method.failed(&user)).await;
         return Err(Denied::Reason(format!("line {}: {mismatch}", rule.line)));
     }
-    if client.keys().is_some() {
+    if client.keys().is_some() || client.password().is_some() {
         return Ok(client);
     }
     match applicant.has_server_login().await {

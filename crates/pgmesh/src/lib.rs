@@ -12,6 +12,7 @@ mod entry;
 mod failovers;
 mod follow;
 mod gate;
+mod ldap;
 mod limits;
 mod login;
 mod observe;

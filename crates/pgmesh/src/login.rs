@@ -197,9 +197,7 @@ async fn authenticate(
     let client = match entry::prove(app, request, peer, deadline).await {
         Ok(client) => client,
         Err(denied) => {
-            if let Denied::Exchange(refused, _) = &denied
-                && refused.is_failed_proof()
-            {
+            if denied.is_failed_proof() {
                 app.gate.login_failed(from, std::time::Instant::now());
             }
             return Err(denied.into());
@@ -225,6 +223,9 @@ async fn authenticate(
     }
     if let Some(keys) = client.keys() {
         app.server_logins.learn(user, keys);
+    }
+    if let Some(password) = client.password() {
+        app.server_logins.keep(user, password);
     }
     Ok((client, permit))
 }
@@ -382,7 +383,10 @@ impl From<Denied> for Rejected {
                 Self { detail: format!("{}: {why}", rejected.detail), ..rejected }
             }
             Denied::Lookup(error) => Self { reason: Refusal::Lookup, detail: error.to_string() },
-            Denied::Reason(detail) => Self { reason: Refusal::Authentication, detail },
+            Denied::Directory(detail) => Self { reason: Refusal::Directory, detail },
+            Denied::Password(detail) | Denied::Reason(detail) => {
+                Self { reason: Refusal::Authentication, detail }
+            }
         }
     }
 }
@@ -392,6 +396,7 @@ impl From<Refused> for Rejected {
         let reason = match &refused {
             Refused::Authentication(_)
             | Refused::Bearer(_)
+            | Refused::EmptyPassword
             | Refused::Mechanism
             | Refused::NoUser
             | Refused::Token(_) => Refusal::Authentication,
@@ -406,7 +411,10 @@ impl From<Refused> for Rejected {
             | Refused::Layout
             | Refused::MessageLength
             | Refused::MessageType(_)
+            | Refused::NoPassword(_)
             | Refused::PacketLength
+            | Refused::PasswordEncoding
+            | Refused::PasswordLayout
             | Refused::Truncated
             | Refused::Unencrypted(_) => Refusal::Protocol,
         };

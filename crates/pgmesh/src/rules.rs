@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use auth::hba::{LineError, Maps, Network, Rules};
-use config::{Access, Settings, Written};
+use auth::hba::{LineError, Maps, Method, Network, Rules};
+use config::{Access, Cleartext, Settings, Written};
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 use parking_lot::{Mutex, RwLock};
@@ -118,6 +118,11 @@ impl RuleBook {
             || !current.maps.ask_for_groups().is_empty()
     }
 
+    /// Where clients may be asked to show their passwords.
+    pub(crate) fn cleartext(&self) -> Cleartext {
+        self.access.cleartext
+    }
+
     /// Reads the files again, and takes them if they have changed; `None` if they have not. A bad
     /// file changes nothing, and is an error once per change. Blocks.
     fn refresh(&self) -> Option<anyhow::Result<()>> {
@@ -174,11 +179,11 @@ fn build(
     let rules = faults.take(&here, read(&access.rules, &texts.rules, Rules::read));
     let maps = faults.take(&map_here, read(&access.maps, &texts.maps, Maps::read));
     if let Some(rules) = &rules {
-        faults.add(&here, rules.unsupported());
         if groups == Groups::Unknown {
             faults.add(&here, rules.ask_for_groups());
         }
         faults.add(&here, rules.without_tokens(access.token_issuer()));
+        faults.add_filters(&here, rules);
         if certificates == Certificates::Never {
             faults.add(&here, rules.without_certificates());
         }
@@ -254,6 +259,18 @@ fn read_file(path: &Path) -> std::io::Result<String> {
 impl Faults {
     fn add(&mut self, place: &str, errors: Vec<LineError>) {
         self.0.extend(errors.iter().map(|error| format!("{place}: {error}")));
+    }
+
+    /// What is wrong with the searches of LDAP.
+    fn add_filters(&mut self, place: &str, rules: &Rules) {
+        for rule in rules.iter() {
+            if let Method::Ldap(ldap) = &rule.method
+                && let Err(fault) = control::ldap::check_rule(ldap)
+            {
+                let option = "ldapsearchfilter or ldapsearchattribute";
+                self.0.push(format!("{place}: line {}: {option} {fault}", rule.line));
+            }
+        }
     }
 
     fn take<T>(&mut self, place: &str, read: Result<(T, Vec<LineError>), String>) -> Option<T> {
@@ -337,13 +354,13 @@ mod tests {
     fn every_line_is_reported_with_its_file() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("pg_hba.conf");
-        let rules = "local all +staff peer\nhost all all all ldap ldapserver=x ldapprefix=y\n\
+        let rules = "local all +staff peer\nhost all all all ldap ldapserver=x ldapbasedn=y ldapsearchfilter=(uid=\n\
                      hostssl all all all cert map=none";
         std::fs::write(&file, rules).unwrap();
         let error = RuleBook::load(&settings(directory.path(), "")).unwrap_err().to_string();
         for (line, text) in [
             (1, "set auth.query_user"),
-            (2, "\"ldap\" is not supported yet: use scram-sha-256"),
+            (2, "ldapsearchfilter or ldapsearchattribute is not a filter such as (uid=$username)"),
             (3, "set proxy.tls.client_ca"),
             (3, "no ident map \"none\""),
         ] {

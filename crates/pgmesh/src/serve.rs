@@ -10,6 +10,7 @@ use auth::Seed;
 use backend::{Dialer, Login, RequiredRole, Startup};
 use config::{Database, Settings, User};
 use control::auth_query::{AuthQuery, Groups};
+use control::ldap::Directory;
 use frontend::Listener;
 use pool::{Passwords, Pools, Resolve};
 use rand::Rng as _;
@@ -53,6 +54,7 @@ pub fn check(settings: &Settings) -> anyhow::Result<()> {
     if let Some(oauth) = &settings.access.oauth {
         oauth.keys.check().context("[auth.oauth]")?;
     }
+    Directory::new(settings.ldap.clone()).context("auth.ldap_ca")?;
     Ok(())
 }
 
@@ -88,9 +90,11 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let dialer = Dialer::new(settings.backend.clone()).context("[server.tls]")?;
     let rule_book = Arc::new(RuleBook::load(&settings).context("who may log in")?);
     let _rules = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&rule_book).follow(FILES_PERIOD)));
+    let directory = Directory::new(settings.ldap.clone()).context("auth.ldap_ca")?;
     let tokens = Tokens::start(&settings, &metrics).context("[auth.oauth]")?;
-    let of_issuer = tokens.as_ref().and_then(Tokens::renewal);
-    let _renewal = renew_tls(&acceptor, dialer.tls(), of_issuer, &metrics)?;
+    let of_others =
+        tokens.as_ref().and_then(Tokens::renewal).into_iter().chain(directory.renewal());
+    let _renewal = renew_tls(&acceptor, dialer.tls(), of_others, &metrics)?;
     let following = Following::start(&settings, dialer.tls())?;
     let snapshots = following.snapshots.clone();
     let catalog = Arc::new(Catalog::default());
@@ -115,6 +119,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         login_timeout: settings.frontend.login_timeout,
         credentials,
         auth_query,
+        directory,
         rule_book,
         tokens,
         limits: limits(&settings),
@@ -167,11 +172,11 @@ fn listen(settings: &Settings, app: &Arc<App>) -> anyhow::Result<Vec<AbortOnDrop
 fn renew_tls(
     acceptor: &Acceptor,
     connector: &Connector,
-    of_issuer: Option<Renewal>,
+    of_others: impl Iterator<Item = Renewal>,
     metrics: &Metrics,
 ) -> anyhow::Result<AbortOnDropHandle<()>> {
     let mut renewals = vec![acceptor.renewal(), connector.renewal()];
-    renewals.extend(of_issuer);
+    renewals.extend(of_others);
     let (acceptor, connector) = (acceptor.clone(), connector.clone());
     metrics.observe_certificates(move || CertificateExpiries {
         client: acceptor.certificate_not_after(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use auth::{KeyRing, Login, Password, ScramKeys};
+use auth::{KeyRing, Login, Password, ScramKeys, Secret};
 use config::User;
 use control::auth_query::{AuthQuery, Found, Role, RolePassword};
 use parking_lot::Mutex;
@@ -13,12 +13,15 @@ use pool::{Outlook, Passwords};
 use crate::credentials::{Credentials, Known, Which};
 
 /// With what servers are logged in to. Where only a verifier is known, be it from `[[users]]` or
-/// from the database, with the keys that the user's own login has disclosed.
+/// from the database, with the keys that the user's own login has disclosed; where nothing is known,
+/// with the password that the user had to show.
 #[derive(Debug)]
 pub(crate) struct ServerLogins {
     credentials: Arc<Credentials>,
     auth_query: Option<AuthQuery>,
     learnt: Mutex<Learnt>,
+    /// Of users whom LDAP knows, until a server does not take them: at most one per role.
+    shown: Mutex<HashMap<Box<str>, Secret>>,
 }
 
 /// Keys of those who have logged in.
@@ -32,7 +35,8 @@ struct Learnt {
 impl ServerLogins {
     pub(crate) fn new(credentials: &Arc<Credentials>, auth_query: Option<&AuthQuery>) -> Arc<Self> {
         let (credentials, auth_query) = (Arc::clone(credentials), auth_query.cloned());
-        Arc::new(Self { credentials, auth_query, learnt: Mutex::default() })
+        let (learnt, shown) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { credentials, auth_query, learnt, shown })
     }
 
     /// Remembers what a login has disclosed, if nothing better is known of a user of `[[users]]`.
@@ -70,9 +74,37 @@ impl ServerLogins {
         self.learnt.lock().roles.contains_key(user)
     }
 
-    /// How to log in as `user`, if that is known. Keys count only with the verifier that they
-    /// were learnt under.
+    /// Remembers the password that a user had to show, in the place of the one before, if none is
+    /// configured. It has been found right; whether servers take it is theirs to say.
+    pub(crate) fn keep(&self, user: &str, password: &Secret) {
+        if self.credentials.get(user).is_none_or(|it| it.newest.server_login().is_none()) {
+            self.shown.lock().insert(user.into(), password.clone());
+        }
+    }
+
+    /// How to log in as `user`, if that is known.
     pub(crate) fn get(&self, user: &str) -> Option<Login> {
+        let shown = || {
+            let password = self.shown.lock().get(user).cloned()?;
+            Some(Login::Password { password, cached: None })
+        };
+        self.known(user).or_else(shown)
+    }
+
+    /// Servers do not take this one. Whether it was shown; one that was shown since then stays.
+    fn forget_shown(&self, credentials: &backend::Credentials) -> bool {
+        let Some(Login::Password { password, .. }) = &credentials.login else { return false };
+        let mut shown = self.shown.lock();
+        let is_shown = shown.get(&*credentials.user) == Some(password);
+        if is_shown {
+            shown.remove(&*credentials.user);
+        }
+        is_shown
+    }
+
+    /// The same without what was shown. Keys count only with the verifier that they
+    /// were learnt under.
+    fn known(&self, user: &str) -> Option<Login> {
         let Some(known) = self.credentials.get(user) else {
             let Learnt { keys, roles } = &*self.learnt.lock();
             return role_keys(keys, user, roles.get(user)?).cloned().map(Login::Keys);
@@ -135,6 +167,10 @@ impl Passwords for ServerLogins {
     /// asks.
     fn refused(&self, credentials: &backend::Credentials) -> Outlook {
         let user = credentials.user.as_str();
+        if self.forget_shown(credentials) {
+            // Somebody may have shown another one.
+            return if self.get(user).is_some() { Outlook::Passing } else { Outlook::Final };
+        }
         let role = self.learnt.lock().roles.get(user).cloned();
         if let (Some(auth_query), Some(role)) = (&self.auth_query, role) {
             auth_query.doubt(user, &Found::Role(role));

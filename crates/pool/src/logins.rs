@@ -50,7 +50,8 @@ impl Pool {
         };
         if failed.error.is_of_credentials() {
             let next = self.next_login(role);
-            if !next.credentials.prove_the_same(&with.credentials) {
+            let are_there = next.credentials.login.is_some();
+            if are_there && !next.credentials.prove_the_same(&with.credentials) {
                 with = next;
                 failed = match self.try_login(target, &with).await {
                     Ok(ready) => return Ok(ready),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::labels::{Cancel, ClientEnd, Counter, Counts, KeyFetch, Refusal, Token};
+use crate::Histogram;
+use crate::labels::{Cancel, ClientEnd, Counter, Counts, KeyFetch, LdapCheck, Refusal, Token};
 
 /// Counters and gauges of clients, over all pools.
 #[derive(Debug, Default)]
@@ -22,6 +23,10 @@ pub struct ClientMetrics {
     pub key_fetches: Counts<KeyFetch>,
     /// Cancel requests by outcome.
     pub cancels: Counts<Cancel>,
+    /// Passwords that LDAP servers had to check, by outcome.
+    pub ldap_checks: Counts<LdapCheck>,
+    /// How long that took.
+    pub ldap_seconds: Histogram,
     /// Why logged-in clients' connections ended.
     pub(crate) ends: Counts<ClientEnd>,
 }

@@ -106,6 +106,8 @@ words! {
         Authentication = "authentication",
         /// The database does not exist or may not be used (3D000).
         Database = "database",
+        /// No LDAP server could say whether the password is right (57P03).
+        Directory = "directory",
         /// pgmesh is shutting down (57P03).
         Draining = "draining",
         /// More logins per second than a user or an address may have (53400).
@@ -170,6 +172,22 @@ words! {
         Done = "done",
         /// None: those before stay.
         Failed = "failed",
+    }
+}
+
+words! {
+    /// What became of a password that an LDAP server had to check.
+    LdapCheck {
+        /// It is the user's.
+        Accepted = "accepted",
+        /// Too many were being checked.
+        Busy = "busy",
+        /// It is not, or the user is not known, or pgmesh did not even ask.
+        Refused = "refused",
+        /// `auth.ldap_timeout`.
+        Timeout = "timeout",
+        /// No server could be asked, or none did what it was asked.
+        Unavailable = "unavailable",
     }
 }
 
@@ -351,6 +369,7 @@ mod tests {
         check::<Token>();
         check::<KeyFetch>();
         check::<Cancel>();
+        check::<LdapCheck>();
         check::<ConnectFailure>();
         check::<ServerLoss>();
         check::<ClientEnd>();

@@ -29,8 +29,8 @@ pub use error::Error;
 pub use exposition::Exposition;
 pub use histogram::Histogram;
 pub use labels::{
-    Cancel, ClientEnd, ConnectFailure, Counter, Counts, Discard, KeyFetch, Limit, PoolLabels,
-    Refusal, Retry, Role, ServerLoss, Token, Words,
+    Cancel, ClientEnd, ConnectFailure, Counter, Counts, Discard, KeyFetch, LdapCheck, Limit,
+    PoolLabels, Refusal, Retry, Role, ServerLoss, Token, Words,
 };
 pub use lookups::Lookups;
 pub use metrics::{Build, FailoverMetrics, Metrics};

@@ -211,6 +211,22 @@ const ROWS: &[Row<Totals>] = &[
     },
     Row {
         spec: Spec::counter(
+            "pgmesh_ldap_checks_total",
+            "Passwords that LDAP servers had to check, by outcome.",
+            &["outcome"],
+        ),
+        read: |spec, totals| words(spec, &totals.clients.ldap_checks),
+    },
+    Row {
+        spec: Spec::histogram(
+            "pgmesh_ldap_check_seconds",
+            "How long LDAP servers took to check a password, the wait for a turn included.",
+            &[],
+        ),
+        read: |spec, totals| timed(spec, &totals.clients.ldap_seconds),
+    },
+    Row {
+        spec: Spec::counter(
             "pgmesh_discovery_failures_total",
             "Times that the cluster's state could not be read.",
             &[],

@@ -90,15 +90,9 @@ pub enum Fault {
     /// A method of PostgreSQL's that is not ours, or of nobody's.
     #[error(
         "authentication method \"{0}\" is not supported: use scram-sha-256 (md5 means the same), \
-         cert, oauth, peer, trust or reject"
+         cert, ldap, oauth, peer, trust or reject"
     )]
     Method(String),
-    /// A method of PostgreSQL's that is read and not carried out.
-    #[error(
-        "authentication method \"{0}\" is not supported yet: use scram-sha-256, cert, oauth, peer, \
-         trust or reject"
-    )]
-    MethodYet(&'static str),
     /// `samerole`, or `+role` in a rule or a map.
     #[error(
         "samerole and +role need somebody to ask who is in which role: set auth.query_user, or \

@@ -89,15 +89,6 @@ impl Rules {
         self.faults(|rule| rule.asks_for_groups().then_some(Fault::Groups))
     }
 
-    /// The rules that need what pgmesh does not have yet: an LDAP server. Nobody could log in by
-    /// them.
-    pub fn unsupported(&self) -> Vec<LineError> {
-        self.faults(|rule| match rule.method {
-            Method::Ldap(_) => Some(Fault::MethodYet(rule.method.name())),
-            _ => None,
-        })
-    }
-
     /// The rules by bearer tokens that nobody could log in by: nobody knows whose tokens, or they
     /// are for connections without TLS, on which no token is taken. `configured` is what is said
     /// of the issuer beside the rules.

@@ -14,9 +14,8 @@ use crate::settings::{Database, User};
 /// Postgres' NAMEDATALEN less its terminator, in bytes.
 const NAME_BYTES_MAX: usize = 63;
 
-/// `auth` is `[auth]`, where there may be another way to know who may log in.
-pub(super) fn users(root: &Section<'_>, auth: &Section<'_>) -> BTreeMap<String, User> {
-    let users = unique(
+pub(super) fn users(root: &Section<'_>) -> BTreeMap<String, User> {
+    unique(
         root,
         root.tables("users", |section| {
             let name = name(section);
@@ -59,14 +58,19 @@ pub(super) fn users(root: &Section<'_>, auth: &Section<'_>) -> BTreeMap<String, 
             };
             Some((name?, section.place("name"), user))
         }),
-    );
-    if !root.has("users") && !auth.has("query_user") {
+    )
+}
+
+/// There may be another way than `[[users]]` to know who may log in: the database, or rules by
+/// which an LDAP server does.
+pub(super) fn somebody(root: &Section<'_>, auth: &Section<'_>) {
+    let has_rules = root.has("hba") || auth.has("hba_file");
+    if !root.has("users") && !auth.has("query_user") && !has_rules {
         root.error(
             "users",
             "nobody could log in; add [[users]] with name and password, or set auth.query_user",
         );
     }
-    users
 }
 
 pub(super) fn databases(root: &Section<'_>) -> BTreeMap<String, Database> {

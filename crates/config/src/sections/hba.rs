@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use auth::hba::{InlineMap, InlineRule, LineError, Maps, Rules, TokenIssuer};
 
-use super::{oauth, tls};
+use super::{ldap, oauth, tls};
 use crate::error::Place;
 use crate::section::Section;
 use crate::settings::{Access, Written};
@@ -43,6 +43,7 @@ pub(super) fn read(root: &Section<'_>, auth: &Section<'_>, client_map: Option<St
             .unwrap_or_else(|| Written::Here(Maps::default())),
         client_map,
         oauth,
+        cleartext: ldap::cleartext(auth),
     }
 }
 
@@ -105,7 +106,6 @@ fn rules(root: &Section<'_>, groups: Groups, issuer: TokenIssuer) -> Option<Rule
         options,
     });
     let (rules, mut errors) = Rules::read_inline(inline);
-    errors.extend(rules.unsupported());
     if groups == Groups::Unknown {
         errors.extend(rules.ask_for_groups());
     }

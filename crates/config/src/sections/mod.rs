@@ -9,6 +9,7 @@ mod auth_query;
 mod cluster;
 mod failover;
 mod hba;
+mod ldap;
 mod limits;
 mod oauth;
 mod operations;
@@ -57,9 +58,11 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
     let mut pool = pool::read(&root.section("pool"));
     let failover = failover::read(&root.section("failover"), &mut pool);
     let auth = root.section("auth");
-    let users = access::users(root, &auth);
+    access::somebody(root, &auth);
+    let users = access::users(root);
     let databases = access::databases(root);
     let auth_query = auth_query::read(&auth);
+    let ldap = ldap::read(&auth);
     let access = hba::read(root, &auth, client_map);
     let rotation = Rotation {
         window: auth.duration("rotation_window", ROTATION_WINDOW, OPTIONAL),
@@ -84,6 +87,7 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
         rotation,
         users,
         auth_query,
+        ldap,
         databases,
         access,
         admin,

@@ -25,6 +25,7 @@ mod crowd;
 mod departures;
 mod hostile;
 mod issuer;
+mod ldap;
 mod leftovers;
 mod limits;
 mod modes;

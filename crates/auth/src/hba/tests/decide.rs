@@ -159,10 +159,8 @@ fn the_name_in_a_certificate_is_held_to_the_user() {
 fn what_the_rules_need_to_know_is_told_beforehand() {
     let rules = |text| Rules::parse(text).unwrap();
     let text = "local all a,\"+b\" trust\nlocal all a,+b reject\nlocal samegroup a trust\n\
-                host all all all ldap ldapserver=l ldapprefix=p\nhostssl all all all cert\n\
+                host all all all oauth\nhostssl all all all cert\n\
                 hostssl all all all trust clientcert=verify-ca\nhost all all samehost trust";
-    let unsupported = LineError { line: 4, fault: Fault::MethodYet("ldap") };
-    assert_eq!(rules(text).unsupported(), [unsupported]);
     let groups = [2, 3].map(|line| LineError { line, fault: Fault::Groups });
     assert_eq!(rules(text).ask_for_groups(), groups);
     let text_of_tokens = "local all all oauth issuer=https://a\nhostnossl all all all oauth\n\

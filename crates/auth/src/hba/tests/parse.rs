@@ -70,7 +70,7 @@ fn every_bad_line_is_named_and_says_what_to_do() {
         "line 5: \"@x\": lists in files are not supported: write the names here, separated by \
          commas",
         "line 6: authentication method \"c\" is not supported: use scram-sha-256 (md5 means the \
-         same), cert, oauth, peer, trust or reject",
+         same), cert, ldap, oauth, peer, trust or reject",
     ];
     assert_eq!(shown, expected);
 }

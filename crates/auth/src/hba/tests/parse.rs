@@ -76,6 +76,42 @@ fn every_bad_line_is_named_and_says_what_to_do() {
 }
 
 #[test]
+fn what_a_line_of_ldap_may_not_say() {
+    let cases = [
+        ("local all all ldap", "needs the option \"ldapserver\""),
+        ("local all all ldap ldapserver=a", "needs \"ldapbasedn\""),
+        ("local all all ldap ldapserver=a ldapprefix=b ldapbasedn=c", "choose one way"),
+        (
+            "local all all ldap ldapserver=a ldapbasedn=c ldapsearchattribute=d ldapsearchfilter=e",
+            "choose one",
+        ),
+        ("local all all ldap ldapserver=a ldapbasedn=c ldapport=0", "a port number"),
+        ("local all all ldap ldapserver=a ldapbasedn=c ldaptls=2", "0 or 1"),
+        ("local all all ldap ldapserver=a ldapbasedn=c ldapscheme=x", "\"ldap\" or \"ldaps\""),
+        (
+            "local all all ldap ldapserver=a ldapbasedn=c ldapscheme=ldaps ldaptls=1",
+            "ldaptls=1 is for the scheme ldap",
+        ),
+        ("local all all ldap ldapurl=http://a/b", "invalid ldapurl"),
+        ("local all all ldap ldapurl=ldap:a", "invalid ldapurl"),
+        ("local all all ldap ldapurl=ldap://[::1/b", "invalid ldapurl"),
+        ("local all all ldap ldapurl=ldap://a/b%2", "invalid ldapurl"),
+        ("local all all ldap ldapurl=ldap://a/b%c3", "invalid ldapurl"),
+        ("local all all ldap ldapurl=ldap://a/b%00", "a NUL or line break"),
+        ("local all all ldap ldapurl=ldap://a/b??all", "invalid ldapurl"),
+        ("local all all ldap ldapurl=ldap://a/b????!x", "invalid ldapurl"),
+        ("local all all ldap ldapurl=ldap:///b", "needs the option \"ldapserver\", or \"ldapurl\""),
+        ("local all all ldap ldapurl=ldap://a/b ldapserver=c", "remove one of them"),
+        ("local all all ldap ldapurl=ldap://a/b ldapprefix=c", "choose one way"),
+        ("local all all ldap ldapurl=ldap://a/b?c??(d=e)", "choose one"),
+    ];
+    for (text, expected) in cases {
+        let shown = fault(text);
+        assert!(shown.contains(expected), "{text}: {shown}");
+    }
+}
+
+#[test]
 fn what_a_line_may_not_say() {
     let cases = [
         ("", "no rule at all"),
@@ -124,32 +160,6 @@ fn what_a_line_may_not_say() {
         ("hostssl all all all cert clientcert=verify-ca", "only accepts \"verify-full\""),
         ("hostssl all all all cert clientname=DN", "invalid value for the option \"clientname\""),
         ("hostssl all all all trust clientname=CN", "\"clientname\" does not go with this"),
-        ("local all all ldap", "needs the option \"ldapserver\""),
-        ("local all all ldap ldapserver=a", "needs \"ldapbasedn\""),
-        ("local all all ldap ldapserver=a ldapprefix=b ldapbasedn=c", "choose one way"),
-        (
-            "local all all ldap ldapserver=a ldapbasedn=c ldapsearchattribute=d ldapsearchfilter=e",
-            "choose one",
-        ),
-        ("local all all ldap ldapserver=a ldapbasedn=c ldapport=0", "a port number"),
-        ("local all all ldap ldapserver=a ldapbasedn=c ldaptls=2", "0 or 1"),
-        ("local all all ldap ldapserver=a ldapbasedn=c ldapscheme=x", "\"ldap\" or \"ldaps\""),
-        (
-            "local all all ldap ldapserver=a ldapbasedn=c ldapscheme=ldaps ldaptls=1",
-            "ldaptls=1 is for the scheme ldap",
-        ),
-        ("local all all ldap ldapurl=http://a/b", "invalid ldapurl"),
-        ("local all all ldap ldapurl=ldap:a", "invalid ldapurl"),
-        ("local all all ldap ldapurl=ldap://[::1/b", "invalid ldapurl"),
-        ("local all all ldap ldapurl=ldap://a/b%2", "invalid ldapurl"),
-        ("local all all ldap ldapurl=ldap://a/b%c3", "invalid ldapurl"),
-        ("local all all ldap ldapurl=ldap://a/b%00", "a NUL or line break"),
-        ("local all all ldap ldapurl=ldap://a/b??all", "invalid ldapurl"),
-        ("local all all ldap ldapurl=ldap://a/b????!x", "invalid ldapurl"),
-        ("local all all ldap ldapurl=ldap:///b", "needs the option \"ldapserver\", or \"ldapurl\""),
-        ("local all all ldap ldapurl=ldap://a/b ldapserver=c", "remove one of them"),
-        ("local all all ldap ldapurl=ldap://a/b ldapprefix=c", "choose one way"),
-        ("local all all ldap ldapurl=ldap://a/b?c??(d=e)", "choose one"),
         ("local a\0b all trust", "a NUL or line break"),
     ];
     for (text, expected) in cases {

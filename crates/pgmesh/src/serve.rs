@@ -40,6 +40,14 @@ use crate::server_logins::ServerLogins;
 /// After an error of accept, such as EMFILE: trying at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+const BUILD: Build = Build {
+    version: env!("CARGO_PKG_VERSION"),
+    commit: match option_env!("PGMESH_COMMIT") {
+        Some(commit) => commit,
+        None => "unknown",
+    },
+};
+
 /// How soon a new certificate or new rules are seen; looking takes a few system calls.
 const FILES_PERIOD: Duration = Duration::from_secs(5);
 
@@ -80,11 +88,7 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     let settings = Arc::new(settings);
     let registry = Registry::new();
-    let build = Build {
-        version: env!("CARGO_PKG_VERSION"),
-        commit: option_env!("PGMESH_COMMIT").unwrap_or("unknown"),
-    };
-    let metrics = Arc::new(Metrics::new(&registry, build)?);
+    let metrics = Arc::new(Metrics::new(&registry, BUILD)?);
 
     let acceptor = settings.frontend.tls.acceptor().context("[proxy.tls]")?;
     let dialer = Dialer::new(settings.backend.clone()).context("[server.tls]")?;
@@ -126,10 +130,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         pools,
         snapshots: snapshots.clone(),
         catalog,
-        cancel_keys: Arc::new(CancelKeys::new(
-            peers::owner(&settings.peers),
-            settings.pool.timeouts.cancel_wait,
-        )),
+        cancel_keys: cancel_keys(&settings),
         peers: Peers::new(&settings.peers),
         metrics,
         accepted_settings: AcceptedSettings::default(),
@@ -148,7 +149,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         .context("[metrics]")?;
 
     let _accepting = listen(&settings, &app)?;
-    tracing::info!(metrics = %admin.local_addr(), version = build.version, "pgmesh is up");
+    tracing::info!(metrics = %admin.local_addr(), version = BUILD.version, "pgmesh is up");
     let name = wait_for_signal().await?;
     tracing::info!(signal = name, "stopping");
     Ok(())
@@ -183,6 +184,11 @@ fn renew_tls(
         server: connector.certificate_not_after(),
     })?;
     Ok(AbortOnDropHandle::new(tokio::spawn(transport::renew(renewals, FILES_PERIOD))))
+}
+
+fn cancel_keys(settings: &Settings) -> Arc<CancelKeys> {
+    let owner = peers::owner(&settings.peers);
+    Arc::new(CancelKeys::new(owner, settings.pool.timeouts.cancel_wait))
 }
 
 /// Rings alarms, if there is any limit in time.

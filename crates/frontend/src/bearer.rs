@@ -44,10 +44,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LoginRequest<S> {
         });
         self.line.flush().await?;
         let mut initial = self.line.message_up_to(MESSAGE_MAX).await?;
-        let (mechanism, response) = sasl_initial_response(&initial)?;
-        if mechanism != OAUTHBEARER.as_bytes() {
-            return Err(Refused::Mechanism);
-        }
+        let is_bearer = |mechanism: &[u8]| (mechanism == OAUTHBEARER.as_bytes()).then_some(());
+        let ((), response) = sasl_initial_response(&initial, is_bearer)?;
         let message = match response.map(<[u8]>::len) {
             // It ends the message.
             Some(len) => {

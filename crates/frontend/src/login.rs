@@ -127,8 +127,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LoginRequest<S> {
         self.line.flush().await?;
 
         let initial = self.line.password_message().await?;
-        let (mechanism, client_first) = sasl_initial_response(&initial)?;
-        let selection = offer.select(mechanism).ok_or(Refused::Mechanism)?;
+        let (selection, client_first) =
+            sasl_initial_response(&initial, |mechanism| offer.select(mechanism))?;
         let client_first = match client_first {
             Some(client_first) => Zeroizing::new(client_first.to_vec()),
             None => {
@@ -248,19 +248,23 @@ impl<S> fmt::Debug for Established<S> {
     }
 }
 
-/// Reads a SASLInitialResponse: the mechanism, and the client's first message, which ends it,
+/// Reads a SASLInitialResponse: what `select` makes of the mechanism, and the client's first message, which ends it,
 /// unless that is left out.
-pub(crate) fn sasl_initial_response(body: &[u8]) -> Result<(&[u8], Option<&[u8]>), Refused> {
+pub(crate) fn sasl_initial_response<T>(
+    body: &[u8],
+    select: impl FnOnce(&[u8]) -> Option<T>,
+) -> Result<(T, Option<&[u8]>), Refused> {
     let malformed = |_| Refused::Authentication(auth::Error::Malformed("SASLInitialResponse"));
     let mut cursor = Cursor::new(body);
-    let mechanism = cursor.c_bytes().map_err(malformed)?;
+    // Before the rest is read, as Postgres does (`CheckSASLAuth`).
+    let selection = select(cursor.c_bytes().map_err(malformed)?).ok_or(Refused::Mechanism)?;
     let response = match cursor.i32().map_err(malformed)? {
         -1 => None,
         // A negative length other than -1 becomes one that no message has.
         len => Some(cursor.bytes(usize::try_from(len).unwrap_or(usize::MAX)).map_err(malformed)?),
     };
     cursor.end().map_err(malformed)?;
-    Ok((mechanism, response))
+    Ok((selection, response))
 }
 
 pub(crate) fn put_authentication(out: &mut Vec<u8>, kind: u32, write: impl FnOnce(&mut Vec<u8>)) {

@@ -1,13 +1,13 @@
 //! A client's bytes from the first one to its first ReadyForQuery.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ::frontend::{Handshake, handshake};
+use ::frontend::{ClientAddress, Handshake, handshake};
 use auth::{Password, Secret, Seed, Users, Verifier};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -32,9 +32,9 @@ pub fn run(data: &[u8]) {
 }
 
 async fn log_in(wire: Wire<'_>) {
-    let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let from = ClientAddress::Host(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
     let deadline = Instant::now() + Duration::from_secs(60);
-    let Ok(shaken) = handshake(wire, peer, &Acceptor::disabled(), deadline).await else { return };
+    let Ok(shaken) = handshake(wire, from, &Acceptor::disabled(), deadline).await else { return };
     let Handshake::Client(request) = shaken else { return };
     let challenge = users().challenge(&request.startup().user);
     let Ok(client) = request.authenticate(challenge).await else { return };

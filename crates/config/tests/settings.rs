@@ -54,6 +54,7 @@ fn what_is_not_said_is_at_its_default() {
     assert_eq!(front.listen, ["0.0.0.0".parse::<std::net::IpAddr>().unwrap()]);
     assert_eq!((front.port, front.replica_port, front.any_port), (5432, None, None));
     assert_eq!((front.login_timeout, front.backlog), (secs(60), 4096));
+    assert_eq!(front.unix, None);
     assert_eq!(front.tcp.user_timeout, None);
     assert_eq!(front.tcp.keepalive, Some(transport::Keepalive::default()));
     assert_eq!(settings.max_client_connections, 10_000);

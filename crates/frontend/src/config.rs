@@ -1,7 +1,10 @@
 //! What the operator says about the client side.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
+
+use transport::UnixAccess;
 
 /// Which kind of node clients of a port want.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,6 +28,8 @@ pub struct Config {
     pub replica_port: Option<u16>,
     /// The port for any healthy node, if any.
     pub any_port: Option<u16>,
+    /// Unix sockets, one for each of the ports; `None` opens none.
+    pub unix: Option<UnixSockets>,
     /// From accept to ReadyForQuery; past it the connection is closed.
     pub login_timeout: Duration,
     /// Connections that may wait in the kernel to be accepted.
@@ -33,6 +38,22 @@ pub struct Config {
     pub tls: transport::ServerTls,
     /// TCP options of client connections.
     pub tcp: transport::Config,
+}
+
+/// Unix sockets, named as libpq looks for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnixSockets {
+    /// Where they lie. One that begins with `@` is not in the file system.
+    pub directory: String,
+    /// Who may connect to them.
+    pub access: UnixAccess,
+}
+
+impl UnixSockets {
+    /// The name of a port's socket.
+    pub fn path(&self, port: u16) -> PathBuf {
+        format!("{}/.s.PGSQL.{port}", self.directory.trim_end_matches('/')).into()
+    }
 }
 
 impl Port {
@@ -47,17 +68,22 @@ impl Port {
 }
 
 impl Config {
-    /// Every socket to open.
+    /// Every TCP socket to open.
     pub fn endpoints(&self) -> impl Iterator<Item = (Port, SocketAddr)> {
         self.listen.iter().flat_map(|&address| {
-            [
-                (Port::Primary, Some(self.port)),
-                (Port::Replica, self.replica_port),
-                (Port::Any, self.any_port),
-            ]
-            .into_iter()
-            .filter_map(move |(kind, port)| Some((kind, SocketAddr::new(address, port?))))
+            self.ports().map(move |(kind, port)| (kind, SocketAddr::new(address, port)))
         })
+    }
+
+    /// The ports that are on, whatever they are opened on.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = (Port, u16)> + use<> {
+        [
+            (Port::Primary, Some(self.port)),
+            (Port::Replica, self.replica_port),
+            (Port::Any, self.any_port),
+        ]
+        .into_iter()
+        .filter_map(|(kind, port)| Some((kind, port?)))
     }
 }
 
@@ -68,6 +94,7 @@ impl Default for Config {
             port: 5432,
             replica_port: None,
             any_port: None,
+            unix: None,
             login_timeout: LOGIN_TIMEOUT_DEFAULT,
             backlog: BACKLOG_DEFAULT,
             tls: transport::ServerTls::default(),

@@ -1,7 +1,5 @@
 //! From the first byte to a StartupMessage, a CancelRequest or the hello of another proxy.
 
-use std::net::IpAddr;
-
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 use transport::{Acceptor, MaybeTls, Negotiation};
@@ -9,7 +7,7 @@ use wire::{CancelKey, PeerHello, StartupMessage, StartupPacket, Version};
 
 use crate::line::{Line, REFUSAL_TIMEOUT};
 use crate::startup::Rejection;
-use crate::{LoginRequest, Refused, Startup, fatal};
+use crate::{ClientAddress, LoginRequest, Refused, Startup, fatal};
 
 /// What a connection turned out to be for.
 #[derive(Debug)]
@@ -63,7 +61,8 @@ struct Allowed {
 
 /// Takes a new connection through encryption requests and TLS to its StartupMessage,
 /// CancelRequest or hello. `deadline` holds for the login that follows, too. When it ends in a
-/// [`Refused`], the client has been told what Postgres would have told it.
+/// [`Refused`], the client has been told what Postgres would have told it. Whatever `acceptor`
+/// has, there is no TLS on a Unix socket, and none is asked for.
 ///
 /// # Errors
 /// Whatever a client can do wrong, or the deadline.
@@ -72,29 +71,30 @@ struct Allowed {
 /// Dropping the future closes the connection.
 pub async fn handshake<S>(
     stream: S,
-    peer: IpAddr,
+    client: ClientAddress,
     acceptor: &Acceptor,
     deadline: Instant,
 ) -> Result<Handshake<S>, Refused>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let negotiation = negotiate(Line::new(stream), peer, acceptor, deadline);
+    let negotiation = negotiate(Line::new(stream), client, acceptor, deadline);
     timeout_at(deadline, negotiation).await.unwrap_or(Err(Refused::Timeout))
 }
 
 async fn negotiate<S>(
     mut line: Line<S>,
-    peer: IpAddr,
+    client: ClientAddress,
     acceptor: &Acceptor,
     deadline: Instant,
 ) -> Result<Handshake<S>, Refused>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let offers_tls = client.has_tls() && acceptor.is_available();
     // Without a certificate it is taken for a startup packet of a length that none has, and
     // closed without a word, as Postgres does.
-    if acceptor.is_available() && line.begins_with_tls().await? {
+    if offers_tls && line.begins_with_tls().await? {
         line = line.secure(acceptor, Negotiation::Direct).await?;
     }
     let mut allowed = Allowed { ssl: true, gssenc: true };
@@ -106,9 +106,9 @@ where
             }
             Ok(StartupPacket::Peer(hello)) => return call(line, hello),
             Ok(StartupPacket::Startup(startup)) => {
-                return begin(line, startup, peer, acceptor, deadline).await;
+                return begin(line, startup, client, acceptor, deadline).await;
             }
-            Ok(StartupPacket::Ssl) if allowed.ssl && !line.is_tls() && acceptor.is_available() => {
+            Ok(StartupPacket::Ssl) if allowed.ssl && !line.is_tls() && offers_tls => {
                 allowed = Allowed { ssl: false, gssenc: false };
                 match line.answer(SSL, b'S').await {
                     Ok(()) => {
@@ -155,7 +155,7 @@ where
 async fn begin<S>(
     mut line: Line<S>,
     startup: StartupMessage,
-    peer: IpAddr,
+    client: ClientAddress,
     acceptor: &Acceptor,
     deadline: Instant,
 ) -> Result<Handshake<S>, Refused>
@@ -163,12 +163,14 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     match Startup::read(startup, &mut line.out) {
-        Ok(startup) if acceptor.mode().is_required() && !line.is_tls() => {
-            let fatal = fatal::no_encryption(peer, &startup.user, &startup.database);
-            line.refuse(Some(&fatal)).await;
-            Err(Refused::TlsRequired)
-        }
-        Ok(startup) => Ok(Handshake::Client(LoginRequest::new(line, startup, deadline))),
+        Ok(startup) => match client {
+            ClientAddress::Host(address) if acceptor.mode().is_required() && !line.is_tls() => {
+                let fatal = fatal::no_encryption(address.ip(), &startup.user, &startup.database);
+                line.refuse(Some(&fatal)).await;
+                Err(Refused::TlsRequired)
+            }
+            _ => Ok(Handshake::Client(LoginRequest::new(line, startup, deadline))),
+        },
         Err(rejection) => {
             let Rejection { refused, fatal } = *rejection;
             line.refuse(fatal.as_ref()).await;

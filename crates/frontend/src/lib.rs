@@ -12,6 +12,7 @@
 //!
 //! The futures here are large and short-lived: box them where a long-lived task awaits them.
 
+mod address;
 mod bearer;
 mod config;
 pub mod fatal;
@@ -24,10 +25,11 @@ mod password;
 mod refused;
 mod startup;
 
+pub use address::{ClientAddress, Endpoint};
 pub use bearer::TokenLogin;
-pub use config::{Config, Port};
+pub use config::{Config, Port, UnixSockets};
 pub use handshake::{CancelCall, Handshake, PeerCall, handshake};
-pub use listener::{BindError, Listener};
+pub use listener::{BindError, Bound, Listener};
 pub use login::{Client, Established, LoginRequest};
 pub use password::Claim;
 pub use refused::{Blame, Refused};

@@ -3,51 +3,97 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UnixListener};
+use transport::{Socket, SocketFile, UnixError, listen_unix};
 
-use crate::{Config, Port};
+use crate::config::UnixSockets;
+use crate::{ClientAddress, Config, Endpoint, Port};
 
 /// A socket that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}")]
-pub struct BindError {
-    /// The address asked for.
-    pub address: SocketAddr,
-    /// The reason of the operating system.
-    pub source: io::Error,
+pub enum BindError {
+    /// One of TCP.
+    #[error("cannot listen on {address}: {source}")]
+    Tcp {
+        /// The address asked for.
+        address: SocketAddr,
+        /// The reason of the operating system.
+        source: io::Error,
+    },
+    /// One in the file system, or beside it.
+    #[error(transparent)]
+    Unix(#[from] UnixError),
+}
+
+/// Everything that is listened on.
+#[derive(Debug)]
+pub struct Bound {
+    /// One for each socket.
+    pub listeners: Vec<Listener>,
+    /// What lies in the file system for them; removed when this is dropped, wherever the
+    /// listeners are then.
+    pub files: Vec<SocketFile>,
 }
 
 /// One listening socket.
 #[derive(Debug)]
 pub struct Listener {
-    inner: TcpListener,
-    address: SocketAddr,
+    inner: Inner,
+    endpoint: Endpoint,
     port: Port,
+}
+
+#[derive(Debug)]
+enum Inner {
+    Tcp(TcpListener),
+    Unix(UnixListener),
 }
 
 impl Listener {
     /// Opens every socket of the configuration, or none. With `share` other listeners, of
-    /// other threads or of the process that takes over, may open the same ones.
+    /// other threads or of the process that takes over, may open the same ones; a Unix socket
+    /// has one listener only. Blocks where the file system does.
     ///
     /// # Errors
-    /// The first address that cannot be listened on.
-    pub fn bind(config: &Config, share: bool) -> Result<Vec<Self>, BindError> {
-        config
-            .endpoints()
-            .map(|(port, address)| {
-                let open = || {
-                    let inner = transport::listen(address, config.backlog, share, &config.tcp)?;
-                    let address = inner.local_addr()?;
-                    Ok(Self { inner, address, port })
-                };
-                open().map_err(|source| BindError { address, source })
-            })
-            .collect()
+    /// The first socket that cannot be listened on.
+    pub fn bind(config: &Config, share: bool) -> Result<Bound, BindError> {
+        let mut bound = Bound { listeners: Vec::new(), files: Vec::new() };
+        // Before TCP, whose ports others watch to see that all is up.
+        if let Some(unix) = &config.unix {
+            for (port, number) in config.ports() {
+                let (listener, file) = Self::bind_unix(unix, port, number, config.backlog)?;
+                bound.listeners.push(listener);
+                bound.files.extend(file);
+            }
+        }
+        for (port, address) in config.endpoints() {
+            let listener = Self::bind_tcp(config, port, address, share)
+                .map_err(|source| BindError::Tcp { address, source })?;
+            bound.listeners.push(listener);
+        }
+        Ok(bound)
     }
 
-    /// The address listened on, with the port that the system chose if it was asked to.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    fn bind_tcp(config: &Config, port: Port, address: SocketAddr, share: bool) -> io::Result<Self> {
+        let inner = transport::listen(address, config.backlog, share, &config.tcp)?;
+        let endpoint = Endpoint::Tcp(inner.local_addr()?);
+        Ok(Self { inner: Inner::Tcp(inner), endpoint, port })
+    }
+
+    fn bind_unix(
+        unix: &UnixSockets,
+        port: Port,
+        number: u16,
+        backlog: u32,
+    ) -> Result<(Self, Option<SocketFile>), UnixError> {
+        let path = unix.path(number);
+        let (inner, file) = listen_unix(&path, &unix.access, backlog)?;
+        Ok((Self { inner: Inner::Unix(inner), endpoint: Endpoint::Unix(path), port }, file))
+    }
+
+    /// What is listened on, with the port that the system chose if it was asked to.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// What clients of this socket want.
@@ -55,8 +101,8 @@ impl Listener {
         self.port
     }
 
-    /// Waits for the next client. A client that is gone before it
-    /// could be accepted is passed over.
+    /// Waits for the next client, and asks who it is on a Unix socket. A client that is gone before
+    /// it could be accepted is passed over.
     ///
     /// # Errors
     /// This process or machine is out of descriptors or memory. Pause before the next call:
@@ -64,12 +110,31 @@ impl Listener {
     ///
     /// # Cancel safety
     /// No connection is lost when the future is dropped.
-    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+    pub async fn accept(&self) -> io::Result<(Socket, ClientAddress)> {
         loop {
             match self.inner.accept().await {
-                Ok(accepted) => return Ok(accepted),
+                Ok(Some(accepted)) => return Ok(accepted),
+                Ok(None) => {}
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// The next client; `None` if it has gone.
+    async fn accept(&self) -> io::Result<Option<(Socket, ClientAddress)>> {
+        match self {
+            Self::Tcp(listener) => {
+                let (socket, peer) = listener.accept().await?;
+                Ok(Some((Socket::Tcp(socket), ClientAddress::Host(peer))))
+            }
+            Self::Unix(listener) => {
+                let (socket, _) = listener.accept().await?;
+                let credentials = socket.peer_cred().ok();
+                let address = credentials.map(|it| ClientAddress::Local { uid: it.uid() });
+                Ok(address.map(|address| (Socket::Unix(socket), address)))
             }
         }
     }

@@ -7,11 +7,18 @@ mod peer;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Output;
 
-use frontend::{Config, Listener, Port};
+use frontend::{BindError, Config, Endpoint, Listener, Port, UnixSockets};
 use peer::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
-use transport::{Acceptor, ClientTls, Negotiation, TlsMode};
+use transport::{Acceptor, ClientTls, Negotiation, Socket, TlsMode, UnixAccess};
+
+fn tcp_address(listener: &Listener) -> SocketAddr {
+    match listener.endpoint() {
+        Endpoint::Tcp(address) => *address,
+        other => panic!("{other}"),
+    }
+}
 
 struct Door {
     listener: Listener,
@@ -21,7 +28,7 @@ struct Door {
 fn door(mode: TlsMode) -> Door {
     let listen = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
     let config = Config { listen, port: 0, ..Config::default() };
-    let [listener] = Listener::bind(&config, false).unwrap().try_into().unwrap();
+    let [listener] = Listener::bind(&config, false).unwrap().listeners.try_into().unwrap();
     assert_eq!(listener.port(), Port::Primary);
     Door { listener, acceptor: acceptor(mode) }
 }
@@ -35,6 +42,7 @@ impl Door {
             // A client that gave up does not come back: fail rather than hang.
             let accept = tokio::time::timeout(LOGIN_TIMEOUT, self.listener.accept());
             let (stream, _) = accept.await.unwrap().unwrap();
+            let Socket::Tcp(stream) = stream else { panic!("{stream:?}") };
             assert!(stream.nodelay().unwrap());
             match serve(stream, &self.acceptor).await {
                 Outcome::Session(mut session) => {
@@ -55,7 +63,7 @@ impl Door {
     }
 
     fn address(&self) -> SocketAddr {
-        self.listener.address()
+        tcp_address(&self.listener)
     }
 
     async fn psql(&self, user: &str, password: &str, sslmode: &str) -> Output {
@@ -305,11 +313,80 @@ async fn every_port_of_every_address_is_opened_or_none() {
         any_port: Some(0),
         ..Config::default()
     };
-    let listeners = Listener::bind(&config, false).unwrap();
+    let listeners = Listener::bind(&config, false).unwrap().listeners;
     let ports: Vec<_> = listeners.iter().map(|listener| listener.port().as_str()).collect();
     assert_eq!(ports, ["primary", "replica", "any"]);
-    let taken = listeners[0].address();
+    let taken = tcp_address(&listeners[0]);
+    let directory = tempfile::tempdir().unwrap();
+    let access = UnixAccess { mode: 0o600, group: None };
+    let unix = Some(UnixSockets { directory: directory.path().display().to_string(), access });
+    let config = Config { replica_port: Some(1), any_port: Some(2), unix, ..Config::default() };
+    let config = Config { listen: Vec::new(), ..config };
+    let bound = Listener::bind(&config, false).unwrap();
+    let opened =
+        bound.listeners.iter().map(|it| format!("{} {}", it.port().as_str(), it.endpoint()));
+    let path = |port| format!("{}/.s.PGSQL.{port}", directory.path().display());
+    let expected = ["primary", "replica", "any"]
+        .into_iter()
+        .zip([5432, 1, 2])
+        .map(|(kind, port)| format!("{kind} {}", path(port)));
+    assert_eq!(opened.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    let again = Listener::bind(&config, false).unwrap_err();
+    assert!(matches!(again, BindError::Unix(_)), "{again}");
+
     let config = Config { listen: localhost, port: taken.port(), ..Config::default() };
     let error = Listener::bind(&config, false).unwrap_err();
-    assert_eq!(error.address, taken);
+    assert!(matches!(error, BindError::Tcp { address, .. } if address == taken), "{error}");
+}
+
+fn unix_door(directory: &std::path::Path, mode: TlsMode) -> (Door, Vec<transport::SocketFile>) {
+    let access = UnixAccess { mode: 0o600, group: None };
+    let unix = UnixSockets { directory: directory.display().to_string(), access };
+    let config = Config { listen: Vec::new(), port: 5432, unix: Some(unix), ..Config::default() };
+    let bound = Listener::bind(&config, false).unwrap();
+    let [listener] = bound.listeners.try_into().unwrap();
+    (Door { listener, acceptor: acceptor(mode) }, bound.files)
+}
+
+/// Whatever the mode, as PostgreSQL and PgBouncer have it; libpq does not even ask.
+#[tokio::test]
+async fn there_is_no_tls_on_a_unix_socket_and_none_is_needed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (door, _files) = unix_door(directory.path(), TlsMode::Require);
+    let host = directory.path().display();
+    let mut psql = Command::new("psql");
+    psql.arg(format!("host={host} port=5432 user=alice dbname=d sslmode=require"))
+        .args(["-X", "-w", "-c", ";"])
+        .env("PGPASSWORD", "secret")
+        .kill_on_drop(true);
+    let serve = async {
+        let (stream, from) = door.listener.accept().await.unwrap();
+        assert_eq!(from.to_string(), "local");
+        match serve_from(stream, from, &door.acceptor).await {
+            Outcome::Session(mut session) => {
+                assert!(!session.stream.is_tls());
+                let mut query = [0; 1024];
+                assert_ne!(session.stream.read(&mut query).await.unwrap(), 0);
+                session.stream.write_all(b"I\0\0\0\x04Z\0\0\0\x05I").await.unwrap();
+                let _ = session.stream.read(&mut query).await;
+            }
+            other => panic!("{}", other.kind()),
+        }
+    };
+    let (output, ()) = tokio::join!(psql.output(), serve);
+    assert!(output.as_ref().unwrap().status.success(), "{output:?}");
+
+    let path = directory.path().join(".s.PGSQL.5432");
+    let ask = async {
+        let mut client = Peer(tokio::net::UnixStream::connect(&path).await.unwrap());
+        client.send(&ssl_request()).await;
+        let mut answer = [0];
+        client.0.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"N");
+    };
+    let refuse = async {
+        let (stream, from) = door.listener.accept().await.unwrap();
+        serve_from(stream, from, &door.acceptor).await.kind().to_owned()
+    };
+    assert_eq!(tokio::join!(ask, refuse).1, "closed");
 }

@@ -21,6 +21,7 @@ use crate::credentials::Credentials;
 use crate::follow::Snapshots;
 use crate::gate::Gate;
 use crate::limits::ClientLimits;
+use crate::os_users::OsUsers;
 use crate::peers::Peers;
 use crate::relay::Timer;
 use crate::rules::RuleBook;
@@ -36,6 +37,7 @@ pub(crate) struct App {
     pub(crate) directory: Directory,
     pub(crate) rule_book: Arc<RuleBook>,
     pub(crate) tokens: Option<Tokens>,
+    pub(crate) os_users: OsUsers,
     pub(crate) limits: Arc<ClientLimits>,
     pub(crate) pools: Arc<Pools>,
     pub(crate) snapshots: Snapshots,

@@ -2,11 +2,10 @@
 //! its certificate.
 
 use auth::hba::{
-    ClientCertificate, Connection, Decision, Encryption, Facts, Method, Mismatch, Peer, Purpose,
-    Rule,
+    ClientCertificate, Connection, Decision, Encryption, Facts, Method, Mismatch, Purpose, Rule,
 };
 use control::auth_query::LookupError;
-use frontend::{Client, LoginRequest, Refused};
+use frontend::{Client, ClientAddress, LoginRequest, Refused};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use transport::{Subject, TlsMode};
@@ -15,7 +14,7 @@ use wire::{ErrorMessage, SqlState};
 use crate::app::App;
 use crate::applicant::{Applicant, Unknown};
 use crate::rules::EntryRules;
-use crate::{bearer, ldap};
+use crate::{bearer, ldap, os_users};
 
 /// Why a client is not let in. It has been told.
 pub(crate) enum Denied {
@@ -46,7 +45,7 @@ impl Denied {
 pub(crate) async fn prove<S>(
     app: &App,
     request: LoginRequest<S>,
-    peer: Peer,
+    from: ClientAddress,
     deadline: Instant,
 ) -> Result<Client<S>, Denied>
 where
@@ -66,7 +65,7 @@ where
         user: &user,
         database: &database,
         purpose: Purpose::Queries,
-        peer,
+        peer: from.peer(),
         encryption: encryption(&request, subject.as_ref()),
     };
     let mut applicant = Applicant::new(app, &now, &user, deadline);
@@ -86,9 +85,9 @@ where
         Method::ScramSha256 => exchange(request, &mut applicant).await?,
         Method::Cert { .. } | Method::Trust => request.admit(),
         Method::Oauth(oauth) => bearer::ask(app, request, rule, oauth, &mut applicant).await?,
-        Method::Ldap(ldap) => ldap::prove(app, request, peer, (&rule.method, ldap)).await?,
-        // Peer is refused when the rules are read.
-        Method::Peer { .. } | Method::Reject => {
+        Method::Ldap(ldap) => ldap::prove(app, request, from.peer(), (&rule.method, ldap)).await?,
+        Method::Peer { .. } => os_users::ask(app, request, rule, from, &mut applicant).await?,
+        Method::Reject => {
             request.refuse(&rule.method.failed(&user)).await;
             return Err(Denied::Reason(format!("line {}: {}", rule.line, rule.method.name())));
         }
@@ -138,7 +137,7 @@ where
 }
 
 /// Ends a login of somebody of whom nothing is known.
-async fn turn_away<S>(request: LoginRequest<S>, unknown: Unknown) -> Denied
+pub(crate) async fn turn_away<S>(request: LoginRequest<S>, unknown: Unknown) -> Denied
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

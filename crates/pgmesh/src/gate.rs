@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use config::Limits;
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout_at};
+use transport::Socket;
 use wire::{ErrorMessage, SqlState};
 
 use crate::rates::{Bucket, Buckets, Failures, Network, Rate};
@@ -67,12 +67,9 @@ impl Gate {
     ///
     /// # Cancel safety
     /// Dropped, the turn is lost.
-    pub(crate) async fn tls_turn(
-        &self,
-        socket: &TcpStream,
-        deadline: tokio::time::Instant,
-    ) -> bool {
+    pub(crate) async fn tls_turn(&self, socket: &Socket, deadline: tokio::time::Instant) -> bool {
         let Some((rate, bucket)) = &self.tls_handshakes else { return true };
+        let Socket::Tcp(socket) = socket else { return true };
         let mut first = [0; SSL_REQUEST.len()];
         let peeked = timeout_at(deadline, socket.peek(&mut first)).await;
         // Who has gone or says nothing is found out by the handshake.

@@ -16,6 +16,7 @@ mod ldap;
 mod limits;
 mod login;
 mod observe;
+mod os_users;
 mod peers;
 mod rates;
 mod relay;

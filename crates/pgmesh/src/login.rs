@@ -1,21 +1,18 @@
 //! From an accepted socket to a relay.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use auth::hba::Peer;
-use frontend::{Client, Established, Handshake, LoginRequest, Port, Refused, fatal};
+use frontend::{Client, ClientAddress, Established, Handshake, LoginRequest, Port, Refused, fatal};
 use pool::{CheckoutError, Pool, Welcome};
 use session::{Disposition, Overdue, ParameterSet, Session};
-use telemetry::{ClientEnd, ClientGuard, Refusal};
-use tokio::net::TcpStream;
+use telemetry::{ClientEnd, ClientGuard, Refusal, Via};
 use tokio::time::{Instant, sleep, timeout_at};
 use topology::{Access, PoolKey};
 use tracing::Instrument as _;
-use transport::MaybeTls;
+use transport::{MaybeTls, Socket};
 use wire::{ErrorMessage, Severity, SqlState};
 
 use crate::app::App;
@@ -34,7 +31,7 @@ const SETTINGS_TIMEOUT: Duration = Duration::from_secs(10);
 /// outlives the login's buffers by hours.
 struct Admitted {
     id: u64,
-    relay: Run<MaybeTls<TcpStream>, Lender>,
+    relay: Run<MaybeTls<Socket>, Lender>,
     _permit: ClientPermit,
     guard: ClientGuard,
 }
@@ -46,11 +43,14 @@ struct Rejected {
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, peer: SocketAddr, port: Port, id: u64) {
-    let guard = app.metrics.clients().accepted();
-    let span = tracing::info_span!("client", id, %peer);
+pub(crate) async fn serve(app: Arc<App>, socket: Socket, from: ClientAddress, port: Port, id: u64) {
+    let guard = app.metrics.clients().accepted(match socket {
+        Socket::Tcp(_) => Via::Tcp,
+        Socket::Unix(_) => Via::Unix,
+    });
+    let span = tracing::info_span!("client", id, peer = %from);
     // Boxed and over before the relay starts: an idle client does not pay for its login.
-    let login = Box::pin(admit(&app, socket, peer, port, guard, id).instrument(span.clone()));
+    let login = Box::pin(admit(&app, socket, from, port, guard, id).instrument(span.clone()));
     let admitted = match login.await {
         Ok(Some(admitted)) => admitted,
         Ok(None) => return,
@@ -94,8 +94,8 @@ impl Future for Admitted {
 /// Handshake, cancel or login, up to the first ReadyForQuery. `None` if that was all.
 async fn admit(
     app: &Arc<App>,
-    socket: TcpStream,
-    peer: SocketAddr,
+    socket: Socket,
+    from: ClientAddress,
     port: Port,
     mut guard: ClientGuard,
     id: u64,
@@ -105,8 +105,8 @@ async fn admit(
         let detail = "proxy.tls_handshakes_per_second".to_owned();
         return Err(Rejected { reason: Refusal::TlsRate, detail });
     }
-    let from = Network::of(peer.ip());
-    let request = match frontend::handshake(socket, peer.ip(), &app.acceptor, deadline).await? {
+    let network = Network::of(from);
+    let request = match frontend::handshake(socket, from, &app.acceptor, deadline).await? {
         Handshake::Client(request) => request,
         Handshake::Cancel(call) => {
             let outcome = app.peers.cancel(&call.key, &app.cancel_keys, &app.pools).await;
@@ -120,8 +120,7 @@ async fn admit(
             return Ok(None);
         }
     };
-    let (client, permit) =
-        authenticate(app, request, Peer::Host(peer.ip()), from, deadline).await?;
+    let (client, permit) = authenticate(app, request, from, network, deadline).await?;
     let startup = client.startup();
     let key = PoolKey {
         database: startup.database.as_str().into(),
@@ -155,7 +154,7 @@ async fn admit(
     let lender = Lender::new(pool, app.snapshots.clone());
     let bounds = Bounds {
         timer: app.timer(lender.timeouts(), id),
-        quota: app.gate.quota(&key.user, from, id),
+        quota: app.gate.quota(&key.user, network, id),
     };
     let Established { stream, unread, .. } = established;
     let relay = Relay::new(stream, unread, session, lender, slot, metrics, bounds);
@@ -174,18 +173,18 @@ fn timed_out(overdue: Overdue) -> ClientEnd {
 /// Limits, and whatever the client has to prove.
 async fn authenticate(
     app: &App,
-    request: LoginRequest<TcpStream>,
-    peer: Peer,
-    from: Network,
+    request: LoginRequest<Socket>,
+    from: ClientAddress,
+    network: Network,
     deadline: Instant,
-) -> Result<(Client<TcpStream>, ClientPermit), Rejected> {
+) -> Result<(Client<Socket>, ClientPermit), Rejected> {
     let now = std::time::Instant::now();
-    if let Err(shut) = app.gate.try_login(from, now) {
+    if let Err(shut) = app.gate.try_login(network, now) {
         request.refuse(&shut.message()).await;
         return Err(shut.into());
     }
     // Before a place is taken: who waits here keeps nobody out.
-    let wait = app.gate.delay(from, now).min(deadline.saturating_duration_since(Instant::now()));
+    let wait = app.gate.delay(network, now).min(deadline.saturating_duration_since(Instant::now()));
     if !wait.is_zero() {
         sleep(wait).await;
     }
@@ -194,11 +193,11 @@ async fn authenticate(
         let detail = "proxy.max_client_connections".to_owned();
         return Err(Rejected { reason: Refusal::TooManyClients, detail });
     };
-    let client = match entry::prove(app, request, peer, deadline).await {
+    let client = match entry::prove(app, request, from, deadline).await {
         Ok(client) => client,
         Err(denied) => {
             if denied.is_failed_proof() {
-                app.gate.login_failed(from, std::time::Instant::now());
+                app.gate.login_failed(network, std::time::Instant::now());
             }
             return Err(denied.into());
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use frontend::ClientAddress;
 use parking_lot::Mutex;
 
 /// So many per second, of which a second's worth may come at once.
@@ -32,11 +33,15 @@ pub(crate) struct Buckets<K> {
     others: Arc<Bucket>,
 }
 
-/// What counts as one address: an IPv4 address, or the /64 that an IPv6 host has to itself.
+/// What counts as one address: an IPv4 address, the /64 that an IPv6 host has to itself, or one
+/// user of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Network {
     V4(u32),
     V6(u64),
+    /// Clients of Unix sockets, by the user that they run as: no one's failures slow down
+    /// another, or the application beside it.
+    Local(u32),
 }
 
 /// Logins that failed, by address. Each makes the next attempts from there wait longer; nobody
@@ -139,8 +144,12 @@ impl<K: Eq + Hash> Buckets<K> {
 }
 
 impl Network {
-    /// The one that an address is of.
-    pub(crate) fn of(address: IpAddr) -> Self {
+    /// The one that a client is of.
+    pub(crate) fn of(client: ClientAddress) -> Self {
+        let address = match client {
+            ClientAddress::Host(address) => address.ip(),
+            ClientAddress::Local { uid } => return Self::Local(uid),
+        };
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address.to_bits()),
             IpAddr::V6(address) => {
@@ -210,7 +219,8 @@ mod tests {
     }
 
     fn network(text: &str) -> Network {
-        Network::of(text.parse().unwrap())
+        let ip: IpAddr = text.parse().unwrap();
+        Network::of(ClientAddress::Host((ip, 1).into()))
     }
 
     #[test]
@@ -263,6 +273,9 @@ mod tests {
         assert_ne!(network("10.0.0.1"), network("10.0.0.2"));
         assert_eq!(network("2001:db8:0:1::1"), network("2001:db8:0:1:ffff::2"));
         assert_ne!(network("2001:db8:0:1::1"), network("2001:db8:0:2::1"));
+        let local = |uid| Network::of(ClientAddress::Local { uid });
+        assert_eq!(local(7), local(7));
+        assert_ne!(local(7), local(8));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use backend::{Dialer, Login, RequiredRole, Startup};
 use config::{Database, Settings, User};
 use control::auth_query::{AuthQuery, Groups};
 use control::ldap::Directory;
-use frontend::Listener;
+use frontend::{Bound, Listener};
 use pool::{Passwords, Pools, Resolve};
 use rand::Rng as _;
 use session::Catalog;
@@ -19,7 +19,7 @@ use telemetry::{Build, CertificateExpiries, Exposition, Metrics, Registry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 use topology::{Access, PoolKey};
-use transport::{Acceptor, Connector, Renewal};
+use transport::{Acceptor, Connector, Renewal, SocketFile};
 
 use crate::alarms::{self, Alarms};
 use crate::app::{AcceptedSettings, App};
@@ -32,6 +32,7 @@ use crate::gate::{Gate, watch_memory};
 use crate::limits::{Caps, ClientLimits, LOGINS_BEYOND, raise_descriptors};
 use crate::login;
 use crate::observe::{self, Observers};
+use crate::os_users::OsUsers;
 use crate::peers::{self, Peers};
 use crate::rotation::Rotation;
 use crate::rules::RuleBook;
@@ -126,6 +127,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         directory,
         rule_book,
         tokens,
+        os_users: OsUsers::new(settings.frontend.login_timeout),
         limits: limits(&settings),
         pools,
         snapshots: snapshots.clone(),
@@ -139,34 +141,35 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         gate,
     });
     let _ringing = ring(&settings, alarms, &snapshots);
-    let _leader = AbortOnDropHandle::new(tokio::spawn(show_leader(
-        Arc::clone(&app),
-        failovers,
-        snapshots.clone(),
-    )));
+    let leader = show_leader(Arc::clone(&app), failovers, snapshots.clone());
+    let _leader = AbortOnDropHandle::new(tokio::spawn(leader));
     let exposition = Exposition::new(registry);
     let admin = admin::spawn(settings.admin.clone(), exposition, move || readiness(&snapshots))
         .context("[metrics]")?;
 
     let _accepting = listen(&settings, &app)?;
     tracing::info!(metrics = %admin.local_addr(), version = BUILD.version, "pgmesh is up");
-    let name = wait_for_signal().await?;
-    tracing::info!(signal = name, "stopping");
+    tracing::info!(signal = wait_for_signal().await?, "stopping");
     Ok(())
 }
 
+/// What takes clients, and what lies in the file system for it. These files are not the tasks': they
+/// are gone when this is dropped, and the tasks may not be.
+type Accepting = (Vec<AbortOnDropHandle<()>>, Vec<SocketFile>);
+
 /// Opens the ports, and takes clients.
-fn listen(settings: &Settings, app: &Arc<App>) -> anyhow::Result<Vec<AbortOnDropHandle<()>>> {
-    let listeners = Listener::bind(&settings.frontend, false).context("[proxy]")?;
+fn listen(settings: &Settings, app: &Arc<App>) -> anyhow::Result<Accepting> {
+    let Bound { listeners, files } =
+        Listener::bind(&settings.frontend, false).context("[proxy]")?;
     let ids = Arc::new(AtomicU64::new(0));
     let mut accepting = Vec::new();
     for listener in listeners {
-        tracing::info!(address = %listener.address(), port = listener.port().as_str(), "listening");
+        tracing::info!(address = %listener.endpoint(), port = listener.port().as_str(), "listening");
         let max = settings.max_client_connections;
         let accept = accept(listener, Arc::clone(app), max, Arc::clone(&ids));
         accepting.push(AbortOnDropHandle::new(tokio::spawn(accept)));
     }
-    Ok(accepting)
+    Ok((accepting, files))
 }
 
 /// Follows the TLS files, and shows when their certificates end.
@@ -302,7 +305,7 @@ async fn show_leader(app: Arc<App>, failovers: Arc<Failovers>, mut snapshots: Sn
 async fn accept(listener: Listener, app: Arc<App>, max_clients: u32, ids: Arc<AtomicU64>) {
     let most = u64::from(max_clients) + u64::from(LOGINS_BEYOND);
     loop {
-        let (socket, peer) = match listener.accept().await {
+        let (socket, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 if !is_of_one_connection(&error) {
@@ -319,7 +322,7 @@ async fn accept(listener: Listener, app: Arc<App>, max_clients: u32, ids: Arc<At
         }
         let id = ids.fetch_add(1, Relaxed) + 1;
         // Detached on purpose: it ends within client_login_timeout.
-        tokio::spawn(login::serve(Arc::clone(&app), socket, peer, listener.port(), id));
+        tokio::spawn(login::serve(Arc::clone(&app), socket, from, listener.port(), id));
     }
 }
 

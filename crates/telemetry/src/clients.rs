@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Histogram;
-use crate::labels::{Cancel, ClientEnd, Counter, Counts, KeyFetch, LdapCheck, Refusal, Token};
+use crate::labels::{Cancel, ClientEnd, Counter, Counts, KeyFetch, LdapCheck, Refusal, Token, Via};
 
 /// Counters and gauges of clients, over all pools.
 #[derive(Debug, Default)]
@@ -12,7 +12,7 @@ pub struct ClientMetrics {
     connected: AtomicU64,
     logging_in: AtomicU64,
     /// Connections accepted.
-    pub(crate) accepted: Counter,
+    pub(crate) accepted: Counts<Via>,
     /// Logins completed.
     pub(crate) logins: Counter,
     /// Clients turned away before their first query.
@@ -33,8 +33,8 @@ pub struct ClientMetrics {
 
 impl ClientMetrics {
     /// Counts an accepted connection for as long as the guard lives.
-    pub fn accepted(self: &Arc<Self>) -> ClientGuard {
-        self.accepted.inc();
+    pub fn accepted(self: &Arc<Self>, via: Via) -> ClientGuard {
+        self.accepted.inc(via);
         self.connected.fetch_add(1, Ordering::Relaxed);
         self.logging_in.fetch_add(1, Ordering::Relaxed);
         ClientGuard { metrics: Arc::clone(self), logged_in: false }
@@ -90,8 +90,8 @@ mod tests {
     #[test]
     fn guards_close_their_gauges_in_either_phase() {
         let metrics = Arc::new(ClientMetrics::default());
-        let mut first = metrics.accepted();
-        let second = metrics.accepted();
+        let mut first = metrics.accepted(Via::Tcp);
+        let second = metrics.accepted(Via::Unix);
         assert_eq!((metrics.connected(), metrics.logging_in()), (2, 2));
         first.logged_in();
         first.logged_in();
@@ -100,6 +100,7 @@ mod tests {
         assert_eq!((metrics.connected(), metrics.logging_in()), (1, 0));
         drop(first);
         assert_eq!((metrics.connected(), metrics.logging_in()), (0, 0));
-        assert_eq!((metrics.accepted.value(), metrics.logins.value()), (2, 1));
+        assert_eq!([Via::Tcp, Via::Unix].map(|via| metrics.accepted.value(via)), [1, 1]);
+        assert_eq!(metrics.logins.value(), 1);
     }
 }

@@ -100,6 +100,16 @@ words! {
 }
 
 words! {
+    /// By what a client connects.
+    Via {
+        /// TCP.
+        Tcp = "tcp",
+        /// A Unix socket.
+        Unix = "unix",
+    }
+}
+
+words! {
     /// Why a client was turned away before its first query.
     Refusal {
         /// Wrong password, unknown user, or no such login.

@@ -30,7 +30,7 @@ pub use exposition::Exposition;
 pub use histogram::Histogram;
 pub use labels::{
     Cancel, ClientEnd, ConnectFailure, Counter, Counts, Discard, KeyFetch, LdapCheck, Limit,
-    PoolLabels, Refusal, Retry, Role, ServerLoss, Token, Words,
+    PoolLabels, Refusal, Retry, Role, ServerLoss, Token, Via, Words,
 };
 pub use lookups::Lookups;
 pub use metrics::{Build, FailoverMetrics, Metrics};

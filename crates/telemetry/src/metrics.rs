@@ -174,8 +174,8 @@ const ROWS: &[Row<Totals>] = &[
         read: |spec, totals| vec![spec.sample(&[totals.build.version, totals.build.commit], 1)],
     },
     Row {
-        spec: Spec::counter("pgmesh_accepts_total", "Client connections accepted.", &[]),
-        read: |spec, totals| one(spec, &totals.clients.accepted),
+        spec: Spec::counter("pgmesh_accepts_total", "Client connections accepted.", &["via"]),
+        read: |spec, totals| words(spec, &totals.clients.accepted),
     },
     Row {
         spec: Spec::counter("pgmesh_logins_total", "Clients logged in.", &[]),

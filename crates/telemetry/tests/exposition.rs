@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use telemetry::{
     Build, Cancel, CertificateExpiries, ClusterState, ConnectFailure, Discard, Exposition, Lookups,
     Metrics, NodeState, POOLS_MAX, PoolLabels, PoolState, PoolStates, PoolTotals, Refusal,
-    Registry, Retry, Role,
+    Registry, Retry, Role, Via,
 };
 
 const BUILD: Build = Build { version: "1.2.3", commit: "abc" };
@@ -163,9 +163,9 @@ fn every_value_arrives_under_its_name() {
     pool.prepared_hits.add(5);
     pool.prepared_misses.inc();
     pool.retries.inc(Retry::PlanChanged);
-    let mut client = metrics.clients().accepted();
+    let mut client = metrics.clients().accepted(Via::Tcp);
     client.logged_in();
-    let _guards: Vec<_> = (0..9).map(|_| metrics.clients().accepted()).collect();
+    let _guards: Vec<_> = (0..9).map(|_| metrics.clients().accepted(Via::Tcp)).collect();
     metrics.clients().refusals.inc(Refusal::TooManyClients);
     metrics.clients().cancels.inc(Cancel::Delivered);
     metrics.discovery_failed();
@@ -197,7 +197,7 @@ fn every_value_arrives_under_its_name() {
     assert_eq!(of("pgmesh_server_connect_failures_total", &[("kind", "tls")]), 0.0);
     assert_eq!(of("pgmesh_server_resets_total", &[]), 1.0);
     assert_eq!(of("pgmesh_server_discards_total", &[("reason", "idle")]), 9.0);
-    assert_eq!(of("pgmesh_accepts_total", &[]), 10.0);
+    assert_eq!(of("pgmesh_accepts_total", &[("via", "tcp")]), 10.0);
     assert_eq!(of("pgmesh_logins_total", &[]), 1.0);
     assert_eq!(of("pgmesh_refusals_total", &[("reason", "too_many_clients")]), 1.0);
     assert_eq!(of("pgmesh_cancels_total", &[("outcome", "delivered")]), 1.0);

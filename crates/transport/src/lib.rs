@@ -1,4 +1,5 @@
-//! A socket, plain or TLS: socket options, PEM files, rustls configurations and [`MaybeTls`].
+//! A socket, TCP or Unix, plain or TLS: socket options, PEM files, rustls configurations and
+//! [`MaybeTls`].
 //!
 //! Both sides of the proxy stand on this crate: `frontend` accepts with [`Acceptor`], `backend`
 //! connects with [`Connector`]. It speaks no Postgres; who asks for TLS, and when, is theirs.
@@ -21,9 +22,11 @@ mod policy;
 mod renew;
 mod server;
 mod service;
+mod socket;
 mod stream;
 mod tcp;
 mod turns;
+mod unix;
 mod verifier;
 
 pub use certificate::{AlternativeName, CertificateError, Subject};
@@ -34,5 +37,7 @@ pub use policy::{Cipher, Group, NoCipher, Policy, Protocol, UnknownName};
 pub use renew::{Renewal, renew};
 pub use server::{Acceptor, ServerTls};
 pub use service::{ServiceConnector, ServiceTls};
+pub use socket::Socket;
 pub use stream::MaybeTls;
 pub use tcp::{Config, Keepalive, connect, listen};
+pub use unix::{SocketFile, UNIX_NAME_MAX, UnixAccess, UnixError, listen_unix};

@@ -19,6 +19,7 @@ mod proxy;
 mod server;
 mod tcp;
 mod tls;
+mod unix;
 
 pub use peers::Peers;
 

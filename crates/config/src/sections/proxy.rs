@@ -6,7 +6,7 @@ use std::time::Duration;
 use frontend::Config;
 use transport::{ServerTls, TlsMode};
 
-use super::{BOUNDED, tcp, tls};
+use super::{BOUNDED, tcp, tls, unix};
 use crate::section::Section;
 use crate::{CoreDumps, UNLIMITED};
 
@@ -25,6 +25,7 @@ pub(super) fn read(section: &Section<'_>) -> (Config, u32, Option<String>) {
         port: section.integer("port", default.port, 1..=u16::MAX),
         replica_port: section.optional_integer("replica_port", 1..=u16::MAX),
         any_port: section.optional_integer("any_port", 1..=u16::MAX),
+        unix: unix::read(section),
         login_timeout: section.duration("client_login_timeout", default.login_timeout, BOUNDED),
         backlog: section.integer("backlog", default.backlog, 1..=65_535),
         tls,

@@ -3,17 +3,18 @@
 
 #![allow(dead_code, reason = "each test file uses the part that it needs")]
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use auth::{ClientFirst, Login, Nonce, Password, Secret, Seed, Users, Verifier};
-use frontend::{Established, Handshake, PeerCall, Refused, fatal, handshake};
+use frontend::{ClientAddress, Established, Handshake, PeerCall, Refused, fatal, handshake};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 use transport::{Acceptor, ServerTls, TlsMode};
 use wire::{CancelKey, CancelSecret, ErrorFields, Version, message, put_startup};
 
-pub(crate) const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+pub(crate) const PEER: ClientAddress =
+    ClientAddress::Host(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4711));
 pub(crate) const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a connection came to.
@@ -70,8 +71,15 @@ pub(crate) async fn serve<S>(stream: S, acceptor: &Acceptor) -> Outcome<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    serve_from(stream, PEER, acceptor).await
+}
+
+pub(crate) async fn serve_from<S>(stream: S, from: ClientAddress, acceptor: &Acceptor) -> Outcome<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let deadline = Instant::now() + LOGIN_TIMEOUT;
-    let request = match handshake(stream, PEER, acceptor, deadline).await {
+    let request = match handshake(stream, from, acceptor, deadline).await {
         Ok(Handshake::Client(request)) => request,
         Ok(Handshake::Cancel(call)) => {
             let key = call.key.clone();

@@ -42,6 +42,7 @@ mod servers;
 mod startup;
 mod timeouts;
 mod tls;
+mod unix;
 
 use testbed::{Postgres, PostgresOptions};
 

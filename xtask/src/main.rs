@@ -1,4 +1,4 @@
-//! Developer verbs: `cargo xtask demo | test | bench | drivers | fuzz | tidy`.
+//! Developer verbs: `cargo xtask demo | test | bench | drivers | regress | fuzz | tidy`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints")]
 
@@ -6,6 +6,7 @@ mod bench;
 mod demo;
 mod drivers;
 mod fuzz;
+mod regress;
 mod step;
 mod suite;
 mod tidy;
@@ -32,6 +33,9 @@ Usage: cargo xtask <verb>
                   PgBouncer; bench failover --help has more
   drivers [NAME…] programs of other people's drivers against pgmesh, and docs/compatibility.md;
                   drivers --help has the names
+  regress [OPTION…]
+                  PostgreSQL's own tests, without pgmesh and through it, and which of them differ;
+                  regress --help has more
   fuzz [TARGET…] [--seconds N]
                   hostile input for every parser, under libFuzzer; fuzz --help has the targets
   tidy            the rules of the house that a machine can check
@@ -72,6 +76,11 @@ fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<()> {
             Ok(())
         }
         ["drivers", arguments @ ..] => drivers::run(arguments, interrupt),
+        ["regress", "--help" | "-h"] => {
+            print!("{}", regress::usage());
+            Ok(())
+        }
+        ["regress", arguments @ ..] => regress::run(arguments, interrupt),
         ["fuzz", "--help" | "-h"] => {
             println!("{}", fuzz::usage());
             Ok(())

@@ -95,6 +95,11 @@ impl Bed {
         self.account.own(path)
     }
 
+    /// Makes `command` run as the daemons' account.
+    pub fn demote(&self, command: &mut Command) {
+        self.account.run(command);
+    }
+
     /// Starts a daemon in a process group of its own, its output appended to `<name>.log`. Its
     /// working directory is the bed unless `command` says another one, which must be in the bed.
     ///

@@ -47,7 +47,7 @@ pub use haproxy::{Backend, HaProxy};
 pub use login::{APP_DATABASE, APP_USER, Credentials, Login, REPLICATOR, SUPERUSER};
 pub use network::Network;
 pub use patroni::Node;
-pub use pgbouncer::{PgBouncer, PgBouncerOptions};
+pub use pgbouncer::{Clients, PgBouncer, PgBouncerOptions};
 pub use pgmesh::{Pgmesh, PgmeshOptions, ProxyPorts};
 pub use port::Port;
 pub use postgres::{Method, Postgres, PostgresOptions, Role, ServerTls, Stop};

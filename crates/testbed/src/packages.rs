@@ -74,6 +74,13 @@ pub const PGX: Package = Package {
     name: "golang-github-jackc-pgx-v4-dev",
     sign: Sign::Path("/usr/share/gocode/src/github.com/jackc/pgx/v4"),
 };
+/// What unpacks source packages.
+pub const DPKG_DEV: Package = Package { name: "dpkg-dev", sign: Sign::Program("dpkg-source") };
+/// A compiler for C.
+pub const GCC: Package = Package { name: "gcc", sign: Sign::Program("gcc") };
+/// The headers of the C library.
+pub const C_LIBRARY: Package =
+    Package { name: "libc6-dev", sign: Sign::Path("/usr/include/stdio.h") };
 
 /// What a [`Cluster`](crate::Cluster) needs.
 pub const CLUSTER: [Package; 3] = [POSTGRESQL, ETCD, PATRONI];

@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::daemon::{Daemon, Signal};
 use crate::postgres::environment;
 use crate::{
-    APP_DATABASE, APP_USER, Bed, Error, Interrupt, Login, Port, Postgres, ServerTls, command,
-    probe, programs,
+    APP_DATABASE, APP_USER, Bed, Error, Interrupt, Login, Port, Postgres, SUPERUSER, ServerTls,
+    command, probe, programs,
 };
 
 /// From start to the first answered connection.
@@ -19,11 +19,24 @@ const READY: Duration = Duration::from_secs(20);
 /// The first version that keeps prepared statements in transaction mode.
 const PREPARED: (u32, u32) = (1, 21);
 
+/// Whom a PgBouncer lets in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clients {
+    /// Anybody who is a role of the server, as itself and into any database, without a password.
+    /// The server must trust, too.
+    Anybody,
+    /// The application's role into its database, with its password.
+    #[default]
+    App,
+}
+
 /// How a PgBouncer is set up: transaction mode, SCRAM towards clients and servers.
 #[derive(Clone, Debug)]
 pub struct PgBouncerOptions {
     /// The binary.
     pub binary: PathBuf,
+    /// Whom it lets in.
+    pub clients: Clients,
     /// Servers per pool.
     pub pool_size: u32,
     /// Clients that it takes.
@@ -45,6 +58,7 @@ impl PgBouncerOptions {
     pub fn installed() -> Result<Self, Error> {
         Ok(Self {
             binary: programs::find("pgbouncer")?,
+            clients: Clients::App,
             pool_size: 40,
             max_clients: 10_000,
             tls: None,
@@ -91,17 +105,7 @@ impl PgBouncer {
         let port = Port::reserve()?;
         let version = version(&options.binary, &options.interrupt)?;
         let keeps_prepared = number(&version) >= PREPARED;
-        let mut ini = String::new();
-        for (database, mode) in [(APP_DATABASE, "transaction"), (Self::SESSION_DATABASE, "session")]
-        {
-            let _ = writeln!(
-                ini,
-                "{database} = host={} port={} dbname={APP_DATABASE} pool_mode={mode}",
-                server.ip(),
-                server.port()
-            );
-        }
-        let ini = format!("[databases]\n{ini}\n[pgbouncer]\n")
+        let ini = format!("[databases]\n{}\n[pgbouncer]\n", databases(server, options.clients))
             + &settings(&bed, &port, keeps_prepared, options)?;
         let config = bed.path().join("pgbouncer.ini");
         bed.private_file(&config, &ini)?;
@@ -139,9 +143,33 @@ impl PgBouncer {
         Login::new(self.port(), APP_USER, APP_DATABASE)
     }
 
+    /// All it logged.
+    pub fn log(&self) -> String {
+        self.daemon.log()
+    }
+
     /// The end of its log.
     pub fn tail(&self) -> String {
         self.daemon.tail()
+    }
+}
+
+/// The lines of the section `[databases]`.
+fn databases(server: SocketAddrV4, clients: Clients) -> String {
+    let (host, port) = (server.ip(), server.port());
+    match clients {
+        Clients::Anybody => format!("* = host={host} port={port} pool_mode=transaction\n"),
+        Clients::App => {
+            let session = PgBouncer::SESSION_DATABASE;
+            [(APP_DATABASE, "transaction"), (session, "session")]
+                .map(|(database, mode)| {
+                    format!(
+                        "{database} = host={host} port={port} dbname={APP_DATABASE} \
+                         pool_mode={mode}\n"
+                    )
+                })
+                .concat()
+        }
     }
 }
 
@@ -153,18 +181,27 @@ fn settings(
     keeps_prepared: bool,
     options: &PgBouncerOptions,
 ) -> Result<String, Error> {
-    let users = bed.path().join("users.txt");
-    let secret = options.verifier.as_deref().unwrap_or(APP_USER.password);
-    bed.private_file(&users, &format!("\"{}\" \"{secret}\"\n", APP_USER.user))?;
     let mut settings = format!(
         "listen_addr = 127.0.0.1\nlisten_port = {port}\nlisten_backlog = 4096\nunix_socket_dir =\n\
-         auth_type = scram-sha-256\nauth_file = {users}\nserver_tls_sslmode = disable\n\
+         server_tls_sslmode = disable\n\
          default_pool_size = {pool_size}\nmax_client_conn = {max_clients}\n\
          log_connections = 0\nlog_disconnections = 0\nlog_pooler_errors = 1\n",
-        users = users.display(),
         pool_size = options.pool_size,
         max_clients = options.max_clients,
     );
+    match options.clients {
+        // It asks the server which roles there are, as the superuser.
+        Clients::Anybody => {
+            let _ = writeln!(settings, "auth_type = trust\nauth_user = {}", SUPERUSER.user);
+        }
+        Clients::App => {
+            let users = bed.path().join("users.txt");
+            let secret = options.verifier.as_deref().unwrap_or(APP_USER.password);
+            bed.private_file(&users, &format!("\"{}\" \"{secret}\"\n", APP_USER.user))?;
+            let users = users.display();
+            let _ = writeln!(settings, "auth_type = scram-sha-256\nauth_file = {users}");
+        }
+    }
     if keeps_prepared {
         settings.push_str("max_prepared_statements = 200\n");
     }

@@ -109,7 +109,7 @@ fn scram_first(
         }
         offered.push(name);
     }
-    let login = credentials.login.clone().ok_or(AuthenticationFault::NoPassword(SCRAM_SHA_256))?;
+    let login = credentials.login.clone().ok_or_else(|| no_password(credentials, SCRAM_SHA_256))?;
     let mut nonce = [0; 18];
     rand::rng().fill_bytes(&mut nonce);
     let first =
@@ -147,8 +147,12 @@ fn password<'a>(
     match &credentials.login {
         Some(auth::Login::Password { password, .. }) => Ok(password),
         Some(auth::Login::Keys(_)) => Err(AuthenticationFault::KeysOnly(method)),
-        None => Err(AuthenticationFault::NoPassword(method)),
+        None => Err(no_password(credentials, method)),
     }
+}
+
+fn no_password(credentials: &Credentials, method: &'static str) -> AuthenticationFault {
+    AuthenticationFault::NoPassword { user: credentials.user.clone(), method }
 }
 
 fn password_message(password: &Secret) -> Zeroizing<Vec<u8>> {

@@ -90,8 +90,13 @@ pub enum AuthenticationFault {
     #[error("server asks for the password ({0}), but only SCRAM keys are known")]
     KeysOnly(&'static str),
     /// No password is known for the user.
-    #[error("server asks for a password ({0}), but none is configured")]
-    NoPassword(&'static str),
+    #[error("server asks for the password of \"{user}\" ({method}), but none is known")]
+    NoPassword {
+        /// The user.
+        user: String,
+        /// What the server asks for.
+        method: &'static str,
+    },
     /// The SCRAM exchange failed.
     #[error(transparent)]
     Scram(#[from] auth::Error),
@@ -245,6 +250,19 @@ impl ConnectError {
         let unable = SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
         match self {
             Self::Refused(refusal) => refusal.client_error(),
+            Self::Authentication(AuthenticationFault::NoPassword { user, method }) => {
+                ErrorMessage::fatal(
+                    SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+                    format!("pgmesh has no password to log in to the server as role \"{user}\""),
+                )
+                .with_detail(format!(
+                    "The server asks for one ({method}), and the client has disclosed none."
+                ))
+                .with_hint(
+                    "Add the role to [[users]]. If it is there with a verifier, set \
+                     server_password, or let it log in with its password once.",
+                )
+            }
             Self::Authentication(_) => {
                 ErrorMessage::fatal(unable, "pgmesh cannot authenticate to the server")
             }

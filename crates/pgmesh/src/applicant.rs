@@ -126,17 +126,22 @@ impl<'a> Applicant<'a> {
         }
     }
 
-    /// Whether servers can be logged in to without anything that this login has disclosed.
+    /// Whether servers may be asked to let in whom this login has disclosed nothing of. They decide
+    /// about roles of `[[users]]`, and about all if the database is not asked. One that is looked up
+    /// must be there, and have no password or one that was disclosed: servers that were logged in
+    /// to before the role was dropped, or got another, would let it in.
     ///
     /// # Errors
     /// The role could not be looked up.
-    pub(crate) async fn has_server_login(&mut self) -> Result<bool, Unknown> {
-        let logins = &self.app.server_logins;
-        if logins.is_looked_up(self.user) {
-            // It may have been dropped, or have another password, by now.
-            self.look_up().await?;
+    pub(crate) async fn may_ask_servers(&mut self) -> Result<bool, Unknown> {
+        if self.is_configured() || self.app.auth_query.is_none() {
+            return Ok(true);
         }
-        Ok(logins.get(self.user).is_some())
+        let is_bare = match self.look_up().await? {
+            Found::Role(role) => matches!(role.password, RolePassword::Missing),
+            Found::Absent => false,
+        };
+        Ok(is_bare || self.app.server_logins.get(self.user).is_some())
     }
 
     fn is_configured(&self) -> bool {

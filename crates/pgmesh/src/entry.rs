@@ -99,7 +99,7 @@ where
     if client.keys().is_some() || client.password().is_some() {
         return Ok(client);
     }
-    match applicant.has_server_login().await {
+    match applicant.may_ask_servers().await {
         Ok(true) => Ok(client),
         Ok(false) => {
             client.deny(&no_server_login(&user, rule)).await;

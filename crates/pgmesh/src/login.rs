@@ -133,10 +133,10 @@ async fn admit(
         Err(mut error) => {
             error.severity = Severity::Fatal;
             client.refuse(&error).await;
-            let reason = if error.state == SqlState::INVALID_CATALOG_NAME {
-                Refusal::Database
-            } else {
-                Refusal::Server
+            let reason = match error.state {
+                SqlState::INVALID_CATALOG_NAME => Refusal::Database,
+                SqlState::INVALID_AUTHORIZATION_SPECIFICATION => Refusal::Authentication,
+                _ => Refusal::Server,
             };
             // Not the message: a server quotes the client's settings in it.
             return Err(Rejected { reason, detail: format!("SQLSTATE {}", error.state) });

@@ -69,11 +69,6 @@ impl ServerLogins {
         }
     }
 
-    /// Whether there are keys of a user who is not in `[[users]]`.
-    pub(crate) fn is_looked_up(&self, user: &str) -> bool {
-        self.learnt.lock().roles.contains_key(user)
-    }
-
     /// Remembers the password that a user had to show, in the place of the one before, if none is
     /// configured. It has been found right; whether servers take it is theirs to say.
     pub(crate) fn keep(&self, user: &str, password: &Secret) {

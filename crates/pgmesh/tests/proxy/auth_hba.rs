@@ -5,7 +5,7 @@ use std::path::Path;
 use testbed::{APP_USER, Login, Method, Pgmesh, Postgres, PostgresOptions, Role};
 
 use crate::certificates::Authority;
-use crate::metrics::{eventually, sample};
+use crate::metrics::{eventually, wait_for_at_least};
 use crate::postgres;
 use crate::proxy::Setup;
 
@@ -59,7 +59,7 @@ fn trust_lets_in_whom_it_names_if_the_servers_can_be_logged_in_to() {
     let elsewhere = Login { database: "postgres".to_owned(), ..stranger };
     let refused = refusal(&elsewhere);
     assert!(refused.contains("pg_hba.conf rejects connection for host"), "{refused}");
-    assert!(sample(&mesh, "pgmesh_refusals_total", "reason=\"authentication\"") >= 4.0);
+    wait_for_at_least(&mesh, "pgmesh_refusals_total", "reason=\"authentication\"", 4.0);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn trust_lets_any_role_in_as_itself_where_the_servers_do() {
     assert_eq!(guest.psql("SELECT current_user").unwrap(), "guest");
     let refused = refusal(&role(&mesh.app(), "nobody", ""));
     assert!(refused.contains("FATAL:  role \"nobody\" does not exist"), "{refused}");
-    assert!(sample(&mesh, "pgmesh_refusals_total", "reason=\"authentication\"") >= 1.0);
+    wait_for_at_least(&mesh, "pgmesh_refusals_total", "reason=\"authentication\"", 1.0);
 }
 
 /// The rules in a file; a file that is replaced at once, as an editor or a mount does.

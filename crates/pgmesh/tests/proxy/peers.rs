@@ -10,7 +10,7 @@ use testbed::{Login, Pgmesh, Port, Postgres};
 use wire::{CancelKey, CancelSecret, KeyOwner, PeerChallenge, PeerHello, Version, put_peer_hello};
 
 use crate::certificates::Authority;
-use crate::clients::{Raw, cancel};
+use crate::clients::{Raw, ask_to_cancel, cancel};
 use crate::metrics::{eventually, sample, wait_for};
 use crate::postgres;
 use crate::proxy::Setup;
@@ -288,15 +288,13 @@ fn invented_keys_cannot_use_up_the_sockets() {
     let place = Place::new(1);
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let mesh = place.setup(&postgres, &[address(silent.local_addr().unwrap().port())]).start();
-    for _ in 0..40 {
-        cancel(mesh.port(), &invented(2));
-    }
+    let waiting: Vec<_> = (0..40).map(|_| ask_to_cancel(mesh.port(), &invented(2))).collect();
     // 32 wait for an answer that does not come.
     wait_for_cancels(&mesh, "failed", 8.0);
     assert!(mesh.log().contains("too many cancel requests for peers"));
     // Those of one's own clients need none of that.
     cancel_through(&mesh, &mesh, Version::V3_0, &postgres);
-    drop(silent);
+    drop((silent, waiting));
     wait_for_cancels(&mesh, "failed", 40.0);
 }
 

@@ -104,7 +104,7 @@ fn no_new_clients_while_memory_is_short() {
     });
     let told = told.unwrap();
     assert_eq!((told.severity.as_str(), told.code.as_str()), ("FATAL", "53200"));
-    assert!(sample(&mesh, "pgmesh_refusals_total", "reason=\"memory\"") >= 1.0);
+    crate::metrics::wait_for_at_least(&mesh, "pgmesh_refusals_total", "reason=\"memory\"", 1.0);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn tls_handshakes_take_turns_and_those_far_behind_are_closed() {
     let taken = answers.iter().filter(|answer| **answer == Some(b'S')).count();
     let closed = answers.iter().filter(|answer| answer.is_none()).count();
     assert!(taken >= 2 && closed >= 1 && taken + closed == 30, "{answers:?}");
-    assert!(sample(&mesh, "pgmesh_refusals_total", "reason=\"tls_rate\"") >= 1.0);
+    crate::metrics::wait_for_at_least(&mesh, "pgmesh_refusals_total", "reason=\"tls_rate\"", 1.0);
 }
 
 /// The next byte, or the end.

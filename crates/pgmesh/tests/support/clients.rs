@@ -256,13 +256,18 @@ impl Raw {
 
 /// Sends a CancelRequest, which is answered by the end of the connection and nothing else.
 pub(crate) fn cancel(port: u16, key: &CancelKey) {
+    let mut rest = Vec::new();
+    ask_to_cancel(port, key).stream.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"");
+}
+
+/// Sends a CancelRequest, and leaves the end of the connection to be waited for.
+pub(crate) fn ask_to_cancel(port: u16, key: &CancelKey) -> Raw {
     let mut request = Vec::new();
     put_cancel_request(&mut request, key);
-    let mut stream = Raw::connect(port).stream;
-    stream.get_mut().write_all(&request).unwrap();
-    let mut rest = Vec::new();
-    stream.read_to_end(&mut rest).unwrap();
-    assert_eq!(rest, b"");
+    let mut client = Raw::connect(port);
+    client.stream.get_mut().write_all(&request).unwrap();
+    client
 }
 
 /// Parse.

@@ -27,6 +27,12 @@ pub(crate) fn wait_for(mesh: &Pgmesh, name: &str, labels: &str, value: f64) {
     });
 }
 
+/// Waits until a metric has this value or more. A client may hear of what happens to it before it
+/// is counted.
+pub(crate) fn wait_for_at_least(mesh: &Pgmesh, name: &str, labels: &str, value: f64) {
+    eventually(&format!("{name}{{{labels}}} >= {value}"), || sample(mesh, name, labels) >= value);
+}
+
 /// Waits until this many clients wait for a server.
 pub(crate) fn wait_for_waiters(mesh: &Pgmesh, count: u32) {
     wait_for(mesh, "pgmesh_waiting_clients", "", f64::from(count));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use session::{
     Abandoned, Catalog, Disposition, Frame, Lost, Mode, Pass, Sent, ServerState, Session, Then,
-    ToServer, Unleased, Violation, client_need, server_need,
+    ToServer, Unleased, Violation, client_need,
 };
 use wire::{HEADER_LEN, Header};
 
@@ -181,7 +181,7 @@ impl Scene {
         let mid_frame = self.from_client.rest > 0 && self.from_client.passes;
         if server.set_client_mid_frame(mid_frame)
             && !mid_frame
-            && let Some(disposition) = self.session.release_if_quiet(server)
+            && let Some(disposition) = self.session.release_if_quiet(server, &mut self.to_server)
         {
             self.release(disposition);
         }
@@ -198,7 +198,7 @@ impl Scene {
             Ok(None) => return Ok(false),
             Err(_) => return Err(End::ServerLost),
         };
-        let Some(bytes) = self.from_server.front(header, server_need(header)) else {
+        let Some(bytes) = self.from_server.front(header, server.need(header)) else {
             return Ok(false);
         };
         let frame = Frame { header, body: bytes.get(HEADER_LEN..).unwrap_or_default() };

@@ -135,6 +135,7 @@ fn what_is_said_arrives() {
         server_lifetime = '0s'
         server_login_concurrency = 2
         prepared_statements = 11
+        max_pinned = 3
         [[users]]
         name = 'app'
         password = 'p'
@@ -166,6 +167,7 @@ fn what_is_said_arrives() {
     assert_eq!(pool.max_db_connections, UNLIMITED);
     assert_eq!((pool.query_wait_timeout, pool.server_lifetime), (UNENDING, UNENDING));
     assert_eq!((pool.login_concurrency, pool.prepared_statements), (2, 11));
+    assert_eq!((pool.max_pinned, pool::Config::default().max_pinned()), (Some(3), 24));
     assert_eq!(settings.users["app"].max_connections, Some(3));
     assert_eq!(settings.admin.listen.to_string(), "[::1]:1");
     assert_eq!((settings.log.format, settings.log.level), (Format::Json, Level::Trace));

@@ -7,7 +7,7 @@ use control::auth_query::{AuthQuery, Stats};
 use parking_lot::Mutex;
 use pool::{Closed, Observe, Pools};
 use telemetry::{
-    ClusterState, ConnectFailure, Counter, Counts, Discard, Lookups, Metrics, NodeState,
+    ClusterState, ConnectFailure, Counter, Counts, Discard, Lookups, Metrics, NodeState, PinState,
     PoolLabels, PoolState, PoolStates, PoolTotals, Role, Words,
 };
 use topology::{Access, Node, NodeName, PoolKey, Snapshot};
@@ -50,6 +50,7 @@ impl Observers {
                 waiting: counts.waiting as u64,
                 oldest_wait: counts.max_wait,
                 size: pool.settings().config.size as u64,
+                pinned: pool.pinned().map(pin_state).collect(),
                 totals: observer.map_or_else(PoolTotals::default, |observer| observer.totals()),
             }
         };
@@ -67,6 +68,11 @@ impl PoolObserver {
             discards: each(&self.discards),
         }
     }
+}
+
+fn pin_state(pinned: pool::Pinned) -> PinState {
+    let pool::Pinned { pin, now, total } = pinned;
+    PinState { reason: pin.as_str(), now: now as u64, total }
 }
 
 fn each<W: Words>(counts: &Counts<W>) -> Vec<(W, u64)> {

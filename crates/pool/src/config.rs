@@ -35,6 +35,16 @@ pub struct Config {
     pub hold_timeout: Duration,
     /// Servers kept logged in to the likeliest next primaries.
     pub warm_standby_size: usize,
+    /// Clients that may keep their servers between two transactions; `None` is all servers but
+    /// one. What is not seen to come goes beyond it.
+    pub max_pinned: Option<usize>,
+}
+
+impl Config {
+    /// See the field of the same name.
+    pub fn max_pinned(&self) -> usize {
+        self.max_pinned.unwrap_or_else(|| self.size.saturating_sub(1))
+    }
 }
 
 /// How much may wait at one time, over all pools.
@@ -66,6 +76,7 @@ impl Default for Config {
             // A Patroni cluster with a ttl of 20 s has a new primary in that time.
             hold_timeout: Duration::from_secs(30),
             warm_standby_size: 2,
+            max_pinned: None,
         }
     }
 }

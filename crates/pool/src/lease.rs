@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use session::Disposition;
+use session::{Disposition, Pins};
 
 use crate::{Closed, Pool, Server};
 
@@ -15,6 +15,8 @@ use crate::{Closed, Pool, Server};
 pub struct Lease {
     server: Option<Box<Server>>,
     pool: Arc<Pool>,
+    /// As they have been counted.
+    pins: Pins,
 }
 
 impl Lease {
@@ -22,7 +24,7 @@ impl Lease {
         if let Some(load) = &server.load {
             load.fetch_add(1, Relaxed);
         }
-        Self { server: Some(server), pool }
+        Self { server: Some(server), pool, pins: Pins::default() }
     }
 
     /// Gives the server back as the session says it is. One that needs a reset, or whose
@@ -40,8 +42,20 @@ impl Lease {
         }
     }
 
+    /// Counts why the lease outlasts its transactions, as the session has it now.
+    #[inline]
+    pub fn note_pins(&mut self) {
+        let pins = self.state.pins();
+        if pins != self.pins {
+            self.pool.pins.change(std::mem::replace(&mut self.pins, pins), pins);
+        }
+    }
+
     fn end(&mut self) -> Option<Box<Server>> {
         let server = self.server.take()?;
+        if !self.pins.is_empty() {
+            self.pool.pins.change(std::mem::take(&mut self.pins), Pins::default());
+        }
         if let Some(load) = &server.load {
             load.fetch_sub(1, Relaxed);
         }

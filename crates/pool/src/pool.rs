@@ -16,11 +16,12 @@ use crate::cancel::{Cancels, Settled};
 use crate::checkout::Place;
 use crate::core::{Core, Counts};
 use crate::limit::Limits;
+use crate::pins::PinCounts;
 use crate::recall::Servers;
 use crate::registry::Shared;
 use crate::warm::Warm;
 use crate::watch::Woken;
-use crate::{Checkout, CheckoutError, Lease, Server, Settings};
+use crate::{Checkout, CheckoutError, Lease, Pinned, Server, Settings};
 
 /// The servers of one (database, user, access).
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub struct Pool {
     pub(crate) woken: Arc<Woken>,
     pub(crate) servers: Servers,
     pub(crate) warm: Mutex<Warm>,
+    pub(crate) pins: PinCounts,
     /// Servers lent per node, where there are several.
     loads: Mutex<HashMap<Address, Arc<AtomicUsize>>>,
     /// Goes up with every snapshot: a server found valid under another one is looked at again.
@@ -119,6 +121,7 @@ impl Pool {
             woken: Arc::default(),
             servers: Servers::default(),
             warm: Mutex::default(),
+            pins: PinCounts::default(),
             loads: Mutex::default(),
             generation: AtomicU64::new(FIRST_GENERATION),
             next_id: AtomicU64::new(0),
@@ -213,6 +216,16 @@ impl Pool {
             self.wake_keeper();
         }
         Checkout::new(Arc::clone(self), place, self.shared.hold.enter())
+    }
+
+    /// Whether one more client may keep its server between two transactions.
+    pub fn may_pin(&self) -> bool {
+        self.pins.kept() < self.settings.config.max_pinned()
+    }
+
+    /// How many servers are kept, for each reason.
+    pub fn pinned(&self) -> impl Iterator<Item = Pinned> {
+        self.pins.of_reasons()
     }
 
     /// Whether transactions may begin now: for leases that last longer than one.

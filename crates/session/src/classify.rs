@@ -2,20 +2,29 @@
 //!
 //! Two witnesses: the server's command tag, which cannot be fooled by comments, DO blocks
 //! or several statements in one text, and the client's text, for what hides behind a
-//! harmless tag (`SELECT set_config(…)`). Either is enough to reset the server. A function
-//! whose body does such a thing and whose call does not say so is not seen here.
+//! harmless tag (`SELECT set_config(…)`). Either is enough for the server to be asked
+//! (`account`). A function whose body does such a thing and whose call does not say so is not
+//! seen here.
 
 use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
+
+use wire::message::Parse;
+use wire::tag::frontend;
+
+use crate::frame::{Frame, TEXT_LIMIT};
+use crate::verb::Verb;
 
 /// What may be left behind when a transaction has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Leaves {
     /// Nothing that another client could see.
     Nothing,
-    /// Something that `DISCARD ALL` takes away.
-    State,
+    /// Something that the server can be asked about.
+    Ask,
+    /// Something that no server can be asked about.
+    Unaccountable,
 }
 
 /// What a command tag says beyond [`Leaves`].
@@ -32,30 +41,38 @@ pub(crate) enum Tag {
     /// One setting or all are back at the defaults of the server's login: both have the
     /// same tag.
     Reset,
+    /// Something was made, in the first schema of the path if no other was named.
+    Creates,
+    /// It may have taken away what a client keeps its server for.
+    Frees,
     /// Both, and everything else.
     DiscardAll,
 }
 
 /// What a text may do that its command tag would not tell, or not in time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hints {
-    /// Leaves state behind a harmless tag (`SELECT`, `CREATE TABLE AS`, `DECLARE CURSOR`).
-    pub(crate) leaves_state: bool,
+    /// What it leaves behind a harmless tag (`SELECT`, `CREATE TABLE AS`, `DECLARE CURSOR`).
+    pub(crate) leaves: Leaves,
+    /// Of that, something that no other server can be given.
+    pub(crate) pins: bool,
+    /// Names settings that a server tells of only when it is asked by name.
+    pub(crate) names_custom: bool,
     /// Drops prepared statements: what comes behind it must know whether it did.
     pub(crate) deallocates: bool,
     /// Takes settings back to their defaults.
     pub(crate) resets: bool,
 }
 
-/// Parts of words that tell of it: settings, session locks, temporary objects, connections of
-/// dblink and postgres_fdw, random seeds; holdable cursors (two words, for what is between
-/// them); prepared statements; defaults.
+/// Parts of words that tell of it: connections of dblink, random seeds; settings; session locks,
+/// temporary objects; holdable cursors (two words, for what is between them); prepared statements;
+/// defaults.
 const HINTS: [&str; 11] = [
-    "set_config",
+    "dblink",
+    "seed",
+    "set",
     "advisory",
     "temp",
-    "dblink",
-    "setseed",
     "hold",
     "declare",
     "deallocate",
@@ -64,6 +81,17 @@ const HINTS: [&str; 11] = [
     "default",
 ];
 
+impl Hints {
+    /// It does nothing that its command tag would not tell.
+    pub(crate) const NONE: Self = Self {
+        leaves: Leaves::Nothing,
+        pins: false,
+        names_custom: false,
+        deallocates: false,
+        resets: false,
+    };
+}
+
 /// Built once from constants; read only.
 static MATCHER: LazyLock<Option<AhoCorasick>> =
     LazyLock::new(|| AhoCorasick::builder().ascii_case_insensitive(true).build(HINTS).ok());
@@ -71,13 +99,17 @@ static MATCHER: LazyLock<Option<AhoCorasick>> =
 /// What a text may do. Of a text that hides it there may be too many hints, not too few.
 pub(crate) fn text(text: &[u8]) -> Hints {
     let Some(matcher) = &*MATCHER else {
-        return Hints { leaves_state: true, deallocates: true, resets: true };
+        return Hints { leaves: Leaves::Ask, deallocates: true, resets: true, ..Hints::NONE };
     };
-    let mut hints = Hints::default();
-    let (mut holds, mut declares) = (false, false);
+    let mut hints = Hints::NONE;
+    let (mut holds, mut declares, mut sets) = (false, false, false);
+    let (mut locks, mut temporary) = (false, false);
     for found in matcher.find_overlapping_iter(text) {
         match found.pattern().as_usize() {
-            0..5 => hints.leaves_state = true,
+            0 | 1 => (hints.leaves, hints.pins) = (Leaves::Unaccountable, true),
+            2 => sets = true,
+            3 => locks = true,
+            4 => temporary = true,
             5 => holds = true,
             6 => declares = true,
             7 => hints.deallocates = true,
@@ -85,8 +117,87 @@ pub(crate) fn text(text: &[u8]) -> Hints {
             _ => hints.resets = true,
         }
     }
-    hints.leaves_state |= holds && declares;
+    let locks = if locks { locks_of_session(text) } else { Locks::None };
+    if locks == Locks::Freed {
+        hints.leaves = hints.leaves.max(Leaves::Ask);
+    }
+    if (holds && declares) || locks == Locks::Taken || (temporary && is_temporary(text)) {
+        hints.leaves = hints.leaves.max(Leaves::Ask);
+        hints.pins = true;
+    }
+    // The SET of an UPDATE is far more frequent than any other.
+    let configures = sets && has_word(text, b"set_config");
+    if configures {
+        hints.leaves = hints.leaves.max(Leaves::Ask);
+    }
+    let is_plain = Verb::is_frequent(text) && !text.contains(&b';');
+    hints.names_custom = configures || (sets && !is_plain && text.contains(&b'.'));
     hints
+}
+
+/// Whether a frame of a client's that has no server begins what may keep it one for good, as far
+/// as its text tells.
+pub(crate) fn may_pin(frame: &Frame<'_>) -> bool {
+    let text = match frame.header.tag {
+        frontend::QUERY => frame.body,
+        frontend::PARSE => match Parse::read(frame.body) {
+            Ok(parse) => parse.text(),
+            Err(_) => return false,
+        },
+        _ => return false,
+    };
+    let text = text.get(..TEXT_LIMIT).unwrap_or(text);
+    if self::text(text).pins {
+        return true;
+    }
+    let word = |statement: &[u8], at: usize| {
+        let mut words = statement.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        words.nth(at).map(<[u8]>::to_ascii_lowercase).unwrap_or_default()
+    };
+    text.split(|&byte| byte == b';').any(|statement| match word(statement, 0).as_slice() {
+        b"listen" | b"load" => true,
+        b"prepare" => word(statement, 1) != b"transaction",
+        _ => false,
+    })
+}
+
+/// What a text in which `advisory` is does with locks that outlast its transaction.
+fn locks_of_session(text: &[u8]) -> Locks {
+    const WORD: &[u8] = b"advisory";
+    let mut windows = text.windows(WORD.len()).enumerate();
+    let ends: Vec<&[u8]> = windows
+        .by_ref()
+        .filter(|(_, window)| window.eq_ignore_ascii_case(WORD))
+        .map(|(at, _)| text.get(at + WORD.len()..).unwrap_or_default())
+        .collect();
+    let has = |end: &[u8]| {
+        let starts =
+            |rest: &&[u8]| rest.get(..end.len()).is_some_and(|head| head.eq_ignore_ascii_case(end));
+        ends.iter().any(|rest| starts(&rest))
+    };
+    if has(b"_lock") {
+        Locks::Taken
+    } else if has(b"_unlock") {
+        Locks::Freed
+    } else {
+        Locks::None
+    }
+}
+
+/// Advisory locks of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Locks {
+    None,
+    Freed,
+    Taken,
+}
+
+/// Whether a text in which `temp` is makes something temporary: not in `attempts` or `template`.
+fn is_temporary(text: &[u8]) -> bool {
+    (has_word(text, b"create") || has_word(text, b"into"))
+        && (has_word(text, b"temp")
+            || has_word(text, b"temporary")
+            || text.windows(7).any(|window| window.eq_ignore_ascii_case(b"pg_temp")))
 }
 
 /// Whether `word` is in `text` and no part of a longer one, in any case.
@@ -114,26 +225,32 @@ pub(crate) fn is_local_set(text: &[u8]) -> bool {
 }
 
 /// Reads the tag of a CommandComplete, without its terminator. A tag that is not known
-/// here leaves state, so that a new server version is slow and not wrong.
+/// here leaves something unaccountable, so that a new server version is slow and not wrong.
 pub(crate) fn tag(tag: &[u8]) -> Tag {
     // By far the most frequent first; a count follows after a blank.
     let word = tag.split(|&byte| byte == b' ').next().unwrap_or_default();
     match word {
         b"SELECT" | b"INSERT" | b"UPDATE" | b"DELETE" | b"BEGIN" | b"COMMIT" | b"ROLLBACK"
         | b"COPY" | b"FETCH" | b"MOVE" | b"MERGE" | b"START" | b"SAVEPOINT" | b"RELEASE"
-        | b"SHOW" | b"EXPLAIN" | b"VACUUM" | b"ANALYZE" | b"TRUNCATE" | b"CREATE" | b"ALTER"
-        | b"DROP" | b"GRANT" | b"REVOKE" | b"COMMENT" | b"LOCK" | b"NOTIFY" | b"CLUSTER"
-        | b"REINDEX" | b"REFRESH" | b"CHECKPOINT" | b"CLOSE" | b"DECLARE" | b"UNLISTEN"
-        | b"SECURITY" | b"IMPORT" | b"REASSIGN" => Tag::Leaves(Leaves::Nothing),
+        | b"SHOW" | b"EXPLAIN" | b"VACUUM" | b"ANALYZE" | b"TRUNCATE" | b"ALTER" | b"GRANT"
+        | b"REVOKE" | b"COMMENT" | b"LOCK" | b"NOTIFY" | b"CLUSTER" | b"REINDEX" | b"REFRESH"
+        | b"CHECKPOINT" | b"DECLARE" | b"SECURITY" | b"IMPORT" | b"REASSIGN" => {
+            Tag::Leaves(Leaves::Nothing)
+        }
+        b"CREATE" => Tag::Creates,
+        b"DROP" | b"CLOSE" | b"UNLISTEN" => Tag::Frees,
+        b"LISTEN" | b"PREPARE" | b"DO" | b"CALL" if tag != b"PREPARE TRANSACTION" => {
+            Tag::Leaves(Leaves::Ask)
+        }
         b"PREPARE" if tag == b"PREPARE TRANSACTION" => Tag::Leaves(Leaves::Nothing),
         b"SET" if tag == b"SET CONSTRAINTS" => Tag::Leaves(Leaves::Nothing),
         b"SET" => Tag::Set,
         b"DEALLOCATE" if tag == b"DEALLOCATE ALL" => Tag::DeallocateAll,
         b"DEALLOCATE" => Tag::Deallocate,
         b"DISCARD" if tag == b"DISCARD ALL" => Tag::DiscardAll,
-        b"DISCARD" => Tag::Leaves(Leaves::Nothing),
+        b"DISCARD" => Tag::Frees,
         b"RESET" => Tag::Reset,
-        _ => Tag::Leaves(Leaves::State),
+        _ => Tag::Leaves(Leaves::Unaccountable),
     }
 }
 
@@ -151,14 +268,23 @@ mod tests {
             "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
             "declare c cursor with /* x */\n hold for select 1",
         ] {
-            assert!(text(sql.as_bytes()).leaves_state, "{sql}");
+            assert_eq!(text(sql.as_bytes()).leaves, Leaves::Ask, "{sql}");
         }
         let harmless = b"SELECT abalance FROM pgbench_accounts WHERE aid = 1";
-        assert_eq!(text(harmless), Hints::default());
+        assert_eq!(text(harmless), Hints::NONE);
+        assert_eq!(text(b"SELECT setseed(1)").leaves, Leaves::Unaccountable);
         assert_eq!(
             text(b"DECLARE c CURSOR FOR SELECT threshold"),
-            Hints { leaves_state: true, ..Hints::default() }
+            Hints { leaves: Leaves::Ask, pins: true, ..Hints::NONE }
         );
+    }
+
+    #[test]
+    fn names_of_settings_are_looked_for_where_something_is_set() {
+        let names = |sql: &str| text(sql.as_bytes()).names_custom;
+        assert!(names("SET app.user = 'x'") && names("select SET_CONFIG('app.user', 'x', false)"));
+        assert!(names("update t set a = 1; set app.user = 'x'"));
+        assert!(!names("UPDATE public.t SET a = 1") && !names("set work_mem = 1"));
     }
 
     #[test]
@@ -186,14 +312,16 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_tag_leaves_state() {
+    fn an_unknown_tag_leaves_what_nobody_can_account_for() {
         assert_eq!(tag(b"SELECT 1"), Tag::Leaves(Leaves::Nothing));
-        assert_eq!(tag(b"LISTEN"), Tag::Leaves(Leaves::State));
-        assert_eq!(tag(b"PREPARE"), Tag::Leaves(Leaves::State));
+        assert_eq!(tag(b"LISTEN"), Tag::Leaves(Leaves::Ask));
+        assert_eq!(tag(b"PREPARE"), Tag::Leaves(Leaves::Ask));
         assert_eq!(tag(b"PREPARE TRANSACTION"), Tag::Leaves(Leaves::Nothing));
-        assert_eq!(tag(b"DO"), Tag::Leaves(Leaves::State));
-        assert_eq!(tag(b"CALL"), Tag::Leaves(Leaves::State));
-        assert_eq!(tag(b"FROBNICATE"), Tag::Leaves(Leaves::State));
+        assert_eq!(tag(b"DO"), Tag::Leaves(Leaves::Ask));
+        assert_eq!(tag(b"CALL"), Tag::Leaves(Leaves::Ask));
+        assert_eq!(tag(b"LOAD"), Tag::Leaves(Leaves::Unaccountable));
+        assert_eq!(tag(b"FROBNICATE"), Tag::Leaves(Leaves::Unaccountable));
+        assert_eq!(tag(b"DROP TABLE"), Tag::Frees);
         assert_eq!(tag(b"SET"), Tag::Set);
         assert_eq!(tag(b"DISCARD ALL"), Tag::DiscardAll);
     }

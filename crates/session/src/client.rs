@@ -10,6 +10,7 @@ use crate::deallocate::deallocated;
 use crate::expect::Expect;
 use crate::frame::{Frame, STATEMENT_LIMIT, TEXT_LIMIT};
 use crate::lost::doom;
+use crate::pins::Pin;
 use crate::server::{CopyState, InBatch, ServerState, Skip};
 use crate::session::{Session, unknown_tag};
 use crate::verb::Verb;
@@ -39,6 +40,9 @@ impl Session {
         }
         if server.is_quiet() {
             if !server.in_transaction() && !server.in_batch.is_open {
+                if server.pins.has(Pin::Unknown) {
+                    server.note_leaves(Leaves::Ask);
+                }
                 server.leaves_before = server.leaves;
             }
             if server.skip == Skip::No && self.begin(frame, server, to_server) {
@@ -121,7 +125,7 @@ impl Session {
             f::FUNCTION_CALL => {
                 server.batch.give_up();
                 server.end_batch();
-                server.leaves = Leaves::State;
+                server.note_leaves(Leaves::Ask);
                 server.expected.push(Expect::Function);
                 Ok(ToServer::FORWARD)
             }
@@ -191,7 +195,7 @@ impl Session {
         if frame.is_whole() && text.len() <= TEXT_LIMIT {
             self.note_hints(classify::text(text), text, server);
         } else {
-            let all = Hints { leaves_state: true, deallocates: true, resets: false };
+            let all = Hints { deallocates: true, leaves: Leaves::Ask, ..Hints::NONE };
             self.note_hints(all, b"", server);
         }
     }
@@ -204,11 +208,12 @@ impl Session {
 
     #[inline]
     pub(crate) fn note_hints(&self, hints: Hints, text: &[u8], server: &mut ServerState) {
-        if hints == Hints::default() {
+        if hints == Hints::NONE {
             return;
         }
-        if hints.leaves_state {
-            server.leaves = Leaves::State;
+        server.note_leaves(hints.leaves);
+        if hints.names_custom {
+            server.note_custom(text);
         }
         if hints.deallocates {
             server.deallocates = true;

@@ -48,7 +48,7 @@ impl Session {
         server.expected.push(Expect::StandIn);
         server.expected.push(Expect::StandIn);
         if server.stand_in.replace(name.into()).is_some_and(|left| *left != *name) {
-            server.leaves = Leaves::State;
+            server.note_leaves(Leaves::Ask);
         }
         Ok(())
     }

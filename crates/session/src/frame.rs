@@ -44,9 +44,9 @@ pub fn client_need(header: Header) -> usize {
     header.frame_len().min(HEADER_LEN + limit)
 }
 
-/// The same for a server's frame and [`crate::Session::on_server`].
+/// The same for a server's frame, unless it answers us: see [`crate::ServerState::need`].
 #[inline]
-pub fn server_need(header: Header) -> usize {
+pub(crate) fn server_need(header: Header) -> usize {
     use tag::backend as b;
     let limit = match header.tag {
         b::COMMAND_COMPLETE | b::READY_FOR_QUERY | b::PARAMETER_STATUS => SMALL_LIMIT,

@@ -9,6 +9,7 @@
 //! What is only forwarded costs a look at its tag: nothing is decoded, copied or allocated
 //! for it here.
 
+mod account;
 mod batch;
 mod catalog;
 mod classify;
@@ -21,6 +22,7 @@ mod frame;
 mod lost;
 mod parameters;
 mod pause;
+mod pins;
 mod prepared;
 mod reply;
 mod reset;
@@ -34,8 +36,9 @@ mod verdict;
 
 pub use catalog::{Catalog, Statement};
 pub use deadlines::{Deadlines, Doing, Overdue, Timeouts};
-pub use frame::{Frame, SMALL_LIMIT, STATEMENT_LIMIT, TEXT_LIMIT, client_need, server_need};
+pub use frame::{Frame, SMALL_LIMIT, STATEMENT_LIMIT, TEXT_LIMIT, client_need};
 pub use parameters::{ParameterSet, is_carried};
+pub use pins::{Pin, Pins};
 pub use server::{Counters, ServerState};
 pub use session::{Mode, Session};
 pub use verdict::{

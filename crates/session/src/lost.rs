@@ -37,7 +37,8 @@ impl Session {
         sent: Sent,
         to_client: &mut Vec<u8>,
     ) -> Lost {
-        if self.mode == Mode::Session && server.leaves == Leaves::State {
+        let is_kept = self.mode == Mode::Session && server.leaves != Leaves::Nothing;
+        if is_kept || server.is_asked() || !server.pins.is_empty() {
             return Lost::Fatal(Box::new(state_lost()));
         }
         let is_cut = sent.last_frame_incomplete || server.client_mid_frame;

@@ -39,6 +39,21 @@ pub(crate) fn is_planned(name: &str) -> bool {
     !NOT_PLANNED.iter().any(|harmless| harmless.eq_ignore_ascii_case(name))
 }
 
+/// What `SET ROLE` sets.
+const ROLE: &str = "role";
+
+fn is_role(name: &str) -> bool {
+    name.eq_ignore_ascii_case(ROLE)
+}
+
+fn put_set_config(sql: &mut String, name: &str, value: &str) {
+    sql.push_str("pg_catalog.set_config(");
+    put_literal(sql, name);
+    sql.push_str(", ");
+    put_literal(sql, value);
+    sql.push_str(", false)");
+}
+
 fn compare(a: &str, b: &str) -> std::cmp::Ordering {
     let a = a.bytes().map(|byte| byte.to_ascii_lowercase());
     a.cmp(b.bytes().map(|byte| byte.to_ascii_lowercase()))
@@ -82,22 +97,35 @@ impl ParameterSet {
     ///
     /// `set_config` is used because it takes a list such as `search_path` as reported,
     /// which SET would take for one identifier.
+    ///
+    /// Other settings are changed in the role of the login, which may be allowed more.
     pub fn sql_from(&self, current: &Self) -> String {
-        let mut sql = String::new();
-        for (name, value) in self.changes_from(current) {
-            sql.push_str(if sql.is_empty() { "SELECT " } else { ", " });
-            sql.push_str("pg_catalog.set_config(");
-            put_literal(&mut sql, name);
-            sql.push_str(", ");
-            put_literal(&mut sql, value);
-            sql.push_str(", false)");
+        if self == current {
+            return String::new();
         }
-        for (name, _) in current.iter().filter(|(name, _)| self.get(name).is_none()) {
+        let mut sql = String::new();
+        if current.get(ROLE).is_some() {
+            sql.push_str("RESET ROLE");
+        }
+        let others = self.changes_from(current).filter(|(name, _)| !is_role(name));
+        let separators = ["; SELECT ", ", "];
+        let mut separator = if sql.is_empty() { "SELECT " } else { separators[0] };
+        for (name, value) in others {
+            sql.push_str(separator);
+            separator = separators[1];
+            put_set_config(&mut sql, name, value);
+        }
+        let gone = current.iter().filter(|(name, _)| !is_role(name) && self.get(name).is_none());
+        for (name, _) in gone {
             if !sql.is_empty() {
                 sql.push_str("; ");
             }
             sql.push_str("RESET ");
             put_identifier(&mut sql, name);
+        }
+        if let Some(role) = self.get(ROLE) {
+            sql.push_str(if sql.is_empty() { "SELECT " } else { separators[0] });
+            put_set_config(&mut sql, ROLE, role);
         }
         sql
     }
@@ -157,6 +185,18 @@ mod tests {
             "SELECT pg_catalog.set_config(E'TimeZone', E'UTC', false); RESET \"statement_timeout\""
         );
         assert_eq!(wanted.sql_from(&wanted), "");
+    }
+
+    #[test]
+    fn the_role_is_taken_off_first_and_put_on_last() {
+        let (plain, one) = (set(&[("a", "1")]), set(&[("a", "2"), ("role", "one")]));
+        let set_a = "SELECT pg_catalog.set_config(E'a', E'2', false)";
+        let set_role = "SELECT pg_catalog.set_config(E'role', E'one', false)";
+        assert_eq!(one.sql_from(&plain), format!("{set_a}; {set_role}"));
+        assert_eq!(plain.sql_from(&set(&[("a", "1"), ("role", "one")])), "RESET ROLE");
+        let other = set(&[("a", "1"), ("b", "1"), ("role", "two")]);
+        let expected = format!("RESET ROLE; {set_a}; RESET \"b\"; {set_role}");
+        assert_eq!(one.sql_from(&other), expected);
     }
 
     #[test]

@@ -195,7 +195,9 @@ impl Session {
             return extended(frame, server, Expect::CloseUnnamed);
         }
         // One made by PREPARE in this lease is on the server under the client's own name.
-        let may_be_there = (server.leaves == Leaves::State || server.stand_in.is_some())
+        let may_be_there = (server.leaves != Leaves::Nothing
+            || !server.pins.is_empty()
+            || server.stand_in.is_some())
             && !name.starts_with(NAME_PREFIX);
         if may_be_there {
             match self.statement(name, server) {

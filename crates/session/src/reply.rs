@@ -9,6 +9,7 @@ use crate::classify::{self, Leaves, Tag};
 use crate::expect::Expect;
 use crate::frame::Frame;
 use crate::parameters;
+use crate::pins::{Pin, Pins};
 use crate::reset::Reset;
 use crate::retry::{Failure, PLAN_CHANGED, put_with_client_name};
 use crate::server::{CopyState, Front, OwnQuery, ServerState, Skip};
@@ -62,10 +63,10 @@ impl Session {
             _ => {}
         }
         let Some(front) = server.expected.front() else {
-            return self.on_unasked(frame, server);
+            return self.on_unasked(frame, server, to_server);
         };
         if front == Expect::Own {
-            return self.on_own(frame, server);
+            return self.on_own(frame, server, to_server);
         }
         if server.batch.is_failing() {
             return self.on_failing(frame, server, to_client, to_server);
@@ -76,7 +77,7 @@ impl Session {
                 Err(Violation::Server("an empty statement is refused"))
             }
             b::ERROR_RESPONSE => Ok(self.on_error(frame, front, server, to_client, to_server)),
-            b::READY_FOR_QUERY => self.on_ready(frame, front, server, to_client),
+            b::READY_FOR_QUERY => self.on_ready(frame, front, server, to_client, to_server),
             b::COMMAND_COMPLETE => {
                 self.on_tag(frame, front, server);
                 server.copy_syncs = 0;
@@ -208,6 +209,7 @@ impl Session {
         front: Expect,
         server: &mut ServerState,
         to_client: &mut Vec<u8>,
+        to_server: &mut Vec<u8>,
     ) -> Result<ToClient, Violation> {
         server.status = ready_status(frame)?;
         match front {
@@ -235,11 +237,11 @@ impl Session {
                 "transaction blocks not allowed in statement pooling mode",
             ));
         }
-        Ok(self.ready(server))
+        Ok(self.ready(server, to_server))
     }
 
-    fn ready(&self, server: &mut ServerState) -> ToClient {
-        let then = match self.release_if_quiet(server) {
+    fn ready(&self, server: &mut ServerState, to_server: &mut Vec<u8>) -> ToClient {
+        let then = match self.release_if_quiet(server, to_server) {
             Some(disposition) => Then::Release(disposition),
             None if server.is_quiet() => Then::Quiet,
             None => Then::Continue,
@@ -250,7 +252,11 @@ impl Session {
     /// Ends the lease if nothing is outstanding, no transaction is open and the mode says
     /// so. [`Session::on_server`] does it by itself, except when a frame of the client's
     /// was half-way to the server; then the relay asks when the frame has gone.
-    pub fn release_if_quiet(&self, server: &mut ServerState) -> Option<Disposition> {
+    pub fn release_if_quiet(
+        &self,
+        server: &mut ServerState,
+        to_server: &mut Vec<u8>,
+    ) -> Option<Disposition> {
         let is_kept = self.mode == Mode::Session
             || server.in_transaction()
             || server.in_batch.is_open
@@ -258,6 +264,19 @@ impl Session {
             || server.skip == Skip::ToSync;
         if !server.is_quiet() || (is_kept && !server.is_abandoned()) {
             return None;
+        }
+        if !server.is_abandoned() {
+            match server.leaves {
+                Leaves::Nothing => {}
+                Leaves::Ask => {
+                    self.ask(server, to_server);
+                    return None;
+                }
+                Leaves::Unaccountable => server.pins.insert(Pin::Unaccountable),
+            }
+            if !server.pins.is_empty() {
+                return None;
+            }
         }
         let disposition = server.disposition();
         server.end_lease();
@@ -268,8 +287,11 @@ impl Session {
     fn on_tag(&mut self, frame: &Frame<'_>, front: Expect, server: &mut ServerState) {
         let tag = frame.body.strip_suffix(b"\0").unwrap_or(frame.body);
         match classify::tag(tag) {
-            Tag::Leaves(Leaves::Nothing) => return,
-            Tag::Leaves(Leaves::State) => {}
+            Tag::Leaves(leaves) => return server.note_leaves(leaves),
+            Tag::Frees if server.pins.is_empty() => return,
+            Tag::Creates if !self.is_in_temporary_schema() => return,
+            Tag::Creates => {}
+            Tag::Frees => {}
             Tag::Set => match front {
                 Expect::Query { local_set: true, .. } | Expect::Execute { local_set: true, .. } => {
                     return;
@@ -290,7 +312,9 @@ impl Session {
                 server.statements.clear();
                 server.stand_in = None;
                 self.statements = None;
-                return;
+                if server.pins.is_empty() {
+                    return;
+                }
             }
             Tag::DiscardAll => {
                 server.statements.clear();
@@ -301,17 +325,23 @@ impl Session {
                 // It is never one of several statements in a text: all is as after a login.
                 if server.expected.len() == 1 && matches!(front, Expect::Query { .. }) {
                     server.leaves = Leaves::Nothing;
+                    server.pins = Pins::default();
                     return;
                 }
             }
         }
-        server.leaves = Leaves::State;
+        server.note_leaves(Leaves::Ask);
+    }
+
+    /// Whether what is made without a schema may be temporary.
+    fn is_in_temporary_schema(&self) -> bool {
+        self.parameters.get("search_path").is_some_and(|path| path.contains("pg_temp"))
     }
 
     fn on_parameter(&mut self, frame: &Frame<'_>, server: &mut ServerState) -> ToClient {
         let Ok((name, value)) = message::parameter_status(frame.body) else {
             // Too long, or in another encoding: it cannot follow the client.
-            server.leaves = Leaves::State;
+            server.note_leaves(Leaves::Unaccountable);
             return ToClient::FORWARD;
         };
         if !parameters::is_carried(name) {
@@ -337,6 +367,7 @@ impl Session {
         &mut self,
         frame: &Frame<'_>,
         server: &mut ServerState,
+        to_server: &mut Vec<u8>,
     ) -> Result<ToClient, Violation> {
         match frame.header.tag {
             b::ERROR_RESPONSE => Ok(ToClient::FORWARD),
@@ -345,7 +376,7 @@ impl Session {
                 server.status = ready_status(frame)?;
                 server.front = Front::Nothing;
                 server.skip = Skip::No;
-                Ok(self.ready(server))
+                Ok(self.ready(server, to_server))
             }
             _ => Err(Violation::Server("a message that nothing asked for")),
         }
@@ -356,8 +387,16 @@ impl Session {
         &mut self,
         frame: &Frame<'_>,
         server: &mut ServerState,
+        to_server: &mut Vec<u8>,
     ) -> Result<ToClient, Violation> {
         match frame.header.tag {
+            b::ERROR_RESPONSE if server.is_asked() => server.own = OwnQuery::NoAccount,
+            b::DATA_ROW if server.is_asked() => server.on_account(frame),
+            b::READY_FOR_QUERY if server.is_asked() => {
+                self.end_account(ready_status(frame)?, server)?;
+                let ready = self.ready(server, to_server);
+                return Ok(ToClient { pass: Pass::Swallow, then: ready.then });
+            }
             b::ERROR_RESPONSE if server.own == OwnQuery::Doom => {
                 let fields = ErrorFields::parse(frame.body).unwrap_or_default();
                 if !fields.is(SqlState::INVALID_SAVEPOINT_SPECIFICATION) {
@@ -393,10 +432,29 @@ impl Session {
                 server.own = OwnQuery::None;
                 self.standing = TransactionStatus::Idle;
             }
-            OwnQuery::None | OwnQuery::Failed(_) => {}
+            OwnQuery::None | OwnQuery::Failed(_) | OwnQuery::Account(_) | OwnQuery::NoAccount => {}
         }
         server.status = status;
         server.expected.pop();
+        Ok(())
+    }
+
+    fn end_account(
+        &mut self,
+        status: TransactionStatus,
+        server: &mut ServerState,
+    ) -> Result<(), Violation> {
+        if status != TransactionStatus::Idle {
+            return Err(Violation::Server("a question began a transaction"));
+        }
+        server.expected.pop();
+        match std::mem::replace(&mut server.own, OwnQuery::None) {
+            OwnQuery::Account(account) => self.settle(&account, server),
+            _ => {
+                server.pins.insert(Pin::Unknown);
+                server.leaves = Leaves::Nothing;
+            }
+        }
         Ok(())
     }
 

@@ -7,11 +7,14 @@ use wire::message::{self, TransactionStatus};
 use wire::tag::backend;
 use wire::{HEADER_LEN, Header};
 
+use crate::account::Account;
 use crate::batch::Batch;
 use crate::catalog::Catalog;
 use crate::classify::Leaves;
 use crate::expect::{Expect, ExpectedReplies};
+use crate::frame::{TEXT_LIMIT, server_need};
 use crate::parameters::{ParameterSet, is_carried};
+use crate::pins::Pins;
 use crate::reset::Reset;
 use crate::statements::{PendingChanges, ServerStatements};
 use crate::unnamed::{SentTexts, Unnamed};
@@ -35,6 +38,10 @@ pub struct ServerState {
     pub(crate) leaves: Leaves,
     /// What it had left behind when it was last between two transactions.
     pub(crate) leaves_before: Leaves,
+    /// Why the lease outlasts its transactions.
+    pub(crate) pins: Pins,
+    /// Names that this lease may have given to settings that no module has defined.
+    pub(crate) custom: Vec<Box<str>>,
     /// A text of this lease may drop prepared statements.
     pub(crate) deallocates: bool,
     /// What texts of this lease may have reset, and whether a tag has said that one did.
@@ -145,6 +152,10 @@ pub(crate) enum OwnQuery {
     Doom,
     /// It failed; the ErrorResponse's body.
     Failed(Box<[u8]>),
+    /// It asks what the client has left behind.
+    Account(Box<Account>),
+    /// That has failed.
+    NoAccount,
 }
 
 /// Counts of one server, taken by the relay when a lease ends.
@@ -162,6 +173,8 @@ pub struct Counters {
     pub lost_retries: u32,
     /// Settings were brought to a client's.
     pub preparations: u32,
+    /// The server was asked what its client has left behind.
+    pub accounts: u32,
     /// A write was refused because the server, or its transaction, is read-only.
     pub read_only_refusals: u32,
 }
@@ -181,6 +194,8 @@ impl ServerState {
             parameters,
             leaves: Leaves::Nothing,
             leaves_before: Leaves::Nothing,
+            pins: Pins::default(),
+            custom: Vec::new(),
             deallocates: false,
             reset: Reset::Nothing,
             settings_reset: false,
@@ -232,6 +247,33 @@ impl ServerState {
     /// Whether the client has gone, so that the lease ends as soon as nothing is owed.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.client == Client::Gone
+    }
+
+    /// Notes what the lease leaves behind.
+    #[inline]
+    pub(crate) fn note_leaves(&mut self, leaves: Leaves) {
+        self.leaves = self.leaves.max(leaves);
+    }
+
+    /// Whether the server has been asked what its client has left behind.
+    pub fn is_asked(&self) -> bool {
+        matches!(self.own, OwnQuery::Account(_) | OwnQuery::NoAccount)
+    }
+
+    /// Why the lease outlasts its transactions.
+    pub fn pins(&self) -> Pins {
+        self.pins
+    }
+
+    /// How many bytes of a frame, header included, [`crate::Session::on_server`] must be shown.
+    #[inline]
+    pub fn need(&self, header: Header) -> usize {
+        match self.own {
+            OwnQuery::Account(_) if header.tag == backend::DATA_ROW => {
+                header.frame_len().min(HEADER_LEN + TEXT_LIMIT)
+            }
+            _ => server_need(header),
+        }
     }
 
     /// Whether a frame of the client's is on its way, or waits for what is under way.
@@ -292,6 +334,7 @@ impl ServerState {
         self.status = TransactionStatus::Idle;
         self.parameters = Arc::clone(&self.login_parameters);
         self.leaves = Leaves::Nothing;
+        self.pins = Pins::default();
         self.end_lease();
         self.unnamed = Unnamed::Absent;
     }
@@ -328,7 +371,11 @@ impl ServerState {
     pub(crate) fn disposition(&self) -> Disposition {
         if !self.is_quiet() || self.reads_copy() || self.is_doubtful {
             Disposition::Discard
-        } else if self.leaves == Leaves::State || self.stand_in.is_some() || self.in_transaction() {
+        } else if self.leaves != Leaves::Nothing
+            || !self.pins.is_empty()
+            || self.stand_in.is_some()
+            || self.in_transaction()
+        {
             Disposition::NeedsReset
         } else {
             Disposition::Clean
@@ -346,6 +393,7 @@ impl ServerState {
         self.batch.clear();
         self.in_batch = InBatch::default();
         self.deallocates = false;
+        self.custom.clear();
         self.reset = Reset::Nothing;
         self.settings_reset = false;
         self.skip = Skip::No;

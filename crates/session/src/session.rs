@@ -145,6 +145,10 @@ impl Session {
         mid_frame: bool,
         to_server: &mut Vec<u8>,
     ) -> Abandoned {
+        if server.is_asked() && !mid_frame {
+            server.client_has_gone();
+            return Abandoned::Drain;
+        }
         if mid_frame || server.is_exchanging() {
             return Abandoned::Now(Disposition::Discard);
         }

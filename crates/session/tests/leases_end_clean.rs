@@ -137,10 +137,12 @@ fn a_long_message_does_not_lose_its_server_half_way() {
 }
 
 #[test]
-fn what_a_text_too_long_to_be_looked_through_leaves_behind_is_reset() {
+fn what_a_text_too_long_to_be_looked_through_leaves_behind_is_asked() {
     let mut scene = Scene::new(1, 1);
     assert_eq!(scene.say(0, query(&format!("select {}", "x".repeat(70_000)))), "TDCZ");
-    assert_eq!(scene.relay.resets, 1);
+    assert_eq!(scene.relay.idle[0].postgres.received, "QQ");
+    assert_eq!(scene.say(0, query("select 1")), "TDCZ");
+    assert_eq!(scene.relay.idle[0].postgres.received, "QQQ");
 }
 
 #[test]

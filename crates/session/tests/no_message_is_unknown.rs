@@ -8,7 +8,6 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use session::{
     Catalog, Frame, Mode, Sent, ServerState, Session, Then, ToServer, Violation, client_need,
-    server_need,
 };
 use support::client::*;
 use support::scene::{LOGIN, Scene};
@@ -94,7 +93,7 @@ fn pair() -> (Session, ServerState) {
     (Session::new(catalog, parameters, Mode::Transaction), server)
 }
 
-fn shown<'a>(tag: u8, body: &'a [u8], need: fn(Header) -> usize) -> Frame<'a> {
+fn shown<'a>(tag: u8, body: &'a [u8], need: impl Fn(Header) -> usize) -> Frame<'a> {
     let header = Header { tag, body_len: u32::try_from(body.len()).expect("small") };
     // As much as must be shown and no more.
     Frame { header, body: &body[..need(header) - HEADER_LEN] }
@@ -116,7 +115,7 @@ fn on_server(
     tag: u8,
     body: &[u8],
 ) -> Result<Then, Violation> {
-    let frame = shown(tag, body, server_need);
+    let frame = shown(tag, body, |header| server.need(header));
     let verdict = session.on_server(&frame, server, &mut Vec::new(), &mut Vec::new())?;
     Ok(verdict.then)
 }

@@ -314,6 +314,8 @@ words! {
         IdleTransactionTimeout = "idle_transaction_timeout",
         /// `max_packet_size`: disconnected.
         MaxPacketSize = "max_packet_size",
+        /// `pool.max_pinned`: an ERROR.
+        MaxPinned = "max_pinned",
         /// `query_timeout`: the statement was cancelled.
         QueryTimeout = "query_timeout",
         /// `query_wait_notify`: a NOTICE.

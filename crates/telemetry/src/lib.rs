@@ -37,4 +37,4 @@ pub use metrics::{Build, FailoverMetrics, Metrics};
 pub use pool::{POOLS_MAX, PoolMetrics};
 pub use process::resident_bytes;
 pub use prometheus::Registry;
-pub use state::{CertificateExpiries, PoolState, PoolStates, PoolTotals};
+pub use state::{CertificateExpiries, PinState, PoolState, PoolStates, PoolTotals};

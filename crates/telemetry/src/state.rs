@@ -36,8 +36,21 @@ pub struct PoolState {
     pub oldest_wait: Duration,
     /// The pool's size, its reserve not included.
     pub size: u64,
+    /// Servers that clients keep between two transactions, for each reason.
+    pub pinned: Vec<PinState>,
     /// Sums since the pool was made.
     pub totals: PoolTotals,
+}
+
+/// Servers that clients keep between two transactions for one reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PinState {
+    /// The reason.
+    pub reason: &'static str,
+    /// At this moment.
+    pub now: u64,
+    /// Since the pool was made.
+    pub total: u64,
 }
 
 /// What a pool has counted since it was made.
@@ -151,6 +164,7 @@ fn bounded(mut pools: Vec<PoolState>) -> Vec<PoolState> {
                 waiting: sum.waiting + pool.waiting,
                 oldest_wait: sum.oldest_wait.max(pool.oldest_wait),
                 size: sum.size + pool.size,
+                pinned: [sum.pinned, pool.pinned].concat(),
                 totals: PoolTotals {
                     connects: sum.totals.connects + pool.totals.connects,
                     connect_failures: [sum.totals.connect_failures, pool.totals.connect_failures]
@@ -167,6 +181,7 @@ fn bounded(mut pools: Vec<PoolState>) -> Vec<PoolState> {
 }
 
 const POOL: &[&str] = &["database", "user", "role"];
+const POOL_REASON: &[&str] = &["database", "user", "role", "reason"];
 
 const ROWS: &[Row<View>] = &[
     Row {
@@ -187,6 +202,22 @@ const ROWS: &[Row<View>] = &[
             &["database", "user", "role", "state"],
         ),
         read: |spec, view| view.pools.iter().flat_map(|pool| servers(spec, pool)).collect(),
+    },
+    Row {
+        spec: Spec::gauge(
+            "pgmesh_pinned_servers",
+            "Servers that clients keep between two transactions, for each reason.",
+            POOL_REASON,
+        ),
+        read: |spec, view| pins(spec, view, |pin| pin.now),
+    },
+    Row {
+        spec: Spec::counter(
+            "pgmesh_pins_total",
+            "Times that a client began to keep its server between two transactions.",
+            POOL_REASON,
+        ),
+        read: |spec, view| pins(spec, view, |pin| pin.total),
     },
     Row {
         spec: Spec::gauge("pgmesh_waiting_clients", "Clients waiting for a server.", POOL),
@@ -334,6 +365,20 @@ fn servers(spec: &Spec, pool: &PoolState) -> [Metric; 4] {
     })
 }
 
+/// A sample per pool and reason. A reason may be there several times in a sum of pools.
+fn pins(spec: &Spec, view: &View, read: fn(&PinState) -> u64) -> Vec<Metric> {
+    let of_pool = |pool: &PoolState| {
+        let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+        pool.pinned.iter().for_each(|pin| *sums.entry(pin.reason).or_default() += read(pin));
+        let labels = pool.labels.clone();
+        sums.into_iter().map(move |(reason, count)| {
+            let base = [&*labels.database, &*labels.user, labels.role.as_str(), reason];
+            spec.sample(&base, count)
+        })
+    };
+    view.pools.iter().flat_map(of_pool).collect()
+}
+
 /// A sample per pool and word. A word may be counted several times in a sum of pools.
 fn words<W: Words + PartialEq>(
     spec: &Spec,
@@ -401,6 +446,7 @@ mod tests {
             waiting: 5,
             oldest_wait: Duration::from_secs(index as u64),
             size: 6,
+            pinned: vec![PinState { reason: "listen", now: 1, total: 3 }],
             totals: PoolTotals {
                 connects: 7,
                 connect_failures: vec![(ConnectFailure::Tls, 1)],
@@ -418,6 +464,7 @@ mod tests {
         assert_eq!((last.totals.connects, last.totals.resets), (14, 16));
         assert_eq!(last.totals.discards.iter().map(|(_, count)| count).sum::<u64>(), 6);
         assert_eq!((last.waiting, last.size), (10, 12));
+        assert_eq!(last.pinned.iter().map(|pin| pin.now).sum::<u64>(), 2);
         assert_eq!(last.oldest_wait, Duration::from_secs(POOLS_MAX as u64 + 2));
         assert_eq!(bounded(all[..3].to_vec()), all[..3]);
     }

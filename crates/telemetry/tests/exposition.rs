@@ -6,8 +6,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use telemetry::{
     Build, Cancel, CertificateExpiries, ClusterState, ConnectFailure, Discard, Exposition, Lookups,
-    Metrics, NodeState, POOLS_MAX, PoolLabels, PoolState, PoolStates, PoolTotals, Refusal,
-    Registry, Retry, Role, Via,
+    Metrics, NodeState, POOLS_MAX, PinState, PoolLabels, PoolState, PoolStates, PoolTotals,
+    Refusal, Registry, Retry, Role, Via,
 };
 
 const BUILD: Build = Build { version: "1.2.3", commit: "abc" };
@@ -48,6 +48,7 @@ fn state(labels: PoolLabels) -> PoolState {
         waiting: 4,
         oldest_wait: Duration::from_millis(1500),
         size: 25,
+        pinned: vec![PinState { reason: "listen", now: 2, total: 5 }],
         totals: PoolTotals {
             connects: 6,
             connect_failures: vec![(ConnectFailure::Timeout, 7), (ConnectFailure::Timeout, 1)],

@@ -35,6 +35,7 @@ pub(super) fn read(section: &Section<'_>) -> Pool {
         server_idle_timeout: or_unending(time("server_idle_timeout", default.server_idle_timeout)),
         login_concurrency: number("server_login_concurrency", default.login_concurrency, SOME),
         prepared_statements: number("prepared_statements", default.prepared_statements, SOME),
+        max_pinned: section.optional_integer("max_pinned", ANY),
         reset_timeout: section.duration("reset_timeout", default.reset_timeout, BOUNDED),
         cancel_timeout: section.duration("cancel_timeout", default.cancel_timeout, BOUNDED),
         ..default

@@ -59,7 +59,10 @@ impl Rest {
 
 /// Looks at the front of `chunk`. `need` says how much of a frame must be shown.
 #[inline]
-pub(super) fn next(chunk: &[u8], need: fn(Header) -> usize) -> Result<Next<'_>, FrameError> {
+pub(super) fn next(
+    chunk: &[u8],
+    need: impl FnOnce(Header) -> usize,
+) -> Result<Next<'_>, FrameError> {
     let Some(header) = Header::peek(chunk)? else { return Ok(Next::Short(HEADER_LEN)) };
     let needed = need(header);
     if chunk.len() < needed {

@@ -31,6 +31,9 @@ pub(crate) trait Lend {
     /// Whether a transaction may begin now on a server that is lent for longer than one.
     fn may_begin(&self, on: &Self::Leased) -> bool;
 
+    /// Whether the client may keep a server between two transactions.
+    fn may_pin(&self) -> bool;
+
     /// How long the client may go on with what it does.
     fn timeouts(&self) -> &Timeouts;
 
@@ -54,6 +57,9 @@ pub(crate) trait Leased {
 
     /// Its parts, to be used side by side.
     fn parts(&mut self) -> Parts<'_, Self::Stream>;
+
+    /// Counts why the client keeps it between two transactions, if it does.
+    fn note_pins(&mut self);
 
     /// Whether the connection is encrypted.
     fn is_tls(&self) -> bool;
@@ -120,6 +126,10 @@ impl Lend for Lender {
             && self.snapshots.borrow().fence(access, on.epoch(), on.address()) == Fence::Open
     }
 
+    fn may_pin(&self) -> bool {
+        self.pool.may_pin()
+    }
+
     #[inline]
     fn timeouts(&self) -> &Timeouts {
         &self.pool.settings().timeouts
@@ -159,6 +169,10 @@ impl Leased for Lease {
             unread: &mut server.unread,
             unsent: &mut server.unsent,
         }
+    }
+
+    fn note_pins(&mut self) {
+        Self::note_pins(self);
     }
 
     fn is_tls(&self) -> bool {

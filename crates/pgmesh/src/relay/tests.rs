@@ -134,6 +134,10 @@ impl Lend for Servers {
         !on.place().lock().is_retired
     }
 
+    fn may_pin(&self) -> bool {
+        true
+    }
+
     fn timeouts(&self) -> &Timeouts {
         &self.1
     }
@@ -160,6 +164,8 @@ impl Leased for FakeLease {
         let FakeServer { stream, state, unread, unsent, .. } = self.server.as_mut().unwrap();
         Parts { stream, state, unread, unsent }
     }
+
+    fn note_pins(&mut self) {}
 
     fn is_tls(&self) -> bool {
         self.server.as_ref().unwrap().stream.is_tls

@@ -128,6 +128,11 @@ where
                     self.session.refuse(frame.header.tag, &quota::refusal(), back);
                     Pass::Swallow
                 }
+                Unleased::NeedServer if self.session.may_pin(&frame) && !self.lender.may_pin() => {
+                    self.metrics.limits.inc(Limit::MaxPinned);
+                    self.session.refuse(frame.header.tag, &too_many_pinned(), back);
+                    Pass::Swallow
+                }
                 Unleased::NeedServer => {
                     self.need_server();
                     return Ok(Moved::Yes);
@@ -235,11 +240,11 @@ where
             return Err(End::Goodbye);
         }
         let Link::Leased(active) = &mut self.link else { return Ok(()) };
-        let state = active.lease.parts().state;
+        let parts = active.lease.parts();
         let mid_frame = self.client.rest.is_passing();
-        if state.set_client_mid_frame(mid_frame)
+        if parts.state.set_client_mid_frame(mid_frame)
             && !mid_frame
-            && let Some(disposition) = self.session.release_if_quiet(state)
+            && let Some(disposition) = self.session.release_if_quiet(parts.state, parts.unsent)
         {
             self.release(disposition);
         }
@@ -288,6 +293,7 @@ where
     fn end_query(&mut self) {
         let Link::Leased(active) = &mut self.link else { return };
         let now = Instant::now();
+        active.lease.note_pins();
         active.end_query(&self.metrics, now);
         let doing = match active.lease.parts().state.in_transaction() {
             true => Doing::IdleInTransaction,
@@ -327,7 +333,8 @@ pub(super) fn take_server<'a, L: Leased>(
         let Some(front) = chunk.get(consumed..).filter(|front| !front.is_empty()) else {
             break None;
         };
-        let frame = match frames::next(front, session::server_need) {
+        let state = active.lease.parts().state;
+        let frame = match frames::next(front, |header| state.need(header)) {
             Ok(Next::Frame(frame)) => frame,
             Ok(Next::Short(needed)) => {
                 active.needed = needed;
@@ -335,7 +342,6 @@ pub(super) fn take_server<'a, L: Leased>(
             }
             Err(_) => break Some(Violation::Server("an invalid message length")),
         };
-        let state = active.lease.parts().state;
         let verdict = match session.on_server(&frame, state, inserted, back) {
             Ok(verdict) => verdict,
             Err(fault) => break Some(fault),
@@ -434,6 +440,14 @@ pub(super) fn read_behind<S: AsyncRead + Unpin>(
     let read = buf.filled().len();
     unread.truncate(len + read);
     polled.map_ok(|()| read)
+}
+
+#[cold]
+fn too_many_pinned() -> ErrorMessage {
+    let message = "too many clients keep a server between their transactions";
+    ErrorMessage::error(SqlState::CONFIGURATION_LIMIT_EXCEEDED, message)
+        .with_detail("pool.max_pinned is reached, and this statement would need a server for good.")
+        .with_hint("Use what ends with a transaction, or raise pool.max_pinned and pool.size.")
 }
 
 #[cold]

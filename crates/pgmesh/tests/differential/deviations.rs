@@ -43,6 +43,8 @@ const DEVIATIONS: [Deviation; 16] = [
         script: |s| {
             s.query("SET DateStyle = 'German'");
             s.say(&[parse("s", "SELECT '1.2.2003'::date = DATE '2003-02-01'"), sync()]);
+            // A neighbour keeps that server.
+            s.on(1).query("BEGIN").on(0);
             s.query("SET DateStyle = 'ISO, MDY'").say(&[run("s", &[]), sync()]);
         },
         check: |direct, through| {

@@ -57,7 +57,8 @@ pub(crate) use cases;
 fn every_way(cases: &[Case]) {
     let mut stage = Stage::new();
     run(cases, |_, script| {
-        let ways = if script.clients() > 1 { &[Way::Alone, Way::Session][..] } else { &EVERY_WAY };
+        let is_alone = script.clients() > 1 || script.keeps_server;
+        let ways = if is_alone { &[Way::Alone, Way::Session][..] } else { &EVERY_WAY };
         stage.compare(script, ways)
     });
 }

@@ -169,6 +169,7 @@ fn deallocate_in_the_middle_of_a_transaction(s: &mut Script) {
 }
 
 fn sql_prepare_and_execute_within_a_transaction(s: &mut Script) {
+    s.keeps_server();
     s.query("BEGIN; PREPARE q (int4) AS SELECT $1 + 1")
         .query("EXECUTE q (1)")
         .query("PREPARE q AS SELECT 1");

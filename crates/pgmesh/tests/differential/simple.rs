@@ -119,6 +119,7 @@ fn notices_arrive_where_they_were_raised(s: &mut Script) {
 }
 
 fn a_listener_is_notified_at_its_own_commit(s: &mut Script) {
+    s.keeps_server();
     s.query("BEGIN").query("LISTEN channel").query("NOTIFY channel, 'payload'");
     s.query("SELECT pg_notify('channel', 'more')").query("NOTIFY unheard").query("COMMIT");
     s.query("BEGIN; LISTEN c; NOTIFY c, 'in one query'; COMMIT; SELECT 'behind'");
@@ -126,6 +127,7 @@ fn a_listener_is_notified_at_its_own_commit(s: &mut Script) {
 }
 
 fn a_notify_rolled_back_is_never_heard(s: &mut Script) {
+    s.keeps_server();
     s.query("BEGIN; LISTEN c; NOTIFY c, 'never'; ROLLBACK")
         .query("BEGIN; LISTEN c; NOTIFY c; COMMIT");
 }
@@ -137,7 +139,7 @@ fn cursors_live_within_their_transaction(s: &mut Script) {
 }
 
 fn session_state_hides_behind_no_comment(s: &mut Script) {
-    // Gone afterwards in transaction mode; within its query and transaction it is there.
+    // Within its query and transaction it is there, and afterwards as well.
     s.query("/* a */ SELECT set_config('search_path', 'hidden', false); SHOW search_path");
     s.query("BEGIN; sElEcT /* b */ pg_catalog.set_config($$work_mem$$, '123kB', false)");
     s.query("SHOW work_mem").query("ROLLBACK").query("SHOW work_mem");

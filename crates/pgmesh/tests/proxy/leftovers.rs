@@ -1,68 +1,187 @@
-//! Session state that a transaction leaves behind is gone for the next client.
+//! Session state that a transaction leaves behind is there for its client and for nobody else.
 
 use crate::clients::{Raw, parse, run, sync};
-use crate::metrics::sample;
+use crate::metrics::{sample, wait_for};
 use crate::postgres;
 use crate::proxy::Setup;
 
-/// What leaves something, what shows it, and what is shown when nothing was left.
-const STATE: [(&str, &str, &str); 20] = [
-    ("SET work_mem = '7MB'", "SHOW work_mem", "4MB"),
-    ("/* x */ SET work_mem TO '7MB'", "SHOW work_mem", "4MB"),
-    ("SELECT 1; SET SESSION work_mem = '7MB'; SELECT 2", "SHOW work_mem", "4MB"),
-    ("SELECT set_config('work_mem', '7MB', false)", "SHOW work_mem", "4MB"),
-    ("DO $$ BEGIN SET work_mem = '7MB'; END $$", "SHOW work_mem", "4MB"),
-    ("CALL tunes()", "SHOW work_mem", "4MB"),
-    ("BEGIN; SET work_mem = '7MB'; COMMIT", "SHOW work_mem", "4MB"),
-    ("SET search_path = ''", "SHOW search_path", "\"$user\", public"),
-    ("SET ROLE reader", "SELECT current_user", "app_user"),
-    ("SET my.own = 'x'", "SELECT coalesce(nullif(current_setting('my.own', true), ''), '-')", "-"),
-    ("CREATE TEMP TABLE mine (n int)", "SELECT to_regclass('pg_temp.mine')", "NULL"),
-    ("SELECT 1 AS n INTO TEMPORARY mine", "SELECT to_regclass('pg_temp.mine')", "NULL"),
-    ("CREATE TABLE pg_temp.mine AS SELECT 1", "SELECT to_regclass('pg_temp.mine')", "NULL"),
-    ("CREATE TEMP VIEW mine AS SELECT 1", "SELECT to_regclass('pg_temp.mine')", "NULL"),
-    ("SELECT pg_advisory_lock(7)", ADVISORY, "0"),
-    ("WITH x AS (SELECT pg_try_advisory_lock_shared(7, 8)) SELECT * FROM x", ADVISORY, "0"),
-    ("LISTEN news", "SELECT count(*) FROM pg_listening_channels()", "0"),
-    ("PREPARE mine AS SELECT 1", MINE, "0"),
+/// What leaves something, what shows it, what it shows to its client, and to others.
+type State = (&'static str, &'static str, &'static str, &'static str);
+
+/// What every server can be given.
+const FOLLOWS: [State; 10] = [
+    ("SET work_mem = '7MB'", "SHOW work_mem", "7MB", "4MB"),
+    ("/* x */ SET work_mem TO '7MB'", "SHOW work_mem", "7MB", "4MB"),
+    ("SELECT 1; SET SESSION work_mem = '7MB'; SELECT 2", "SHOW work_mem", "7MB", "4MB"),
+    ("SELECT set_config('work_mem', '7MB', false)", "SHOW work_mem", "7MB", "4MB"),
+    ("DO $$ BEGIN SET work_mem = '7MB'; END $$", "SHOW work_mem", "7MB", "4MB"),
+    ("CALL tunes()", "SHOW work_mem", "7MB", "4MB"),
+    ("BEGIN; SET work_mem = '7MB'; COMMIT", "SHOW work_mem", "7MB", "4MB"),
+    ("SET search_path = ''", "SHOW search_path", "\"\"", "\"$user\", public"),
+    ("SET ROLE reader", "SELECT current_user", "reader", "app_user"),
     (
-        "BEGIN; DECLARE mine CURSOR WITH HOLD FOR SELECT 1; COMMIT",
-        "SELECT count(*) FROM pg_cursors",
-        "0",
+        "SET my.own = 'x'",
+        "SELECT coalesce(nullif(current_setting('my.own', true), ''), '-')",
+        "x",
+        "-",
     ),
-    ("SELECT setseed(0.5)", "SELECT 1", "1"),
 ];
 
-const ADVISORY: &str = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
+/// What keeps a client its server.
+const STAYS: [State; 10] = [
+    ("CREATE TEMP TABLE mine (n int)", TEMPORARY, "t", "f"),
+    ("SELECT 1 AS n INTO TEMPORARY mine", TEMPORARY, "t", "f"),
+    ("CREATE TABLE pg_temp.mine AS SELECT 1", TEMPORARY, "t", "f"),
+    ("CREATE TEMP VIEW mine AS SELECT 1", TEMPORARY, "t", "f"),
+    ("SELECT pg_advisory_lock(7)", ADVISORY, "1", "0"),
+    ("WITH x AS (SELECT pg_try_advisory_lock_shared(7, 8)) SELECT * FROM x", ADVISORY, "1", "0"),
+    ("LISTEN news", "SELECT count(*) FROM pg_listening_channels()", "1", "0"),
+    ("PREPARE mine AS SELECT 1", MINE, "1", "0"),
+    (
+        "BEGIN; DECLARE mine CURSOR WITH HOLD FOR SELECT 1; COMMIT",
+        "SELECT count(*) FROM pg_cursors WHERE is_holdable",
+        "1",
+        "0",
+    ),
+    ("SELECT setseed(0.5)", "SELECT 1", "1", "1"),
+];
+
+const TEMPORARY: &str = "SELECT to_regclass('pg_temp.mine') IS NOT NULL";
+const ADVISORY: &str =
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
 const MINE: &str = "SELECT count(*) FROM pg_prepared_statements WHERE name = 'mine'";
 
-#[test]
-fn whatever_a_client_leaves_the_next_does_not_find() {
+fn start() -> (testbed::Postgres, testbed::Pgmesh, Raw) {
     let postgres = postgres();
     postgres.psql("CREATE ROLE reader; GRANT reader TO app_user").unwrap();
-    let mesh = Setup::before(&postgres).with("pool", "size = 1\nreserve_size = 0").start();
+    let mesh = Setup::before(&postgres).with("pool", "size = 2\nreserve_size = 0").start();
     let mut next = Raw::log_in(&mesh.app());
     next.value("CREATE PROCEDURE tunes() LANGUAGE sql AS $$ SET work_mem = '7MB' $$");
-    for (leave, show, nothing) in STATE {
-        let mut first = Raw::log_in(&mesh.app());
-        let answer = first.query(leave);
-        assert_eq!((answer.errors, answer.status), (vec![], 'I'), "{leave}");
-        assert_eq!(next.value(show), nothing, "{leave}");
+    (postgres, mesh, next)
+}
+
+/// In one text, and where it is one statement by the extended protocol too, in each way.
+fn ways(leave: &str) -> Vec<Vec<u8>> {
+    let mut simple = Vec::new();
+    wire::message::put_query(&mut simple, leave);
+    let mut ways = vec![simple];
+    for name in ["", "named"].into_iter().filter(|_| !leave.contains("; ")) {
+        let mut batch = Vec::new();
+        parse(&mut batch, name, leave);
+        run(&mut batch, name, &[]);
+        sync(&mut batch);
+        ways.push(batch);
     }
-    // The same by the extended protocol, where a text is one statement.
-    for (leave, show, nothing) in STATE.into_iter().filter(|(leave, ..)| !leave.contains("; ")) {
-        for name in ["", "named"] {
-            let mut batch = Vec::new();
-            parse(&mut batch, name, leave);
-            run(&mut batch, name, &[]);
-            sync(&mut batch);
+    ways
+}
+
+#[test]
+fn what_every_server_can_be_given_follows_its_client_and_nobody_else() {
+    let (_postgres, mesh, mut next) = start();
+    for (leave, show, own, others) in FOLLOWS {
+        for way in ways(leave) {
             let mut first = Raw::log_in(&mesh.app());
-            first.send(&batch);
+            first.send(&way);
             let answer = first.answer();
             assert_eq!((answer.errors, answer.status), (vec![], 'I'), "{leave}");
-            assert_eq!(next.value(show), nothing, "{leave}");
+            // The neighbour takes one server or the other: it must be on neither.
+            for _ in 0..2 {
+                assert_eq!(next.query("BEGIN").status, 'T');
+                assert_eq!(first.value(show), own, "{leave}");
+                assert_eq!(next.value(show), others, "{leave}");
+                assert_eq!(next.query("COMMIT").status, 'I');
+                assert_eq!(next.value(show), others, "{leave}");
+                assert_eq!(first.value(show), own, "{leave}");
+            }
         }
     }
+    assert_eq!(sample(&mesh, "pgmesh_pins_total", ""), 0.0);
+}
+
+#[test]
+fn what_no_other_server_has_keeps_its_client_the_server() {
+    let (_postgres, mesh, mut next) = start();
+    for (leave, show, own, others) in STAYS {
+        for way in ways(leave) {
+            let mut first = Raw::log_in(&mesh.app());
+            first.send(&way);
+            let answer = first.answer();
+            assert_eq!((answer.errors, answer.status), (vec![], 'I'), "{leave}");
+            assert_eq!(next.value(show), others, "{leave}");
+            assert_eq!(first.value(show), own, "{leave}");
+            assert_eq!(next.value(show), others, "{leave}");
+            wait_for(&mesh, "pgmesh_pinned_servers", "", 1.0);
+            drop(first);
+            wait_for(&mesh, "pgmesh_pinned_servers", "", 0.0);
+            for _ in 0..2 {
+                assert_eq!(next.value(show), others, "{leave}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_is_let_go_when_nothing_is_left_on_it() {
+    let (_postgres, mesh, _next) = start();
+    let mut client = Raw::log_in(&mesh.app());
+    for (leave, free) in [
+        ("CREATE TEMP TABLE mine (n int)", "DROP TABLE mine"),
+        ("SELECT pg_advisory_lock(7)", "SELECT pg_advisory_unlock(7)"),
+        ("LISTEN news", "UNLISTEN news"),
+        ("PREPARE mine AS SELECT 1", "DEALLOCATE mine"),
+        ("BEGIN; DECLARE mine CURSOR WITH HOLD FOR SELECT 1; COMMIT", "CLOSE mine"),
+        ("CREATE TEMP TABLE mine (n int)", "DISCARD TEMP"),
+        ("SELECT setseed(0.5)", "DISCARD ALL"),
+    ] {
+        assert_eq!(client.query(leave).errors, vec![], "{leave}");
+        wait_for(&mesh, "pgmesh_pinned_servers", "", 1.0);
+        assert_eq!(client.query(free).errors, vec![], "{free}");
+        wait_for(&mesh, "pgmesh_pinned_servers", "", 0.0);
+    }
+    // What does not outlast its transaction keeps nothing.
+    for harmless in [
+        "BEGIN; CREATE TEMP TABLE mine (n int) ON COMMIT DROP; COMMIT",
+        "BEGIN; CREATE TEMP TABLE mine (n int); ROLLBACK",
+        "SELECT pg_advisory_xact_lock(7)",
+        "BEGIN; SELECT pg_advisory_xact_lock(7); COMMIT",
+        "BEGIN; SAVEPOINT s; PREPARE mine AS SELECT 1; DEALLOCATE mine; COMMIT",
+    ] {
+        let before = sample(&mesh, "pgmesh_pins_total", "");
+        assert_eq!(client.query(harmless).errors, vec![], "{harmless}");
+        assert_eq!(client.value("SELECT 1"), "1");
+        assert_eq!(sample(&mesh, "pgmesh_pins_total", ""), before, "{harmless}");
+    }
+}
+
+#[test]
+fn one_server_is_left_to_the_others() {
+    let (_postgres, mesh, mut next) = start();
+    let mut first = Raw::log_in(&mesh.app());
+    assert_eq!(first.query("LISTEN news").errors, vec![]);
+    wait_for(&mesh, "pgmesh_pinned_servers", "reason=\"listen\"", 1.0);
+    for statement in ["LISTEN news", "CREATE TEMP TABLE t (n int)", "PREPARE p AS SELECT 1"] {
+        for way in ways(statement) {
+            next.send(&way);
+            let answer = next.answer();
+            assert_eq!(answer.errors[0].code, "53400", "{statement}");
+            assert_eq!(answer.status, 'I');
+        }
+    }
+    assert_eq!(next.value("SELECT 1"), "1");
+    assert!(sample(&mesh, "pgmesh_limits_reached_total", "limit=\"max_pinned\"") >= 9.0);
+    drop(first);
+    wait_for(&mesh, "pgmesh_pinned_servers", "", 0.0);
+    assert_eq!(next.query("LISTEN news").errors, vec![]);
+}
+
+#[test]
+fn a_listener_hears_while_it_is_idle() {
+    let (_postgres, mesh, mut next) = start();
+    let mut first = Raw::log_in(&mesh.app());
+    assert_eq!(first.query("LISTEN news").errors, vec![]);
+    assert_eq!(next.query("NOTIFY news, 'hello'").errors, vec![]);
+    let message = first.message();
+    assert_eq!(char::from(message.tag), 'A');
 }
 
 #[test]
@@ -81,7 +200,6 @@ fn nothing_is_reset_when_nothing_was_left() {
         first.query(harmless);
         assert_eq!(next.value("SHOW work_mem"), "4MB", "{harmless}");
     }
-    // A SET LOCAL among other statements is reset once to be safe; the others never.
-    assert!(sample(&mesh, "pgmesh_server_resets_total", "") <= 1.0);
+    assert_eq!(sample(&mesh, "pgmesh_server_resets_total", ""), 0.0);
     assert_eq!(sample(&mesh, "pgmesh_server_connects_total", ""), 1.0);
 }

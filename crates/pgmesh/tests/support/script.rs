@@ -45,6 +45,8 @@ pub(crate) struct Script {
     pub(crate) acts: Vec<(usize, Act)>,
     /// SQL that runs before each run of the script, past pgmesh.
     pub(crate) before: String,
+    /// It leaves what keeps its client the server, so that nobody can share it.
+    pub(crate) keeps_server: bool,
     client: usize,
     chunks: Option<Chunks>,
     /// Those that have logged in.
@@ -61,6 +63,12 @@ impl Script {
     pub(crate) fn before(&mut self, sql: &str) -> &mut Self {
         self.before.push_str(sql);
         self.before.push(';');
+        self
+    }
+
+    /// It leaves what keeps its client the server.
+    pub(crate) fn keeps_server(&mut self) -> &mut Self {
+        self.keeps_server = true;
         self
     }
 

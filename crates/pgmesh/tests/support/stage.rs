@@ -65,7 +65,7 @@ impl Stage {
                 toml += &format!("\n[[databases]]\nname = \"{name}\"\n{settings}\n");
             }
             // Nothing here may take turns by time.
-            toml + "\n[pool]\nreserve_size = 0\nprepared_statements = 20\n"
+            toml + "\n[pool]\nreserve_size = 0\nprepared_statements = 20\nmax_pinned = 8\n"
         })
         .unwrap();
         Self { postgres, pgmesh, aside: Vec::new() }

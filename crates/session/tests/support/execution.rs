@@ -15,6 +15,9 @@ impl Postgres {
     }
 
     pub(crate) fn run(&mut self, portal: &mut Portal, max_rows: u32, is_alone: bool) -> Done {
+        if portal.sql == Sql::Account {
+            return self.run_account();
+        }
         let (text, total) = match &portal.sql {
             Sql::Select(text) => (text.clone().into_bytes(), 1),
             Sql::Parameter => (portal.parameter.clone(), 1),
@@ -48,6 +51,23 @@ impl Postgres {
         } else {
             self.put_complete(&format!("SELECT {count}"));
         }
+        Ok(())
+    }
+
+    fn run_account(&mut self) -> Done {
+        let mut rows = self.settings.of_session();
+        if self.has_foreign_names() {
+            rows.push((String::new(), "prepared_statements".to_owned()));
+        }
+        for (name, value) in rows {
+            let mut body = vec![0, 2];
+            for column in [name, value] {
+                body.extend_from_slice(&u32::try_from(column.len()).unwrap().to_be_bytes());
+                body.extend_from_slice(column.as_bytes());
+            }
+            self.put(b::DATA_ROW, &body);
+        }
+        self.put_complete("SELECT");
         Ok(())
     }
 

@@ -6,10 +6,11 @@ use super::relay::Relay;
 
 impl Relay {
     /// Whether the server can die now without that the client's connection ends: no message of
-    /// its has gone to the client in part.
+    /// its has gone to the client in part, and nobody wonders what the client has left there.
     pub(crate) fn may_lose(&self, at: usize) -> bool {
         let server = self.clients[at].server.as_ref();
-        server.is_some_and(|server| server.rest.len == 0 || !server.rest.passes)
+        let is_whole = server.is_some_and(|server| server.rest.len == 0 || !server.rest.passes);
+        is_whole && server.is_some_and(|server| !server.state.is_asked())
     }
 
     /// The client sends this and the session sees all of it. Nothing of it has reached a server,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use session::{
     Abandoned, Catalog, Disposition, Frame, Lost, Mode, Pass, ServerState, Session, Then, ToServer,
-    Unleased, Violation, client_need, server_need,
+    Unleased, Violation, client_need,
 };
 use wire::{HEADER_LEN, Header};
 
@@ -364,7 +364,8 @@ impl Relay {
         let mid_frame = client.rest.len > 0 && client.rest.passes;
         if server.state.set_client_mid_frame(mid_frame)
             && !mid_frame
-            && let Some(disposition) = client.session.release_if_quiet(&mut server.state)
+            && let Some(disposition) =
+                client.session.release_if_quiet(&mut server.state, &mut server.unsent)
         {
             self.release(at, disposition);
         }
@@ -405,7 +406,7 @@ impl Relay {
             return true;
         }
         let Some(header) = Header::peek(&server.unread).unwrap() else { return false };
-        if server.unread.len() < server_need(header) {
+        if server.unread.len() < server.state.need(header) {
             return false;
         }
         let shown = server.unread.len().min(header.frame_len());

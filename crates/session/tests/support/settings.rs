@@ -1,6 +1,6 @@
 //! The settings of a model session: values, what a transaction takes back, what is reported.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) type Values = BTreeMap<String, String>;
 
@@ -16,6 +16,9 @@ pub(crate) struct Settings {
     /// What the commit goes back to for what was set for the transaction only.
     after_local: Values,
     reported: Values,
+    /// Those that were set by the session, now and when the transaction began.
+    session: BTreeSet<String>,
+    session_before: BTreeSet<String>,
 }
 
 fn spell(name: &str) -> String {
@@ -36,11 +39,18 @@ impl Settings {
             now: all,
             before: None,
             after_local: Values::new(),
+            session: BTreeSet::new(),
+            session_before: BTreeSet::new(),
         }
     }
 
     pub(crate) fn show(&self, name: &str) -> Option<&str> {
         self.now.get(&spell(name)).map(String::as_str)
+    }
+
+    /// What the session has set, with its values.
+    pub(crate) fn of_session(&self) -> Vec<(String, String)> {
+        self.session.iter().map(|name| (name.clone(), self.now[name].clone())).collect()
     }
 
     /// Names of settings that are not as at login and are not reported.
@@ -52,6 +62,7 @@ impl Settings {
     pub(crate) fn begin(&mut self) {
         if self.before.is_none() {
             self.before = Some(self.now.clone());
+            self.session_before = self.session.clone();
         }
     }
 
@@ -63,6 +74,7 @@ impl Settings {
     pub(crate) fn rollback(&mut self) {
         if let Some(before) = self.before.take() {
             self.now = before;
+            self.session = self.session_before.clone();
         }
         self.after_local.clear();
     }
@@ -75,6 +87,7 @@ impl Settings {
             self.after_local.entry(name.clone()).or_insert(old);
         } else {
             self.after_local.remove(&name);
+            self.session.insert(name.clone());
         }
         self.now.insert(name, value.to_owned());
         true
@@ -82,13 +95,18 @@ impl Settings {
 
     pub(crate) fn reset(&mut self, name: &str) -> bool {
         match self.login.get(&spell(name)).cloned() {
-            Some(value) => self.set(name, &value, false),
+            Some(value) => {
+                let is_known = self.set(name, &value, false);
+                self.session.remove(&spell(name));
+                is_known
+            }
             None => false,
         }
     }
 
     pub(crate) fn reset_all(&mut self) {
         self.now = self.login.clone();
+        self.session.clear();
         self.after_local.clear();
     }
 

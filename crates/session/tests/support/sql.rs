@@ -40,12 +40,17 @@ pub(crate) enum Sql {
     /// Drops all statements, unseen in text and tag.
     Forget,
     Prepare(String),
+    /// The session's question about what its client has left behind.
+    Account,
     CopyIn,
     CopyOut,
 }
 
 /// Takes a text apart; `None` is a syntax error, which fails all of it.
 pub(crate) fn read(text: &str) -> Option<Vec<Sql>> {
+    if text.starts_with("SELECT name, setting FROM pg_catalog.pg_settings") {
+        return Some(vec![Sql::Account]);
+    }
     let parts: Vec<&str> = text.split(';').map(str::trim).filter(|part| !part.is_empty()).collect();
     if parts.is_empty() {
         return Some(vec![Sql::Empty]);
@@ -129,6 +134,7 @@ impl Sql {
                 | Self::Table
                 | Self::Show(_)
                 | Self::SetConfig { .. }
+                | Self::Account
         )
     }
 

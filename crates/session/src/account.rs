@@ -1,0 +1,182 @@
+//! What a client has left on its server, as the server itself says.
+//!
+//! Asked between two transactions, hidden from the client, when a text or a command tag says
+//! that something may have been left. The answer does not depend on what the client sent:
+//! functions, DO blocks and rolled back savepoints are all accounted for. It runs as the client's
+//! role and under its settings, so every name says which schema it is from.
+
+use wire::{Cursor, Malformed, message};
+
+use crate::classify::{self, Leaves};
+use crate::expect::Expect;
+use crate::frame::Frame;
+use crate::parameters::{ParameterSet, is_carried, put_literal};
+use crate::pins::{Pin, Pins};
+use crate::server::{OwnQuery, ServerState};
+use crate::session::{Mode, Session};
+use crate::unnamed::Unnamed;
+
+/// Settings of the session with their values, and under an empty name why the session must stay.
+/// `pg_settings` has neither `role` nor those that no module has defined.
+const SQL: &str = "\
+    SELECT name, setting FROM pg_catalog.pg_settings \
+      WHERE source OPERATOR(pg_catalog.=) 'session' \
+      AND pg_catalog.left(name, 12) OPERATOR(pg_catalog.<>) 'transaction_' \
+    UNION ALL SELECT 'role', pg_catalog.current_setting('role') \
+      WHERE pg_catalog.current_setting('role') OPERATOR(pg_catalog.<>) 'none' \
+    UNION ALL SELECT '', 'temporary_objects' \
+      WHERE pg_catalog.pg_my_temp_schema() OPERATOR(pg_catalog.<>) 0 AND (\
+        EXISTS (SELECT FROM pg_catalog.pg_class \
+          WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) \
+        OR EXISTS (SELECT FROM pg_catalog.pg_type \
+          WHERE typnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) \
+        OR EXISTS (SELECT FROM pg_catalog.pg_proc \
+          WHERE pronamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())) \
+    UNION ALL SELECT '', 'advisory_locks' \
+      WHERE EXISTS (SELECT FROM pg_catalog.pg_locks \
+        WHERE locktype OPERATOR(pg_catalog.=) 'advisory' \
+        AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()) \
+    UNION ALL SELECT '', 'holdable_cursors' \
+      WHERE EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable) \
+    UNION ALL SELECT '', 'prepared_statements' \
+      WHERE EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) \
+    UNION ALL SELECT '', 'listen' \
+      WHERE EXISTS (SELECT FROM pg_catalog.pg_listening_channels()) \
+    UNION ALL SELECT '', 'session_authorization' \
+      FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) \
+      WHERE usesysid OPERATOR(pg_catalog.<>) \
+        (SELECT oid FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) SESSION_USER)";
+
+/// More than a session has set by hand, in bytes; it is kept for each client.
+const SETTINGS_MAX: usize = 64 * 1024;
+
+/// Names of settings that no module has defined, noted in one lease.
+const CUSTOM_MAX: usize = 32;
+
+/// As long as Postgres reads an identifier.
+const NAME_MAX: usize = 63;
+
+/// The answer so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Account {
+    settings: Vec<(String, String)>,
+    bytes: usize,
+    pins: Pins,
+}
+
+impl Account {
+    /// Takes a row.
+    fn read(&mut self, body: &[u8]) -> Result<(), Malformed> {
+        let mut cursor = Cursor::new(body);
+        if cursor.i16()? != 2 {
+            return Err(Malformed);
+        }
+        let (name, value) = (column(&mut cursor)?, column(&mut cursor)?);
+        cursor.end()?;
+        let (Some(name), Some(value)) = (name, value) else {
+            // A custom setting that nobody has set.
+            return Ok(());
+        };
+        if name.is_empty() {
+            let pin = Pin::ALL.into_iter().find(|pin| pin.as_str() == value).ok_or(Malformed)?;
+            self.pins.insert(pin);
+            return Ok(());
+        }
+        self.bytes += name.len() + value.len();
+        if self.bytes > SETTINGS_MAX {
+            return Err(Malformed);
+        }
+        self.settings.push((name.to_owned(), value.to_owned()));
+        Ok(())
+    }
+}
+
+fn column<'a>(cursor: &mut Cursor<'a>) -> Result<Option<&'a str>, Malformed> {
+    let Ok(len) = usize::try_from(cursor.i32()?) else { return Ok(None) };
+    str::from_utf8(cursor.bytes(len)?).map(Some).map_err(|_| Malformed)
+}
+
+impl Session {
+    /// Whether a frame of a client's that has no server begins what may keep it one for good, as
+    /// far as its text tells.
+    pub fn may_pin(&self, frame: &Frame<'_>) -> bool {
+        self.mode != Mode::Session && classify::may_pin(frame)
+    }
+
+    /// Asks `server` what this client has left there.
+    pub(crate) fn ask(&self, server: &mut ServerState, to_server: &mut Vec<u8>) {
+        let mut sql = SQL.to_owned();
+        let known = self.parameters.iter().map(|(name, _)| name).filter(|name| name.contains('.'));
+        let mut names: Vec<&str> = known.chain(server.custom.iter().map(|name| &**name)).collect();
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            sql.push_str(" UNION ALL SELECT ");
+            put_literal(&mut sql, name);
+            sql.push_str(", pg_catalog.current_setting(");
+            put_literal(&mut sql, name);
+            sql.push_str(", true)");
+        }
+        message::put_query(to_server, &sql);
+        server.expected.push(Expect::Own);
+        server.own = OwnQuery::Account(Box::default());
+        // As any simple query does, this one destroys the unnamed statement.
+        server.unnamed = Unnamed::Absent;
+        server.counters.accounts += 1;
+    }
+
+    /// The whole answer has come.
+    pub(crate) fn settle(&mut self, account: &Account, server: &mut ServerState) {
+        let is_reported = |name: &str| server.login_parameters.get(name).is_some();
+        // Of what servers report by themselves their word counts, and was heard before.
+        let accounted = |set: &ParameterSet| {
+            let reported = set.iter().filter(|(name, _)| is_reported(name));
+            let told = account.settings.iter().map(|(name, value)| (&**name, &**value));
+            let told = told.filter(|(name, _)| is_carried(name) && !is_reported(name));
+            self.catalog.parameters(reported.chain(told))
+        };
+        let (there, wanted) = (accounted(&server.parameters), accounted(&self.parameters));
+        // What its login had set and is not there has been reset, to what its login had set.
+        let missing = self.startup.iter().filter(|(name, _)| wanted.get(name).is_none());
+        self.parameters = self.catalog.changed(&wanted, missing);
+        server.parameters = there;
+        server.pins = account.pins;
+        server.leaves = Leaves::Nothing;
+        server.custom.clear();
+    }
+}
+
+impl ServerState {
+    /// Takes a frame of the answer.
+    pub(crate) fn on_account(&mut self, frame: &Frame<'_>) {
+        let OwnQuery::Account(account) = &mut self.own else { return };
+        if !frame.is_whole() || account.read(frame.body).is_err() {
+            self.own = OwnQuery::NoAccount;
+        }
+    }
+
+    /// Notes settings of a text that a server tells of only when asked by name.
+    pub(crate) fn note_custom(&mut self, text: &[u8]) {
+        for name in custom_names(text) {
+            if self.custom.len() < CUSTOM_MAX && !self.custom.iter().any(|known| **known == *name) {
+                self.custom.push(name.into());
+            }
+        }
+    }
+}
+
+/// Whatever in a text might be the name of a setting of two parts, in lower case, which a name of
+/// a table might be as well: who asks about it learns that it is none.
+fn custom_names(text: &[u8]) -> impl Iterator<Item = String> {
+    let is_name =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'.' | b'"');
+    text.split(move |&byte| !is_name(byte))
+        .filter(|word| word.len() <= NAME_MAX)
+        .filter(|word| word.split(|&byte| byte == b'.').count() > 1)
+        .filter_map(|word| str::from_utf8(word).ok())
+        .map(|word| word.replace('"', "").to_ascii_lowercase())
+        .filter(|word| {
+            word.split('.')
+                .all(|part| part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
+        })
+}

@@ -173,7 +173,7 @@ fn locks_of_session(text: &[u8]) -> Locks {
     let has = |end: &[u8]| {
         let starts =
             |rest: &&[u8]| rest.get(..end.len()).is_some_and(|head| head.eq_ignore_ascii_case(end));
-        ends.iter().any(|rest| starts(&rest))
+        ends.iter().any(starts)
     };
     if has(b"_lock") {
         Locks::Taken

@@ -20,6 +20,7 @@ mod expect;
 mod fate;
 mod frame;
 mod lost;
+mod own;
 mod parameters;
 mod pause;
 mod pins;

@@ -12,7 +12,7 @@ use crate::parameters;
 use crate::pins::{Pin, Pins};
 use crate::reset::Reset;
 use crate::retry::{Failure, PLAN_CHANGED, put_with_client_name};
-use crate::server::{CopyState, Front, OwnQuery, ServerState, Skip};
+use crate::server::{CopyState, Front, ServerState, Skip};
 use crate::session::{Mode, Session, end_copy};
 use crate::statements::Change;
 use crate::unnamed::Unnamed;
@@ -240,7 +240,7 @@ impl Session {
         Ok(self.ready(server, to_server))
     }
 
-    fn ready(&self, server: &mut ServerState, to_server: &mut Vec<u8>) -> ToClient {
+    pub(crate) fn ready(&self, server: &mut ServerState, to_server: &mut Vec<u8>) -> ToClient {
         let then = match self.release_if_quiet(server, to_server) {
             Some(disposition) => Then::Release(disposition),
             None if server.is_quiet() => Then::Quiet,
@@ -381,102 +381,6 @@ impl Session {
             _ => Err(Violation::Server("a message that nothing asked for")),
         }
     }
-
-    /// The answer to a query of our own.
-    fn on_own(
-        &mut self,
-        frame: &Frame<'_>,
-        server: &mut ServerState,
-        to_server: &mut Vec<u8>,
-    ) -> Result<ToClient, Violation> {
-        match frame.header.tag {
-            b::ERROR_RESPONSE if server.is_asked() => server.own = OwnQuery::NoAccount,
-            b::DATA_ROW if server.is_asked() => server.on_account(frame),
-            b::READY_FOR_QUERY if server.is_asked() => {
-                self.end_account(ready_status(frame)?, server)?;
-                let ready = self.ready(server, to_server);
-                return Ok(ToClient { pass: Pass::Swallow, then: ready.then });
-            }
-            b::ERROR_RESPONSE if server.own == OwnQuery::Doom => {
-                let fields = ErrorFields::parse(frame.body).unwrap_or_default();
-                if !fields.is(SqlState::INVALID_SAVEPOINT_SPECIFICATION) {
-                    return Err(Violation::Server("a transaction that cannot be failed"));
-                }
-            }
-            b::ERROR_RESPONSE => server.own = OwnQuery::Failed(frame.body.into()),
-            b::READY_FOR_QUERY => self.end_own(ready_status(frame)?, server)?,
-            b::ROW_DESCRIPTION | b::DATA_ROW | b::COMMAND_COMPLETE => {}
-            _ => return Err(Violation::Server("a message that a setting does not cause")),
-        }
-        Ok(ToClient::SWALLOW)
-    }
-
-    fn end_own(
-        &mut self,
-        status: TransactionStatus,
-        server: &mut ServerState,
-    ) -> Result<(), Violation> {
-        match server.own {
-            OwnQuery::Prepare if status != server.status => {
-                return Err(Violation::Server("a setting changed the transaction's state"));
-            }
-            OwnQuery::Prepare => {
-                server.own = OwnQuery::None;
-                server.parameters = Arc::clone(&self.parameters);
-            }
-            OwnQuery::Doom if status != TransactionStatus::Failed => {
-                return Err(Violation::Server("a transaction that has not failed"));
-            }
-            // From here on the server has it.
-            OwnQuery::Doom => {
-                server.own = OwnQuery::None;
-                self.standing = TransactionStatus::Idle;
-            }
-            OwnQuery::None | OwnQuery::Failed(_) | OwnQuery::Account(_) | OwnQuery::NoAccount => {}
-        }
-        server.status = status;
-        server.expected.pop();
-        Ok(())
-    }
-
-    fn end_account(
-        &mut self,
-        status: TransactionStatus,
-        server: &mut ServerState,
-    ) -> Result<(), Violation> {
-        if status != TransactionStatus::Idle {
-            return Err(Violation::Server("a question began a transaction"));
-        }
-        server.expected.pop();
-        match std::mem::replace(&mut server.own, OwnQuery::None) {
-            OwnQuery::Account(account) => self.settle(&account, server),
-            _ => {
-                server.pins.insert(Pin::Unknown);
-                server.leaves = Leaves::Nothing;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the server could not be brought to this client's settings. Then the error is
-    /// appended to `to_client` as the answer to the statement that `tag` begins, and the
-    /// lease ends.
-    pub fn take_preparation_failure(
-        &mut self,
-        tag: u8,
-        server: &mut ServerState,
-        to_client: &mut Vec<u8>,
-    ) -> Option<Disposition> {
-        let OwnQuery::Failed(body) = &server.own else { return None };
-        if !server.is_quiet() {
-            return None;
-        }
-        message::put(to_client, b::ERROR_RESPONSE, |out| out.extend_from_slice(body));
-        server.own = OwnQuery::None;
-        server.end_lease();
-        self.skip_statement(tag, to_client);
-        Some(Disposition::NeedsReset)
-    }
 }
 
 /// Whether the server ends the connection because it is shut down or has crashed: a FATAL, or
@@ -494,7 +398,7 @@ fn is_describe(front: Expect) -> bool {
     matches!(front, Expect::Describe { .. })
 }
 
-fn ready_status(frame: &Frame<'_>) -> Result<TransactionStatus, Violation> {
+pub(crate) fn ready_status(frame: &Frame<'_>) -> Result<TransactionStatus, Violation> {
     let malformed = |_| Violation::Server("a malformed ReadyForQuery");
     TransactionStatus::parse(frame.body).map_err(malformed)
 }

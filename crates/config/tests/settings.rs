@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use auth::{BindingPolicy, Password};
 use config::{CoreDumps, Environment, Settings, UNENDING, UNLIMITED, parse};
+use pool::Lending;
 use session::Mode;
 use telemetry::log::{Format, Level};
 use transport::{Negotiation, Policy, Protocol, TlsMode};
@@ -68,6 +69,7 @@ fn what_is_not_said_is_at_its_default() {
     assert_eq!(settings.backend.tls.mode, TlsMode::Prefer);
     assert_eq!(settings.pool.mode, Mode::Transaction);
     assert_eq!(settings.pool.config, pool::Config::default());
+    assert_eq!(settings.pool.config.max_pinned(), 24);
     assert_eq!(settings.pool.config.hold_timeout, secs(30));
     assert_eq!(settings.failover.drain_timeout, secs(10));
     assert_eq!(settings.failover.hold, pool::HoldLimits::default());
@@ -136,6 +138,7 @@ fn what_is_said_arrives() {
         server_login_concurrency = 2
         prepared_statements = 11
         max_pinned = 3
+        debug_shuffle = true
         [[users]]
         name = 'app'
         password = 'p'
@@ -167,7 +170,7 @@ fn what_is_said_arrives() {
     assert_eq!(pool.max_db_connections, UNLIMITED);
     assert_eq!((pool.query_wait_timeout, pool.server_lifetime), (UNENDING, UNENDING));
     assert_eq!((pool.login_concurrency, pool.prepared_statements), (2, 11));
-    assert_eq!((pool.max_pinned, pool::Config::default().max_pinned()), (Some(3), 24));
+    assert_eq!((pool.max_pinned, pool.lending), (Some(3), Lending::LeastRecentlyUsed));
     assert_eq!(settings.users["app"].max_connections, Some(3));
     assert_eq!(settings.admin.listen.to_string(), "[::1]:1");
     assert_eq!((settings.log.format, settings.log.level), (Format::Json, Level::Trace));

@@ -38,6 +38,19 @@ pub struct Config {
     /// Clients that may keep their servers between two transactions; `None` is all servers but
     /// one. What is not seen to come goes beyond it.
     pub max_pinned: Option<usize>,
+    /// Which of several idle servers is lent.
+    pub lending: Lending,
+}
+
+/// Which of several idle servers is lent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lending {
+    /// The one that was used last, so that the surplus grows old and is closed.
+    #[default]
+    LastUsed,
+    /// The one that has been idle for longest: two transactions in a row seldom get the same, and
+    /// what one has left on its server shows. For tests.
+    LeastRecentlyUsed,
 }
 
 impl Config {
@@ -77,6 +90,7 @@ impl Default for Config {
             hold_timeout: Duration::from_secs(30),
             warm_standby_size: 2,
             max_pinned: None,
+            lending: Lending::LastUsed,
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The pool's decisions, pure: who gets a server, when one is opened or closed.
 //!
 //! `T` is a server, `W` a waiting client; time is an argument. Servers are lent last in,
-//! first out, so that the surplus grows old and is closed; clients are served first come,
-//! first served, and nobody overtakes a waiting client.
+//! first out, so that the surplus grows old and is closed, unless [`Lending`] says otherwise;
+//! clients are served first come, first served, and nobody overtakes a waiting client.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::Config;
+use crate::{Config, Lending};
 
 /// What the core must know of a server.
 pub(crate) trait Member {
@@ -31,6 +31,7 @@ pub(crate) trait Waiter<T> {
 #[derive(Debug)]
 pub(crate) struct Core<T, W> {
     pub(crate) config: Config,
+    /// The one that was used last is at the end.
     idle: Vec<Idle<T>>,
     waiters: VecDeque<Waiting<W>>,
     /// Lent, or on their way back through a reset.
@@ -178,7 +179,7 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
 
     fn hand_out(&mut self) {
         while let Some(waiting) = self.waiters.pop_front() {
-            let Some(Idle { server, until }) = self.idle.pop() else {
+            let Some(Idle { server, until }) = self.next_idle() else {
                 return self.waiters.push_front(waiting);
             };
             match waiting.waiter.give(server) {
@@ -194,14 +195,26 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
         if !self.waiters.is_empty() || self.gate != Gate::Open {
             return None;
         }
-        let idle = self.idle.pop()?;
+        let idle = self.next_idle()?;
         self.lent += 1;
         Some(idle.server)
+    }
+
+    #[inline]
+    fn next_idle(&mut self) -> Option<Idle<T>> {
+        match self.config.lending {
+            Lending::LastUsed => self.idle.pop(),
+            Lending::LeastRecentlyUsed if self.idle.is_empty() => None,
+            Lending::LeastRecentlyUsed => Some(self.idle.remove(0)),
+        }
     }
 
     /// As [`Core::take`], where servers are on several nodes: of two that `random` names, the
     /// one whose node has less to do.
     pub(crate) fn take_spread(&mut self, random: u64) -> Option<T> {
+        if self.config.lending == Lending::LeastRecentlyUsed {
+            return self.take();
+        }
         let [first, second] = two_of(random, self.idle.len());
         let load = |at: usize| self.idle.get(at).map(|idle| idle.server.load());
         let better = if load(second) < load(first) { second } else { first };
@@ -219,7 +232,7 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
         self.used = true;
         if self.waiters.is_empty()
             && self.gate == Gate::Open
-            && let Some(Idle { server, until }) = self.idle.pop()
+            && let Some(Idle { server, until }) = self.next_idle()
         {
             match waiter.give(server) {
                 Ok(()) => self.lent += 1,

@@ -82,6 +82,34 @@ fn waiting_clients_are_served_in_order_and_nobody_overtakes_them() {
 }
 
 #[test]
+fn the_server_used_last_is_lent_unless_they_are_shuffled() {
+    let now = Instant::now();
+    for (lending, wanted) in
+        [(Lending::LastUsed, [3, 3, 3]), (Lending::LeastRecentlyUsed, [1, 2, 3])]
+    {
+        let config = Config { lending, ..Config::default() };
+        let mut core: Core<Fake, Client> = Core::new(config);
+        let clients: Vec<_> = (0..3).map(|_| Client::new()).collect();
+        for client in &clients {
+            core.wait(client.clone(), now);
+        }
+        assert_eq!(core.plan(now, true).connect, 3);
+        (1..=3).for_each(|id| core.connected(fake(id, now), now, IDLE));
+        (1..=3).for_each(|id| core.put(fake(id, now), now, IDLE));
+        for (turn, id) in wanted.into_iter().enumerate() {
+            let random = u64::try_from(turn).unwrap();
+            let server = if turn == 2 { core.take_spread(random) } else { core.take() };
+            assert_eq!(server.as_ref().map(|server| server.id), Some(id), "{lending:?}");
+            core.put(server.unwrap(), now, IDLE);
+        }
+        // As in the race in which one comes back before its client has queued.
+        let late = Client::new();
+        core.wait(late.clone(), now);
+        assert_eq!(late.got.get(), Some(if lending == Lending::LastUsed { 3 } else { 1 }));
+    }
+}
+
+#[test]
 fn a_server_that_came_back_before_the_client_queued_is_the_clients() {
     let now = Instant::now();
     let mut core = core(1, 0, 0);

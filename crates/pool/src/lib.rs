@@ -29,7 +29,7 @@ mod watch;
 
 pub use cancel::{CancelGuard, Cancels};
 pub use checkout::Checkout;
-pub use config::{Config, HoldLimits};
+pub use config::{Config, HoldLimits, Lending};
 pub use core::Counts;
 pub use error::CheckoutError;
 pub use lease::Lease;

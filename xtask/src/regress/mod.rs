@@ -24,7 +24,7 @@ use crate::step;
 use expected::Expected;
 use report::Run;
 use stage::Way;
-use suite::{Plan, Schedule, Suite};
+use suite::{Lending, Plan, Schedule, Suite};
 
 /// For one test: many times what the longest takes without a proxy.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -32,6 +32,8 @@ const LIMIT: Duration = Duration::from_secs(300);
 const USAGE: &str = "\
 usage: cargo xtask regress [regress | isolation] [OPTION…]
   --schedule parallel | serial   up to 20 tests at a time (the default), or one
+  --shuffle                      one at a time, through a pgmesh that lends another of 8 servers
+                                 for every transaction
   --only TEST,…                  these, after the one that every test relies on
   --direct, --pgmesh             the ways to go; without any of them, both
   --pgbouncer PATH               this PgBouncer in transaction mode, too
@@ -57,6 +59,7 @@ impl Asked {
         let plan = Plan {
             suite: Suite::Regress,
             schedule: Schedule::Parallel,
+            lending: Lending::Usual,
             only: Vec::new(),
             limit: LIMIT,
         };
@@ -74,6 +77,10 @@ impl Asked {
                         "serial" => Schedule::Serial,
                         other => bail!("no schedule '{other}'\n{USAGE}"),
                     }
+                }
+                "--shuffle" => {
+                    asked.plan.schedule = Schedule::Serial;
+                    asked.plan.lending = Lending::Shuffled;
                 }
                 "--only" => asked.plan.only.extend(value()?.split(',').map(str::to_owned)),
                 "--direct" => asked.direct = true,
@@ -120,12 +127,12 @@ pub(crate) fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<(
     let expected = Expected::load()?;
     let ways = asked.ways(interrupt)?;
     let sources = sources::prepare(interrupt)?;
-    let (suite, schedule) = (asked.plan.suite.name(), asked.plan.schedule.name());
-    println!("the suite {suite} of {}, {schedule}", sources.version);
+    let (suite, order) = (asked.plan.suite.name(), asked.plan.order());
+    println!("the suite {suite} of {}, {order}", sources.version);
     let out = step::target_directory()?.join("regress/out");
     let mut runs: Vec<Run> = Vec::new();
     for way in ways {
-        let kept = out.join(format!("{suite}-{way}-{schedule}"));
+        let kept = out.join(format!("{suite}-{way}-{order}"));
         println!("{way}: running; results will be in {}", kept.display());
         let outcome = suite::run(&asked.plan, &way, &sources, &kept, interrupt)
             .with_context(|| way.to_string())?;
@@ -180,7 +187,9 @@ mod tests {
         let plan = Asked::parse(&arguments).unwrap().plan;
         assert_eq!((plan.suite, plan.schedule), (Suite::Isolation, Schedule::Serial));
         assert_eq!((plan.only, plan.limit.as_secs()), (vec!["a".to_owned(), "b".to_owned()], 7));
-        for wrong in [&["--schedule"][..], &["--schedule", "x"], &["--shuffle"], &["--limit", "x"]]
+        let shuffled = Asked::parse(&["--shuffle"]).unwrap().plan;
+        assert_eq!((shuffled.schedule, shuffled.order()), (Schedule::Serial, "shuffled"));
+        for wrong in [&["--schedule"][..], &["--schedule", "x"], &["--shuffled"], &["--limit", "x"]]
         {
             assert!(Asked::parse(wrong).is_err(), "{wrong:?}");
         }

@@ -11,7 +11,7 @@ use testbed::{
     PostgresOptions,
 };
 
-use super::suite::Suite;
+use super::suite::{Lending, Plan};
 
 /// 20 tests at a time, some of which open further connections; and room for pools of roles that
 /// come and go.
@@ -19,6 +19,9 @@ const MAX_CONNECTIONS: &str = "250";
 
 /// As many as a suite's tests have connections at a time, and then some.
 const POOL_SIZE: u32 = 25;
+
+/// Servers of a pool that are there from its first client on.
+const SHUFFLED: u32 = 8;
 
 /// How a suite gets to the server.
 #[derive(Clone, Debug)]
@@ -61,7 +64,7 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Starts everything, with the suite's database empty.
-    pub(super) fn new(way: &Way, suite: Suite, interrupt: &Interrupt) -> anyhow::Result<Self> {
+    pub(super) fn new(way: &Way, plan: &Plan, interrupt: &Interrupt) -> anyhow::Result<Self> {
         let setting = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         let postgres = Postgres::start(PostgresOptions {
             hba: vec!["host all all 127.0.0.1/32 trust".to_owned()],
@@ -77,14 +80,14 @@ impl Stage {
             ..PostgresOptions::default()
         })
         .context("start Postgres")?;
-        postgres.psql(&create(suite.database())).context("create the suite's database")?;
+        postgres.psql(&create(plan.suite.database())).context("create the suite's database")?;
         let proxy = match way {
             Way::Direct => Proxy::None,
             Way::Pgmesh(binary) => {
                 let options =
                     PgmeshOptions { interrupt: interrupt.clone(), ..PgmeshOptions::new(binary) };
                 let pgmesh = Pgmesh::start_with(&options, |ports| {
-                    ports.toml_for_postgres(&postgres) + &sections()
+                    ports.toml_for_postgres(&postgres) + &sections(plan.lending)
                 });
                 Proxy::Pgmesh(pgmesh.context("start pgmesh")?)
             }
@@ -147,9 +150,15 @@ fn create(database: &str) -> String {
 }
 
 /// What of proxy.toml is special here.
-fn sections() -> String {
+fn sections(lending: Lending) -> String {
+    let shuffle = match lending {
+        Lending::Usual => String::new(),
+        Lending::Shuffled => format!(
+            "debug_shuffle = true\nmin_size = {SHUFFLED}\nserver_login_concurrency = {SHUFFLED}\n"
+        ),
+    };
     format!(
         "\n[[hba]]\ntype = \"host\"\nmethod = \"trust\"\n\
-         \n[pool]\nmode = \"transaction\"\nsize = {POOL_SIZE}\nmax_db_connections = 200\n"
+         \n[pool]\nmode = \"transaction\"\nsize = {POOL_SIZE}\nmax_db_connections = 200\n{shuffle}"
     )
 }

@@ -43,11 +43,21 @@ pub(super) enum Schedule {
     Serial,
 }
 
+/// Which of its servers pgmesh lends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lending {
+    /// The one that was used last.
+    Usual,
+    /// The one that has been idle for longest, of several that are there from the first on.
+    Shuffled,
+}
+
 /// What is run.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) suite: Suite,
     pub(super) schedule: Schedule,
+    pub(super) lending: Lending,
     /// Nothing but these, if there are any.
     pub(super) only: Vec<String>,
     /// For one test, which is killed then.
@@ -91,12 +101,13 @@ impl Suite {
     }
 }
 
-impl Schedule {
-    /// For the command line and the names of directories.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Parallel => "parallel",
-            Self::Serial => "serial",
+impl Plan {
+    /// For the names of directories: how the suite gets into the servers' way.
+    pub(super) fn order(&self) -> &'static str {
+        match (self.lending, self.schedule) {
+            (Lending::Shuffled, _) => "shuffled",
+            (Lending::Usual, Schedule::Parallel) => "parallel",
+            (Lending::Usual, Schedule::Serial) => "serial",
         }
     }
 }
@@ -112,7 +123,7 @@ pub(super) fn run(
     out: &Path,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Outcome> {
-    let stage = Stage::new(way, plan.suite, interrupt)?;
+    let stage = Stage::new(way, plan, interrupt)?;
     let bed = Bed::new(interrupt.clone())?;
     let results = bed.private_directory("output")?;
     let mut driver = driver(plan, sources, &bed, &results, stage.port(), interrupt)?;

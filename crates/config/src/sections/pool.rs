@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::pool::Config;
+use ::pool::{Config, Lending};
 use session::{Mode, Timeouts};
 
 use super::{ANY, BOUNDED, OPTIONAL, SOME, unless_zero};
@@ -15,6 +15,9 @@ pub(super) const MODES: &[(&str, Mode)] = &[
     ("session", Mode::Session),
     ("statement", Mode::Statement),
 ];
+
+/// Without `debug_shuffle`, and with it.
+const LENDINGS: [Lending; 2] = [Lending::LastUsed, Lending::LeastRecentlyUsed];
 
 pub(super) fn read(section: &Section<'_>) -> Pool {
     let default = Config::default();
@@ -36,6 +39,7 @@ pub(super) fn read(section: &Section<'_>) -> Pool {
         login_concurrency: number("server_login_concurrency", default.login_concurrency, SOME),
         prepared_statements: number("prepared_statements", default.prepared_statements, SOME),
         max_pinned: section.optional_integer("max_pinned", ANY),
+        lending: section.either("debug_shuffle", false, LENDINGS),
         reset_timeout: section.duration("reset_timeout", default.reset_timeout, BOUNDED),
         cancel_timeout: section.duration("cancel_timeout", default.cancel_timeout, BOUNDED),
         ..default

@@ -10,14 +10,14 @@ use wire::{Cursor, Malformed, message};
 use crate::classify::{self, Leaves};
 use crate::expect::Expect;
 use crate::frame::Frame;
-use crate::parameters::{ParameterSet, is_carried, put_literal};
+use crate::parameters::{ParameterSet, is_accounted, put_literal};
 use crate::pins::{Pin, Pins};
 use crate::server::{OwnQuery, ServerState};
 use crate::session::{Mode, Session};
 use crate::unnamed::Unnamed;
 
 /// Settings of the session with their values, and under an empty name why the session must stay.
-/// `pg_settings` has neither `role` nor those that no module has defined.
+/// `pg_settings` has neither the roles nor what no module has defined.
 const SQL: &str = "\
     SELECT name, setting FROM pg_catalog.pg_settings \
       WHERE source OPERATOR(pg_catalog.=) 'session' \
@@ -42,7 +42,7 @@ const SQL: &str = "\
       WHERE EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) \
     UNION ALL SELECT '', 'listen' \
       WHERE EXISTS (SELECT FROM pg_catalog.pg_listening_channels()) \
-    UNION ALL SELECT '', 'session_authorization' \
+    UNION ALL SELECT 'session_authorization', SESSION_USER \
       FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) \
       WHERE usesysid OPERATOR(pg_catalog.<>) \
         (SELECT oid FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) SESSION_USER)";
@@ -132,7 +132,7 @@ impl Session {
         let accounted = |set: &ParameterSet| {
             let reported = set.iter().filter(|(name, _)| is_reported(name));
             let told = account.settings.iter().map(|(name, value)| (&**name, &**value));
-            let told = told.filter(|(name, _)| is_carried(name) && !is_reported(name));
+            let told = told.filter(|(name, _)| is_accounted(name) && !is_reported(name));
             self.catalog.parameters(reported.chain(told))
         };
         let (there, wanted) = (accounted(&server.parameters), accounted(&self.parameters));

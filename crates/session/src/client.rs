@@ -60,7 +60,7 @@ impl Session {
         // Between a Flush and the Sync a query of ours would commit what is before it, and a
         // batch that is sent again would come without what is before it.
         if !server.in_batch.is_open {
-            if self.prepare(server, to_server) {
+            if self.prepare(frame, server, to_server) {
                 return true;
             }
             if self.standing == TransactionStatus::Failed {
@@ -331,6 +331,9 @@ impl ServerState {
         self.expected.is_full()
             || self.pending.is_full()
             || self.unnamed_texts.is_full()
+            || (self.is_ahead()
+                && !self.in_batch.is_open
+                && !matches!(tag, f::COPY_DONE | f::COPY_FAIL))
             || (self.reset.is_some()
                 && !self.in_batch.is_open
                 && (is_extended(tag) || tag == f::QUERY || tag == f::FUNCTION_CALL))

@@ -158,7 +158,7 @@ impl Session {
     }
 
     /// What the statement of a message does, as far as the message names it.
-    fn verb(&self, frame: &Frame<'_>) -> Result<Verb, Violation> {
+    pub(crate) fn verb(&self, frame: &Frame<'_>) -> Result<Verb, Violation> {
         Ok(match frame.header.tag {
             f::QUERY if frame.is_whole() => Verb::of_text(text(frame.body)),
             f::PARSE if frame.is_whole() => {

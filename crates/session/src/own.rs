@@ -3,18 +3,71 @@
 
 use std::sync::Arc;
 
-use wire::message::{self, TransactionStatus};
-use wire::{ErrorFields, SqlState, tag::backend as b};
+use wire::message::{self, Parse, TransactionStatus};
+use wire::tag::{backend as b, frontend as f};
+use wire::{ErrorFields, SqlState};
 
 use crate::classify::Leaves;
+use crate::expect::Expect;
 use crate::frame::Frame;
 use crate::pins::Pin;
 use crate::reply::ready_status;
 use crate::server::{OwnQuery, ServerState};
 use crate::session::Session;
-use crate::verdict::{Disposition, Pass, ToClient, Violation};
+use crate::unnamed::Unnamed;
+use crate::verb::{self, Verb};
+use crate::verdict::{Disposition, Pass, Then, ToClient, Violation};
 
 impl Session {
+    /// Appends what brings `server` to this client's settings, if they differ. True if that must
+    /// be answered before `frame` can go.
+    pub(crate) fn prepare(
+        &self,
+        frame: &Frame<'_>,
+        server: &mut ServerState,
+        to_server: &mut Vec<u8>,
+    ) -> bool {
+        if Arc::ptr_eq(&self.parameters, &server.parameters)
+            || server.status == TransactionStatus::Failed
+        {
+            return false;
+        }
+        let sql = self.parameters.sql_from(&server.parameters);
+        if sql.is_empty() {
+            server.parameters = Arc::clone(&self.parameters);
+            return false;
+        }
+        let is_ahead = self.may_follow(frame, server);
+        if is_ahead {
+            message::put_query(to_server, &format!("BEGIN; {sql}; COMMIT"));
+            server.own = OwnQuery::Ahead;
+        } else {
+            message::put_query(to_server, &sql);
+            server.own = OwnQuery::Prepare;
+        }
+        server.expected.push(Expect::Own);
+        // As any simple query does, this one destroys the unnamed statement.
+        server.unnamed = Unnamed::Absent;
+        server.counters.preparations += 1;
+        !is_ahead
+    }
+
+    /// Whether `frame` may be sent behind a transaction block of ours before that was answered. If
+    /// the block fails the server is left in it, and refuses everything there but what ends it:
+    /// so this frame, and what else is part of its batch, cannot run under wrong settings.
+    fn may_follow(&self, frame: &Frame<'_>, server: &ServerState) -> bool {
+        let is_idle =
+            server.status == TransactionStatus::Idle && self.standing == TransactionStatus::Idle;
+        let is_refused = match frame.header.tag {
+            f::QUERY | f::BIND => true,
+            // One without a statement would not be.
+            f::PARSE => Parse::read(frame.body).is_ok_and(|parse| !verb::is_empty(parse.text())),
+            _ => false,
+        };
+        let stays = |verb| matches!(verb, Verb::Plain | Verb::Alone | Verb::Begin | Verb::Opens);
+        is_idle && is_refused && self.verb(frame).is_ok_and(stays)
+    }
+
     /// The answer to a query of our own.
     pub(crate) fn on_own(
         &mut self,
@@ -36,6 +89,9 @@ impl Session {
                     return Err(Violation::Server("a transaction that cannot be failed"));
                 }
             }
+            b::ERROR_RESPONSE if server.is_ahead() => {
+                server.own = OwnQuery::FailedAhead(frame.body.into());
+            }
             b::ERROR_RESPONSE => server.own = OwnQuery::Failed(frame.body.into()),
             b::READY_FOR_QUERY => self.end_own(ready_status(frame)?, server)?,
             b::ROW_DESCRIPTION | b::DATA_ROW | b::COMMAND_COMPLETE => {}
@@ -49,27 +105,45 @@ impl Session {
         status: TransactionStatus,
         server: &mut ServerState,
     ) -> Result<(), Violation> {
-        match server.own {
-            OwnQuery::Prepare if status != server.status => {
+        match std::mem::replace(&mut server.own, OwnQuery::None) {
+            OwnQuery::Prepare | OwnQuery::Ahead if status != server.status => {
                 return Err(Violation::Server("a setting changed the transaction's state"));
             }
-            OwnQuery::Prepare => {
-                server.own = OwnQuery::None;
+            OwnQuery::Prepare | OwnQuery::Ahead => {
                 server.parameters = Arc::clone(&self.parameters);
+            }
+            OwnQuery::FailedAhead(_) if status != TransactionStatus::Failed => {
+                return Err(Violation::Server("a block that has failed and is over"));
+            }
+            // Nothing is behind it yet.
+            OwnQuery::FailedAhead(body)
+                if server.expected.len() == 1 && !server.in_batch.is_open =>
+            {
+                server.own = OwnQuery::Failed(body);
             }
             OwnQuery::Doom if status != TransactionStatus::Failed => {
                 return Err(Violation::Server("a transaction that has not failed"));
             }
             // From here on the server has it.
-            OwnQuery::Doom => {
-                server.own = OwnQuery::None;
-                self.standing = TransactionStatus::Idle;
-            }
-            OwnQuery::None | OwnQuery::Failed(_) | OwnQuery::Account(_) | OwnQuery::NoAccount => {}
+            OwnQuery::Doom => self.standing = TransactionStatus::Idle,
+            own => server.own = own,
         }
         server.status = status;
         server.expected.pop();
         Ok(())
+    }
+
+    /// The client's messages have been refused in the block that should have brought the server to
+    /// its settings: it is in none.
+    pub(crate) fn end_unprepared(
+        &self,
+        server: &mut ServerState,
+        to_client: &mut Vec<u8>,
+    ) -> ToClient {
+        message::put_ready_for_query(to_client, self.standing);
+        server.own = OwnQuery::None;
+        server.end_lease();
+        ToClient { pass: Pass::Replace, then: Then::Release(Disposition::NeedsReset) }
     }
 
     fn end_account(

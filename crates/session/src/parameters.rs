@@ -42,8 +42,21 @@ pub(crate) fn is_planned(name: &str) -> bool {
 /// What `SET ROLE` sets.
 const ROLE: &str = "role";
 
-fn is_role(name: &str) -> bool {
-    name.eq_ignore_ascii_case(ROLE)
+/// What `SET SESSION AUTHORIZATION` sets. Servers report it for the login's own role too, which
+/// must not be set: so only the account tells.
+const SESSION_AUTHORIZATION: &str = "session_authorization";
+
+/// Who the session is: taken off before all else is set, and put on after it.
+const IDENTITY: [(&str, &str); 2] =
+    [(ROLE, "RESET ROLE"), (SESSION_AUTHORIZATION, "RESET SESSION AUTHORIZATION")];
+
+fn is_identity(name: &str) -> bool {
+    IDENTITY.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
+}
+
+/// Whether a setting that a server accounts for is one that follows the client.
+pub(crate) fn is_accounted(name: &str) -> bool {
+    is_carried(name) || is_identity(name)
 }
 
 fn put_set_config(sql: &mut String, name: &str, value: &str) {
@@ -103,31 +116,56 @@ impl ParameterSet {
         if self == current {
             return String::new();
         }
-        let mut sql = String::new();
-        if current.get(ROLE).is_some() {
-            sql.push_str("RESET ROLE");
-        }
-        let others = self.changes_from(current).filter(|(name, _)| !is_role(name));
-        let separators = ["; SELECT ", ", "];
-        let mut separator = if sql.is_empty() { "SELECT " } else { separators[0] };
-        for (name, value) in others {
-            sql.push_str(separator);
-            separator = separators[1];
-            put_set_config(&mut sql, name, value);
-        }
-        let gone = current.iter().filter(|(name, _)| !is_role(name) && self.get(name).is_none());
-        for (name, _) in gone {
-            if !sql.is_empty() {
-                sql.push_str("; ");
+        let mut sql = Statements::default();
+        for (name, reset) in IDENTITY {
+            if current.get(name).is_some() {
+                sql.statement().push_str(reset);
             }
+        }
+        let others = self.changes_from(current).filter(|(name, _)| !is_identity(name));
+        for (at, (name, value)) in others.enumerate() {
+            let sql = if at == 0 { sql.select() } else { sql.column() };
+            put_set_config(sql, name, value);
+        }
+        let gone =
+            current.iter().filter(|(name, _)| !is_identity(name) && self.get(name).is_none());
+        for (name, _) in gone {
+            let sql = sql.statement();
             sql.push_str("RESET ");
-            put_identifier(&mut sql, name);
+            put_identifier(sql, name);
         }
-        if let Some(role) = self.get(ROLE) {
-            sql.push_str(if sql.is_empty() { "SELECT " } else { separators[0] });
-            put_set_config(&mut sql, ROLE, role);
+        for (name, _) in IDENTITY.iter().rev() {
+            if let Some(value) = self.get(name) {
+                put_set_config(sql.select(), name, value);
+            }
         }
+        sql.0
+    }
+}
+
+/// Statements of one text.
+#[derive(Default)]
+struct Statements(String);
+
+impl Statements {
+    /// Where the next one goes.
+    fn statement(&mut self) -> &mut String {
+        if !self.0.is_empty() {
+            self.0.push_str("; ");
+        }
+        &mut self.0
+    }
+
+    fn select(&mut self) -> &mut String {
+        let sql = self.statement();
+        sql.push_str("SELECT ");
         sql
+    }
+
+    /// Where another column of a SELECT goes.
+    fn column(&mut self) -> &mut String {
+        self.0.push_str(", ");
+        &mut self.0
     }
 }
 
@@ -197,6 +235,12 @@ mod tests {
         let other = set(&[("a", "1"), ("b", "1"), ("role", "two")]);
         let expected = format!("RESET ROLE; {set_a}; RESET \"b\"; {set_role}");
         assert_eq!(one.sql_from(&other), expected);
+        let both = set(&[("a", "1"), ("role", "one"), ("session_authorization", "two")]);
+        let set_both = "SELECT pg_catalog.set_config(E'session_authorization', E'two', false); \
+            SELECT pg_catalog.set_config(E'role', E'one', false)";
+        assert_eq!(both.sql_from(&set(&[("a", "1")])), set_both);
+        let off = "RESET ROLE; RESET SESSION AUTHORIZATION";
+        assert_eq!(set(&[("a", "1")]).sql_from(&both), off);
     }
 
     #[test]

@@ -16,8 +16,6 @@ pub enum Pin {
     PreparedStatements,
     /// `LISTEN`.
     Listen,
-    /// `SET SESSION AUTHORIZATION`.
-    SessionAuthorization,
     /// The server could not be asked.
     Unknown,
     /// What no server can be asked about: `LOAD`, dblink's connections, the random seed, a
@@ -31,13 +29,12 @@ pub struct Pins(u8);
 
 impl Pin {
     /// In the order in which they are told.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::TemporaryObjects,
         Self::AdvisoryLocks,
         Self::HoldableCursors,
         Self::PreparedStatements,
         Self::Listen,
-        Self::SessionAuthorization,
         Self::Unknown,
         Self::Unaccountable,
     ];
@@ -50,7 +47,6 @@ impl Pin {
             Self::HoldableCursors => "holdable_cursors",
             Self::PreparedStatements => "prepared_statements",
             Self::Listen => "listen",
-            Self::SessionAuthorization => "session_authorization",
             Self::Unknown => "unknown",
             Self::Unaccountable => "unaccountable",
         }

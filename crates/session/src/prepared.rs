@@ -80,7 +80,7 @@ impl Session {
         self.note_hints(statement.hints, statement.text(), server);
         if is_parsed(&statement, server, to_server)? {
             // In a failed transaction the server would refuse it.
-            if server.expected.ready_outstanding() == 0
+            if server.expected.ready_outstanding() == usize::from(server.is_ahead())
                 && server.status != TransactionStatus::Failed
             {
                 message::put_close_portal(to_server, NO_PORTAL);

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use wire::message::{self, TransactionStatus};
 use wire::{ErrorFields, SqlState, tag::backend as b};
 
+use crate::account::Account;
 use crate::classify::{self, Leaves, Tag};
 use crate::expect::Expect;
 use crate::frame::Frame;
 use crate::parameters;
-use crate::pins::{Pin, Pins};
+use crate::pins::Pin;
 use crate::reset::Reset;
 use crate::retry::{Failure, PLAN_CHANGED, put_with_client_name};
-use crate::server::{CopyState, Front, ServerState, Skip};
+use crate::server::{CopyState, Front, OwnQuery, ServerState, Skip};
 use crate::session::{Mode, Session, end_copy};
 use crate::statements::Change;
 use crate::unnamed::Unnamed;
@@ -57,7 +58,7 @@ impl Session {
             b::ERROR_RESPONSE | b::NOTICE_RESPONSE if is_last_word(frame) => {
                 return Ok(ToClient { pass: Pass::Swallow, then: Then::ServerLost });
             }
-            b::NOTICE_RESPONSE if server.is_exchanging() => return Ok(ToClient::SWALLOW),
+            b::NOTICE_RESPONSE if server.is_hidden() => return Ok(ToClient::SWALLOW),
             b::NOTICE_RESPONSE | b::NOTIFICATION_RESPONSE => return Ok(ToClient::FORWARD),
             b::PARAMETER_STATUS => return Ok(self.on_parameter(frame, server)),
             _ => {}
@@ -193,6 +194,10 @@ impl Session {
         if !matches!(front, Expect::Query { .. } | Expect::Function) && !server.skip_to_sync() {
             server.skip = Skip::ToSync;
         }
+        if let OwnQuery::FailedAhead(body) = &server.own {
+            message::put(to_client, b::ERROR_RESPONSE, |out| out.extend_from_slice(body));
+            return ToClient { pass: Pass::Replace, then: Then::Continue };
+        }
         if failure == Failure::PlanChanged {
             to_client.extend_from_slice(PLAN_CHANGED);
             return ToClient { pass: Pass::Replace, then: Then::Continue };
@@ -220,6 +225,9 @@ impl Session {
         server.expected.pop();
         server.copy = CopyState::None;
         server.front = Front::Nothing;
+        if server.is_ahead() {
+            return Ok(self.end_unprepared(server, to_client));
+        }
         if server.status == TransactionStatus::Idle {
             server.parameters_before = None;
             // Those bound before have ended with their transaction.
@@ -324,8 +332,7 @@ impl Session {
                 server.settings_reset = true;
                 // It is never one of several statements in a text: all is as after a login.
                 if server.expected.len() == 1 && matches!(front, Expect::Query { .. }) {
-                    server.leaves = Leaves::Nothing;
-                    server.pins = Pins::default();
+                    self.settle(&Account::default(), server);
                     return;
                 }
             }
@@ -345,7 +352,7 @@ impl Session {
             return ToClient::FORWARD;
         };
         if !parameters::is_carried(name) {
-            return if server.is_exchanging() { ToClient::SWALLOW } else { ToClient::FORWARD };
+            return if server.is_hidden() { ToClient::SWALLOW } else { ToClient::FORWARD };
         }
         let same = Arc::ptr_eq(&self.parameters, &server.parameters);
         server.parameters = self.catalog.changed(&server.parameters, [(name, value)]);

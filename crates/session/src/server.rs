@@ -148,6 +148,10 @@ pub(crate) enum OwnQuery {
     None,
     /// It brings the server to the client's settings.
     Prepare,
+    /// So it does, in a transaction block, and the client's messages are behind it already.
+    Ahead,
+    /// That has failed, and the block with it: the ErrorResponse's body.
+    FailedAhead(Box<[u8]>),
     /// It takes the server to a failed transaction, in which the client is.
     Doom,
     /// It failed; the ErrorResponse's body.
@@ -228,7 +232,18 @@ impl ServerState {
     /// Whether an exchange of our own with the server is under way.
     #[inline]
     pub(crate) fn is_exchanging(&self) -> bool {
-        !matches!(self.own, OwnQuery::None) || self.batch.is_failing()
+        !(self.own == OwnQuery::None || self.is_ahead()) || self.batch.is_failing()
+    }
+
+    /// Whether the client's messages were sent behind a query of our own.
+    #[inline]
+    pub(crate) fn is_ahead(&self) -> bool {
+        matches!(self.own, OwnQuery::Ahead | OwnQuery::FailedAhead(_))
+    }
+
+    /// Whether what the server says now is between it and us.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.is_exchanging() || self.expected.front() == Some(Expect::Own)
     }
 
     #[inline]

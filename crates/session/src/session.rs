@@ -6,13 +6,11 @@ use wire::message::{self, Named, TransactionStatus};
 use wire::{ErrorMessage, SqlState, tag::frontend as f};
 
 use crate::catalog::Catalog;
-use crate::expect::Expect;
 use crate::fate::Outcome;
 use crate::frame::Frame;
 use crate::parameters::ParameterSet;
-use crate::server::{CopyState, OwnQuery, ServerState, Skip};
+use crate::server::{CopyState, ServerState, Skip};
 use crate::statements::ClientStatements;
-use crate::unnamed::Unnamed;
 use crate::verdict::{Abandoned, Disposition, Unleased, Violation};
 
 /// When a lease ends.
@@ -149,7 +147,7 @@ impl Session {
             server.client_has_gone();
             return Abandoned::Drain;
         }
-        if mid_frame || server.is_exchanging() {
+        if mid_frame || server.is_exchanging() || server.is_ahead() {
             return Abandoned::Now(Disposition::Discard);
         }
         let has_failed = server.copy == CopyState::In || server.skip == Skip::ToSync;
@@ -181,27 +179,6 @@ impl Session {
         } else {
             Abandoned::Drain
         }
-    }
-
-    /// Appends what brings `server` to this client's settings, if they differ.
-    pub(crate) fn prepare(&self, server: &mut ServerState, to_server: &mut Vec<u8>) -> bool {
-        if Arc::ptr_eq(&self.parameters, &server.parameters)
-            || server.status == TransactionStatus::Failed
-        {
-            return false;
-        }
-        let sql = self.parameters.sql_from(&server.parameters);
-        if sql.is_empty() {
-            server.parameters = Arc::clone(&self.parameters);
-            return false;
-        }
-        message::put_query(to_server, &sql);
-        server.expected.push(Expect::Own);
-        server.own = OwnQuery::Prepare;
-        // As any simple query does, this one destroys the unnamed statement.
-        server.unnamed = Unnamed::Absent;
-        server.counters.preparations += 1;
-        true
     }
 }
 

@@ -199,6 +199,17 @@ fn end_of_block(rest: &[u8], verb: Verb) -> Verb {
     }
 }
 
+/// Whether there is no statement in a text.
+pub(crate) fn is_empty(mut text: &[u8]) -> bool {
+    loop {
+        text = match skip_blanks(text) {
+            None | Some([]) => return true,
+            Some([b';', rest @ ..]) => rest,
+            Some(_) => return false,
+        }
+    }
+}
+
 /// The word at the start of `text`, which may be empty, and what is behind it. `None` if
 /// there is nothing but blanks and comments.
 #[inline]

@@ -2,7 +2,9 @@
 
 mod support;
 
-use session::Mode;
+use std::sync::Arc;
+
+use session::{Catalog, Frame, Mode, Pass, ServerState, Session, ToServer};
 use support::client::*;
 use support::scene::Scene;
 
@@ -107,6 +109,74 @@ fn an_invalid_setting_fails_the_statement_and_not_the_connection() {
     assert_eq!(scene.say(bad, unnamed("select 1")), "EZ");
     assert_eq!(scene.say(bad, [query("select 1"), unnamed("select 1"), sync()].concat()), "EZEZZ");
     assert_eq!(scene.say(0, query("select 1")), "TDCZ");
+}
+
+#[test]
+fn nothing_runs_under_settings_that_could_not_be_made() {
+    for (sent, said) in [
+        (query("insert 1"), "EZ"),
+        (query("begin; insert 1; commit"), "EZ"),
+        (query("rollback; insert 1"), "EZ"),
+        (query("commit; insert 1"), "EZ"),
+        (unnamed("insert 1"), "EZ"),
+        ([parse("", "rollback"), bind("", ""), execute("", 0), unnamed("insert 1")].concat(), "EZ"),
+        ([parse("", ""), bind("", ""), execute("", 0), unnamed("insert 1")].concat(), "EZ"),
+        ([parse("s", "insert 1"), flush(), bind("", "s"), execute("", 0), sync()].concat(), "EZ"),
+        ([unnamed("insert 1"), query("insert 2"), unnamed("insert 3")].concat(), "EZEZEZ"),
+        ([query("copy t from stdin"), copy_data("1"), copy_done()].concat(), "EZ"),
+        ([query("insert 1"), sync(), unnamed("insert 1"), sync()].concat(), "EZZEZZ"),
+        (
+            [query("insert 1"), parse("s", "insert 2"), run("s"), query("insert 3")].concat(),
+            "EZEZEZ",
+        ),
+    ] {
+        for seed in 0..20 {
+            let mut scene = Scene::with(2, 1, 100, seed);
+            let bad = scene.add(Mode::Transaction, &[("TimeZone", "bad")]);
+            assert_eq!(scene.say(bad, &sent), said, "{}", String::from_utf8_lossy(&sent));
+            assert_eq!(scene.say(0, query("select 1")), "TDCZ");
+            assert_eq!(*scene.relay.database.rows.borrow(), [0_u32; 0]);
+            assert!(!scene.is_leased(bad));
+        }
+    }
+}
+
+#[test]
+fn the_data_of_a_copy_that_was_refused_keeps_no_server() {
+    for seed in 0..20 {
+        let mut scene = Scene::with(1, 1, 100, seed);
+        let own = scene.add(Mode::Transaction, &[("timezone", "cet")]);
+        for end in [copy_done(), copy_fail()] {
+            assert_eq!(scene.value(0, "show timezone"), "UTC");
+            let sent = [query("copy nothing from stdin"), copy_data("1"), end].concat();
+            assert_eq!(scene.say(own, sent), "EZ");
+            assert!(!scene.is_leased(own));
+        }
+    }
+}
+
+#[test]
+fn a_setting_is_made_in_front_of_what_it_would_fail() {
+    let catalog = Arc::new(Catalog::default());
+    let [plain, own] = ["UTC", "cet"].map(|zone| catalog.parameters([("TimeZone", zone)]));
+    for (sent, verdict) in [
+        (query("insert 1"), ToServer::Pass(Pass::Forward)),
+        (parse("", "insert 1"), ToServer::Pass(Pass::Forward)),
+        (parse("s", "insert 1"), ToServer::Pass(Pass::Replace)),
+        (parse("s", " ; "), ToServer::Prepare),
+        (query("rollback; insert 1"), ToServer::Prepare),
+        (describe_statement("s"), ToServer::Prepare),
+    ] {
+        let mut session = Session::new(Arc::clone(&catalog), Arc::clone(&own), Mode::Transaction);
+        let mut server = ServerState::new(Arc::clone(&plain), 100);
+        let header = wire::Header::peek(&sent).unwrap().unwrap();
+        let frame = Frame { header, body: &sent[wire::HEADER_LEN..] };
+        let mut to_server = Vec::new();
+        let seen = session.on_client(&frame, &mut server, &mut to_server, &mut Vec::new());
+        assert_eq!(seen, Ok(verdict), "{}", String::from_utf8_lossy(&sent));
+        let sql = String::from_utf8_lossy(&to_server).into_owned();
+        assert_eq!(sql.contains("BEGIN; SELECT"), verdict != ToServer::Prepare, "{sql:?}");
+    }
 }
 
 #[test]

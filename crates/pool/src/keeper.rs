@@ -217,7 +217,9 @@ pub(crate) fn new_server(
     permit: Option<Permits>,
 ) -> Box<Server> {
     let id = pool.next_id.fetch_add(1, Relaxed);
-    let cancels = ready.cancel_target().map(|target| Arc::new(Cancels::new(target)));
+    let target = ready.cancel_target();
+    let pid = target.as_ref().map(|target| target.key.pid);
+    let cancels = target.map(|target| Arc::new(Cancels::new(target)));
     let carried = ready.parameters.iter().filter(|(name, _)| session::is_carried(name));
     let carried = pool.shared.catalog.parameters(carried);
     let reported = ready.parameters.iter().map(|(name, value)| (name.into(), value.into()));
@@ -233,7 +235,7 @@ pub(crate) fn new_server(
     }
     Box::new(Server {
         stream: ready.stream,
-        state: ServerState::new(carried, pool.settings.config.prepared_statements),
+        state: ServerState::new(carried, pool.settings.config.prepared_statements).with_pid(pid),
         unread: Vec::new(),
         unsent: Vec::new(),
         id,

@@ -38,6 +38,11 @@ impl Session {
         if tag == f::TERMINATE {
             return Ok(ToServer::Goodbye);
         }
+        if self.may_show(frame)
+            && let Some(answered) = self.show(frame, server, to_server, to_client)?
+        {
+            return Ok(answered);
+        }
         if server.is_quiet() {
             if !server.in_transaction() && !server.in_batch.is_open {
                 if server.pins.has(Pin::Unknown) {

@@ -30,6 +30,7 @@ mod reset;
 mod retry;
 mod server;
 mod session;
+mod show;
 mod statements;
 mod unnamed;
 mod verb;

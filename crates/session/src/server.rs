@@ -70,6 +70,8 @@ pub struct ServerState {
     /// A frame of the client's has been forwarded in part: the server must get the rest.
     pub(crate) client_mid_frame: bool,
     pub(crate) counters: Counters,
+    /// Its process, if it has told which.
+    pub(crate) pid: Option<i32>,
 }
 
 /// Where a COPY from the client stands.
@@ -218,7 +220,15 @@ impl ServerState {
             parameters_before: None,
             client_mid_frame: false,
             counters: Counters::default(),
+            pid: None,
         }
+    }
+
+    /// Notes which process of the server's it is.
+    #[must_use]
+    pub fn with_pid(mut self, pid: Option<i32>) -> Self {
+        self.pid = pid;
+        self
     }
 
     /// Whether the client's frames must wait: for a query of our own, for a batch that is to

@@ -10,6 +10,7 @@ use crate::fate::Outcome;
 use crate::frame::Frame;
 use crate::parameters::ParameterSet;
 use crate::server::{CopyState, ServerState, Skip};
+use crate::show::Shows;
 use crate::statements::ClientStatements;
 use crate::verdict::{Abandoned, Disposition, Unleased, Violation};
 
@@ -35,6 +36,8 @@ pub struct Session {
     pub(crate) statements: Option<Box<ClientStatements>>,
     /// The definition of its unnamed statement; empty if it has none.
     pub(crate) unnamed: Vec<u8>,
+    /// Once it has parsed `SHOW pgmesh.session`.
+    pub(crate) shows: Option<Box<Shows>>,
     pub(crate) mode: Mode,
     pub(crate) phase: Phase,
     /// Its transaction while it has no server: a failed one outlives the server that it was on.
@@ -60,6 +63,7 @@ impl Session {
             startup,
             statements: None,
             unnamed: Vec::new(),
+            shows: None,
             mode,
             phase: Phase::Ready,
             standing: TransactionStatus::Idle,
@@ -81,6 +85,12 @@ impl Session {
         to_client: &mut Vec<u8>,
     ) -> Result<Unleased, Violation> {
         let tag = frame.header.tag;
+        if self.phase == Phase::Ready
+            && self.may_show(frame)
+            && self.show_unleased(frame, to_client)?
+        {
+            return Ok(Unleased::Swallow);
+        }
         match tag {
             f::TERMINATE => return Ok(Unleased::Goodbye),
             f::SYNC => {

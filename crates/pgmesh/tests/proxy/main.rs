@@ -39,6 +39,7 @@ mod rotation;
 mod secrets;
 mod server_login;
 mod servers;
+mod session_state;
 mod startup;
 mod timeouts;
 mod tls;

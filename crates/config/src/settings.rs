@@ -8,7 +8,7 @@ use std::time::Duration;
 use auth::hba::{Maps, Rules, TokenIssuer};
 use auth::oauth::Issuer;
 use auth::{Login, Password, Secret};
-use session::{Mode, Timeouts};
+use session::{Mode, StateRules, Timeouts};
 use topology::RoutePolicy;
 
 use crate::sections::unless_zero;
@@ -190,6 +190,8 @@ pub struct Failover {
 pub struct Pool {
     /// When a server is given back.
     pub mode: Mode,
+    /// What becomes of session state in transaction mode.
+    pub state: StateRules,
     /// Limits and times. A limit that is switched off is at [`UNLIMITED`] or [`UNENDING`].
     pub config: pool::Config,
     /// How long clients may go on with what they do.
@@ -279,7 +281,7 @@ impl Settings {
     /// What holds for the pools of one database and user: the user's override, else the
     /// database's, else `[pool]`'s. A reserve without a timeout to wait for is off.
     pub fn pool_for(&self, database: &str, user: &str) -> Pool {
-        let Pool { mut mode, mut config, mut timeouts } = self.pool.clone();
+        let Pool { mut mode, state, mut config, mut timeouts } = self.pool.clone();
         if let Some(database) = self.databases.get(database) {
             mode = database.pool_mode.unwrap_or(mode);
             set(&mut config.size, database.pool_size);
@@ -301,7 +303,7 @@ impl Settings {
         if config.reserve_timeout.is_zero() {
             config.reserve_size = 0;
         }
-        Pool { mode, config, timeouts }
+        Pool { mode, state, config, timeouts }
     }
 
     /// The shortest limit in time that any client has; `None` if none is on.

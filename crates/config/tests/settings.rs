@@ -8,7 +8,7 @@ use std::time::Duration;
 use auth::{BindingPolicy, Password};
 use config::{CoreDumps, Environment, Settings, UNENDING, UNLIMITED, parse};
 use pool::Lending;
-use session::Mode;
+use session::{Asks, Mode};
 use telemetry::log::{Format, Level};
 use transport::{Negotiation, Policy, Protocol, TlsMode};
 
@@ -139,6 +139,7 @@ fn what_is_said_arrives() {
         prepared_statements = 11
         max_pinned = 3
         debug_shuffle = true
+        strict_state = true
         [[users]]
         name = 'app'
         password = 'p'
@@ -167,6 +168,7 @@ fn what_is_said_arrives() {
     assert_eq!(settings.backend.tcp.keepalive.map(|it| it.count), Some(9));
     let pool = &settings.pool.config;
     assert_eq!((settings.pool.mode, pool.size), (Mode::Session, 7));
+    assert_eq!(settings.pool.state.asks(), Asks::Always);
     assert_eq!(pool.max_db_connections, UNLIMITED);
     assert_eq!((pool.query_wait_timeout, pool.server_lifetime), (UNENDING, UNENDING));
     assert_eq!((pool.login_concurrency, pool.prepared_statements), (2, 11));

@@ -149,7 +149,8 @@ async fn admit(
         .map(|(name, value)| (name.as_str(), settings.get(name).unwrap_or(value)));
     let established = client.greet(statuses, slot.key()).await?;
     guard.logged_in();
-    let session = Session::new(Arc::clone(&app.catalog), settings, pool.settings().mode);
+    let rules = pool.settings();
+    let session = Session::new(Arc::clone(&app.catalog), settings, rules.mode).under(rules.state);
     let metrics = app.metrics.pool(observe::labels(&key));
     let lender = Lender::new(pool, app.snapshots.clone());
     let bounds = Bounds {

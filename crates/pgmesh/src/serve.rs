@@ -218,6 +218,7 @@ fn resolve(
         pool::Settings {
             config: pool.config,
             mode: pool.mode,
+            state: pool.state,
             timeouts: pool.timeouts,
             max_packet_size: settings.limits.max_packet_size.unwrap_or(u32::MAX),
             login: Login {

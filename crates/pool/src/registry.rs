@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use backend::Dialer;
 use parking_lot::Mutex;
-use session::{Catalog, Mode, Timeouts};
+use session::{Catalog, Mode, StateRules, Timeouts};
 use tokio::sync::{Semaphore, watch};
 use topology::{Access, Epoch, PoolKey, Snapshot};
 
@@ -21,6 +21,8 @@ pub struct Settings {
     pub config: Config,
     /// When a lease ends.
     pub mode: Mode,
+    /// What becomes of state that outlasts their transactions.
+    pub state: StateRules,
     /// How long its clients may go on with what they do.
     pub timeouts: Timeouts,
     /// Bytes that a message of theirs may have, header included.

@@ -11,8 +11,9 @@ use crate::expect::Expect;
 use crate::frame::{Frame, STATEMENT_LIMIT, TEXT_LIMIT};
 use crate::lost::doom;
 use crate::pins::Pin;
+use crate::rules::Asks;
 use crate::server::{CopyState, InBatch, ServerState, Skip};
-use crate::session::{Session, unknown_tag};
+use crate::session::{Mode, Session, unknown_tag};
 use crate::verb::Verb;
 use crate::verdict::{ToServer, Violation};
 
@@ -45,7 +46,7 @@ impl Session {
         }
         if server.is_quiet() {
             if !server.in_transaction() && !server.in_batch.is_open {
-                if server.pins.has(Pin::Unknown) {
+                if server.pins.has(Pin::Unknown) || self.asks_always() {
                     server.note_leaves(Leaves::Ask);
                 }
                 server.leaves_before = server.leaves;
@@ -57,6 +58,12 @@ impl Session {
             return Ok(server.hold(to_server));
         }
         self.on_frame(frame, server, to_server, to_client)
+    }
+
+    /// Whether the server is asked after each transaction what it has left.
+    #[inline]
+    fn asks_always(&self) -> bool {
+        self.rules.asks() == Asks::Always && self.mode != Mode::Session
     }
 
     /// The server owes nothing: brings it to what this client needs. True if that must be

@@ -28,6 +28,7 @@ mod prepared;
 mod reply;
 mod reset;
 mod retry;
+mod rules;
 mod server;
 mod session;
 mod show;
@@ -41,6 +42,7 @@ pub use deadlines::{Deadlines, Doing, Overdue, Timeouts};
 pub use frame::{Frame, SMALL_LIMIT, STATEMENT_LIMIT, TEXT_LIMIT, client_need};
 pub use parameters::{ParameterSet, is_carried};
 pub use pins::{Pin, Pins};
+pub use rules::{Asks, StateRules};
 pub use server::{Counters, ServerState};
 pub use session::{Mode, Session};
 pub use verdict::{

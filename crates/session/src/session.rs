@@ -9,6 +9,7 @@ use crate::catalog::Catalog;
 use crate::fate::Outcome;
 use crate::frame::Frame;
 use crate::parameters::ParameterSet;
+use crate::rules::StateRules;
 use crate::server::{CopyState, ServerState, Skip};
 use crate::show::Shows;
 use crate::statements::ClientStatements;
@@ -39,6 +40,7 @@ pub struct Session {
     /// Once it has parsed `SHOW pgmesh.session`.
     pub(crate) shows: Option<Box<Shows>>,
     pub(crate) mode: Mode,
+    pub(crate) rules: StateRules,
     pub(crate) phase: Phase,
     /// Its transaction while it has no server: a failed one outlives the server that it was on.
     pub(crate) standing: TransactionStatus,
@@ -65,9 +67,17 @@ impl Session {
             unnamed: Vec::new(),
             shows: None,
             mode,
+            rules: StateRules::default(),
             phase: Phase::Ready,
             standing: TransactionStatus::Idle,
         }
+    }
+
+    /// With these rules for state that outlasts its transactions.
+    #[must_use]
+    pub fn under(mut self, rules: StateRules) -> Self {
+        self.rules = rules;
+        self
     }
 
     /// The settings as the client knows them.

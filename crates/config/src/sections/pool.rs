@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ::pool::{Config, Lending};
-use session::{Mode, Timeouts};
+use session::{Asks, Mode, StateRules, Timeouts};
 
 use super::{ANY, BOUNDED, OPTIONAL, SOME, unless_zero};
 use crate::UNLIMITED;
@@ -61,8 +61,10 @@ pub(super) fn read(section: &Section<'_>) -> Pool {
         limit => limit,
     };
     let mode = section.choice("mode", Mode::Transaction, MODES);
+    let asks = section.either("strict_state", false, [Asks::WhenHinted, Asks::Always]);
+    let state = StateRules::default().asking(asks);
     let timeouts = timeouts(section);
-    Pool { mode, config: Config { max_db_connections: limit, ..config }, timeouts }
+    Pool { mode, state, config: Config { max_db_connections: limit, ..config }, timeouts }
 }
 
 fn timeouts(section: &Section<'_>) -> Timeouts {

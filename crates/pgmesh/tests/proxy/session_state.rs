@@ -52,6 +52,42 @@ fn a_client_is_told_what_is_kept_for_it_and_why() {
     assert_eq!(client.query("ROLLBACK").status, 'I');
 }
 
+/// A function whose call does not tell that it takes a lock of the session.
+fn start_with_silent_lock(keys: &str) -> (testbed::Postgres, testbed::Pgmesh) {
+    let postgres = postgres();
+    let keys = format!("size = 2\nreserve_size = 0\n{keys}");
+    let mesh = Setup::before(&postgres).with("pool", &keys).start();
+    Raw::log_in(&mesh.app()).value(
+        "CREATE FUNCTION takes() RETURNS int LANGUAGE plpgsql AS $$
+         BEGIN PERFORM pg_advisory_lock(7); RETURN 1; END $$; SELECT 1",
+    );
+    (postgres, mesh)
+}
+
+/// Locks that are held through a client's server.
+const LOCKS: &str =
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+
+#[test]
+fn what_no_text_tells_is_found_only_when_the_server_is_asked_each_time() {
+    let (_postgres, mesh) = start_with_silent_lock("");
+    let (mut first, mut next) = (Raw::log_in(&mesh.app()), Raw::log_in(&mesh.app()));
+    assert_eq!(first.value("SELECT takes()"), "1");
+    // The server that was given back last is lent first.
+    assert_eq!(next.value(LOCKS), "1", "the hole that strict_state is for");
+
+    let (_postgres, mesh) = start_with_silent_lock("strict_state = true");
+    let (mut first, mut next) = (Raw::log_in(&mesh.app()), Raw::log_in(&mesh.app()));
+    assert_eq!(first.value("SELECT takes()"), "1");
+    assert_eq!(next.value(LOCKS), "0");
+    assert_eq!(first.value(LOCKS), "1");
+    let told_now = first.query(SHOW);
+    assert!(told(&told_now, "pin", "advisory_locks").is_some());
+    // One that was asked about and has nothing is another's at once.
+    assert_eq!(first.value("SELECT pg_advisory_unlock(7)"), "t");
+    assert_eq!(told(&first.query(SHOW), "session", "server").unwrap(), "none");
+}
+
 #[test]
 fn a_driver_reads_it_as_any_result() {
     let postgres = postgres();

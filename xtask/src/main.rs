@@ -1,14 +1,16 @@
-//! Developer verbs: `cargo xtask demo | test | bench | drivers | regress | fuzz | tidy`.
+//! Developer verbs: `cargo xtask demo | test | bench | drivers | suites | regress | fuzz | tidy`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints")]
 
 mod bench;
 mod demo;
 mod drivers;
+mod expected;
 mod fuzz;
 mod regress;
 mod step;
 mod suite;
+mod suites;
 mod tidy;
 
 use std::env;
@@ -33,6 +35,8 @@ Usage: cargo xtask <verb>
                   PgBouncer; bench failover --help has more
   drivers [NAME…] programs of other people's drivers against pgmesh, and docs/compatibility.md;
                   drivers --help has the names
+  suites [NAME…]  other people's test suites, without pgmesh and through it, and which of their
+                  tests differ; suites --help has more
   regress [OPTION…]
                   PostgreSQL's own tests, without pgmesh and through it, and which of them differ;
                   regress --help has more
@@ -76,6 +80,11 @@ fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<()> {
             Ok(())
         }
         ["drivers", arguments @ ..] => drivers::run(arguments, interrupt),
+        ["suites", "--help" | "-h"] => {
+            print!("{}", suites::usage());
+            Ok(())
+        }
+        ["suites", arguments @ ..] => suites::run(arguments, interrupt),
         ["regress", "--help" | "-h"] => {
             print!("{}", regress::usage());
             Ok(())

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use testbed::{Interrupt, until};
+use testbed::{Interrupt, packages, until};
 
 /// `cargo`, the one that runs us, in the root of the workspace.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
@@ -31,6 +31,19 @@ pub(crate) fn target_directory() -> anyhow::Result<PathBuf> {
         serde_json::from_slice(&metadata.stdout).context("read cargo metadata")?;
     let directory = metadata["target_directory"].as_str().context("no target_directory")?;
     Ok(directory.into())
+}
+
+/// The pgmesh to run: one that is named in the environment, or one that is built now.
+///
+/// # Errors
+/// What it needs cannot be installed, or it does not compile.
+pub(crate) fn pgmesh(interrupt: &Interrupt) -> anyhow::Result<PathBuf> {
+    if let Some(binary) = env::var_os("PGMESH_BIN") {
+        return Ok(binary.into());
+    }
+    packages::ensure(&packages::BUILD)?;
+    run(&mut cargo(&["build", "--package", "pgmesh"]), interrupt)?;
+    Ok(target_directory()?.join("debug/pgmesh"))
 }
 
 /// What was typed, so to say: the program without its directory, and its arguments.

@@ -5,7 +5,6 @@
 //! rely on what the statements before have left.
 
 mod entries;
-mod expected;
 mod outcome;
 mod report;
 mod sources;
@@ -13,18 +12,20 @@ mod stage;
 mod suite;
 mod tester;
 
-use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use testbed::{Interrupt, packages};
+use testbed::Interrupt;
 
+use crate::expected::Expected;
 use crate::step;
-use expected::Expected;
 use report::Run;
 use stage::Way;
 use suite::{Lending, Plan, Schedule, Suite};
+
+/// The tests that cannot be as without a proxy, from the root of the workspace.
+const LIST: &str = "tests/regress/expected.txt";
 
 /// For one test: many times what the longest takes without a proxy.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -110,7 +111,7 @@ impl Asked {
             ways.push(Way::Direct);
         }
         if self.pgmesh {
-            ways.push(Way::Pgmesh(binary(interrupt)?));
+            ways.push(Way::Pgmesh(step::pgmesh(interrupt)?));
         }
         ways.extend(self.pgbouncer.clone().map(Way::PgBouncer));
         Ok(ways)
@@ -124,7 +125,7 @@ impl Asked {
 /// not in the list of those that must.
 pub(crate) fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<()> {
     let asked = Asked::parse(arguments)?;
-    let expected = Expected::load()?;
+    let expected = Expected::load(LIST, Suite::named)?;
     let ways = asked.ways(interrupt)?;
     let sources = sources::prepare(interrupt)?;
     let (suite, order) = (asked.plan.suite.name(), asked.plan.order());
@@ -142,18 +143,8 @@ pub(crate) fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<(
     judge(&asked, &runs, &expected)
 }
 
-/// The pgmesh to run: one that is named, or one that is built now.
-fn binary(interrupt: &Interrupt) -> anyhow::Result<PathBuf> {
-    if let Some(binary) = env::var_os("PGMESH_BIN") {
-        return Ok(binary.into());
-    }
-    packages::ensure(&packages::BUILD)?;
-    step::run(&mut step::cargo(&["build", "--package", "pgmesh"]), interrupt)?;
-    Ok(step::target_directory()?.join("debug/pgmesh"))
-}
-
 /// Whether no other test differs through pgmesh than is known.
-fn judge(asked: &Asked, runs: &[Run], expected: &Expected) -> anyhow::Result<()> {
+fn judge(asked: &Asked, runs: &[Run], expected: &Expected<Suite>) -> anyhow::Result<()> {
     let suite = asked.plan.suite;
     let direct = report::direct(runs);
     let Some(pgmesh) = runs.iter().find(|run| matches!(run.way, Way::Pgmesh(_))) else {
@@ -170,6 +161,11 @@ fn judge(asked: &Asked, runs: &[Run], expected: &Expected) -> anyhow::Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_list_can_be_read() {
+        Expected::load(LIST, Suite::named).unwrap();
+    }
 
     #[test]
     fn both_ways_are_gone_unless_one_is_named() {

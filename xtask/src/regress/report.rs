@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::expected::Expected;
 use super::outcome::{End, Outcome};
 use super::stage::Way;
 use super::suite::Suite;
+use crate::expected::Expected;
 
 /// One way, and what became of the suite on it.
 pub(super) struct Run {
@@ -19,7 +19,7 @@ pub(super) fn direct(runs: &[Run]) -> Option<&Outcome> {
 }
 
 /// Counts, then the tests that differ through each proxy.
-pub(super) fn render(suite: Suite, runs: &[Run], expected: &Expected) -> String {
+pub(super) fn render(suite: Suite, runs: &[Run], expected: &Expected<Suite>) -> String {
     let mut text = format!(
         "{:>10} {:>6} {:>7} {:>7} {:>6} {:>8} {:>8}\n",
         "", "tests", "passed", "failed", "hung", "ignored", "seconds"
@@ -54,7 +54,7 @@ fn differences(
     way: &Way,
     outcome: &Outcome,
     direct: Option<&Outcome>,
-    expected: &Expected,
+    expected: &Expected<Suite>,
 ) -> String {
     let worse: Vec<(&str, End)> = outcome.worse_than(direct).collect();
     if worse.is_empty() {

@@ -43,6 +43,7 @@ mod session_state;
 mod startup;
 mod timeouts;
 mod tls;
+mod tools;
 mod unix;
 
 use testbed::{Postgres, PostgresOptions};

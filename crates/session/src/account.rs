@@ -17,6 +17,8 @@ use crate::session::{Mode, Session};
 use crate::unnamed::Unnamed;
 
 /// Settings of the session with their values, and under an empty name why the session must stay.
+/// Temporary is what depends on the temporary schema: of whatever kind, the server itself drops that
+/// when the session ends.
 /// `pg_settings` has neither the roles nor what no module has defined.
 const SQL: &str = "\
     SELECT name, setting FROM pg_catalog.pg_settings \
@@ -25,13 +27,9 @@ const SQL: &str = "\
     UNION ALL SELECT 'role', pg_catalog.current_setting('role') \
       WHERE pg_catalog.current_setting('role') OPERATOR(pg_catalog.<>) 'none' \
     UNION ALL SELECT '', 'temporary_objects' \
-      WHERE pg_catalog.pg_my_temp_schema() OPERATOR(pg_catalog.<>) 0 AND (\
-        EXISTS (SELECT FROM pg_catalog.pg_class \
-          WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) \
-        OR EXISTS (SELECT FROM pg_catalog.pg_type \
-          WHERE typnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) \
-        OR EXISTS (SELECT FROM pg_catalog.pg_proc \
-          WHERE pronamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())) \
+      WHERE EXISTS (SELECT FROM pg_catalog.pg_depend \
+        WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass \
+        AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) \
     UNION ALL SELECT '', 'advisory_locks' \
       WHERE EXISTS (SELECT FROM pg_catalog.pg_locks \
         WHERE locktype OPERATOR(pg_catalog.=) 'advisory' \

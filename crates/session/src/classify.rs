@@ -66,8 +66,8 @@ pub(crate) struct Hints {
 
 /// Parts of words that tell of it: connections of dblink, random seeds; settings; session locks,
 /// temporary objects; holdable cursors (two words, for what is between them); prepared statements;
-/// defaults.
-const HINTS: [&str; 11] = [
+/// defaults; the view through which settings can be changed.
+const HINTS: [&str; 12] = [
     "dblink",
     "seed",
     "set",
@@ -79,6 +79,7 @@ const HINTS: [&str; 11] = [
     "discard",
     "reset",
     "default",
+    "pg_settings",
 ];
 
 impl Hints {
@@ -103,7 +104,7 @@ pub(crate) fn text(text: &[u8]) -> Hints {
     };
     let mut hints = Hints::NONE;
     let (mut holds, mut declares, mut sets) = (false, false, false);
-    let (mut locks, mut temporary) = (false, false);
+    let (mut locks, mut temporary, mut updates) = (false, false, false);
     for found in matcher.find_overlapping_iter(text) {
         match found.pattern().as_usize() {
             0 | 1 => (hints.leaves, hints.pins) = (Leaves::Unaccountable, true),
@@ -114,7 +115,8 @@ pub(crate) fn text(text: &[u8]) -> Hints {
             6 => declares = true,
             7 => hints.deallocates = true,
             8 => (hints.deallocates, hints.resets) = (true, true),
-            _ => hints.resets = true,
+            9 | 10 => hints.resets = true,
+            _ => updates = has_word(text, b"update"),
         }
     }
     let locks = if locks { locks_of_session(text) } else { Locks::None };
@@ -126,7 +128,7 @@ pub(crate) fn text(text: &[u8]) -> Hints {
         hints.pins = true;
     }
     // The SET of an UPDATE is far more frequent than any other.
-    let configures = sets && has_word(text, b"set_config");
+    let configures = updates || (sets && has_word(text, b"set_config"));
     if configures {
         hints.leaves = hints.leaves.max(Leaves::Ask);
     }
@@ -265,11 +267,13 @@ mod tests {
             "select pg_try_ADVISORY_lock(1)",
             "create /* x */ temporary table t ()",
             "SELECT 1 INTO TEMP t",
+            "update pg_catalog.PG_settings set setting = 1 where name = 'work_mem'",
             "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
             "declare c cursor with /* x */\n hold for select 1",
         ] {
             assert_eq!(text(sql.as_bytes()).leaves, Leaves::Ask, "{sql}");
         }
+        assert_eq!(text(b"SELECT setting FROM pg_settings"), Hints::NONE);
         let harmless = b"SELECT abalance FROM pgbench_accounts WHERE aid = 1";
         assert_eq!(text(harmless), Hints::NONE);
         assert_eq!(text(b"SELECT setseed(1)").leaves, Leaves::Unaccountable);

@@ -9,11 +9,17 @@ use crate::proxy::Setup;
 type State = (&'static str, &'static str, &'static str, &'static str);
 
 /// What every server can be given.
-const FOLLOWS: [State; 10] = [
+const FOLLOWS: [State; 11] = [
     ("SET work_mem = '7MB'", "SHOW work_mem", "7MB", "4MB"),
     ("/* x */ SET work_mem TO '7MB'", "SHOW work_mem", "7MB", "4MB"),
     ("SELECT 1; SET SESSION work_mem = '7MB'; SELECT 2", "SHOW work_mem", "7MB", "4MB"),
     ("SELECT set_config('work_mem', '7MB', false)", "SHOW work_mem", "7MB", "4MB"),
+    (
+        "UPDATE pg_settings SET setting = '7MB' WHERE name = 'work_mem'",
+        "SHOW work_mem",
+        "7MB",
+        "4MB",
+    ),
     ("DO $$ BEGIN SET work_mem = '7MB'; END $$", "SHOW work_mem", "7MB", "4MB"),
     ("CALL tunes()", "SHOW work_mem", "7MB", "4MB"),
     ("BEGIN; SET work_mem = '7MB'; COMMIT", "SHOW work_mem", "7MB", "4MB"),
@@ -28,11 +34,17 @@ const FOLLOWS: [State; 10] = [
 ];
 
 /// What keeps a client its server.
-const STAYS: [State; 10] = [
+const STAYS: [State; 11] = [
     ("CREATE TEMP TABLE mine (n int)", TEMPORARY, "t", "f"),
     ("SELECT 1 AS n INTO TEMPORARY mine", TEMPORARY, "t", "f"),
     ("CREATE TABLE pg_temp.mine AS SELECT 1", TEMPORARY, "t", "f"),
     ("CREATE TEMP VIEW mine AS SELECT 1", TEMPORARY, "t", "f"),
+    (
+        "CREATE COLLATION pg_temp.mine FROM \"C\"",
+        "SELECT count(*) FROM pg_collation WHERE collnamespace = pg_my_temp_schema()",
+        "1",
+        "0",
+    ),
     ("SELECT pg_advisory_lock(7)", ADVISORY, "1", "0"),
     ("WITH x AS (SELECT pg_try_advisory_lock_shared(7, 8)) SELECT * FROM x", ADVISORY, "1", "0"),
     ("LISTEN news", "SELECT count(*) FROM pg_listening_channels()", "1", "0"),

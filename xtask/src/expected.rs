@@ -6,9 +6,18 @@ use anyhow::{Context, bail};
 
 use crate::step;
 
-/// Tests of suites `S` with the reasons why they differ.
+/// Tests of suites `S`, or parts of them, with the reasons why they differ.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Expected<S>(Vec<(S, String, String)>);
+pub(crate) struct Expected<S>(Vec<Entry<S>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Entry<S> {
+    suite: S,
+    test: String,
+    /// Words of the parts that are meant; the whole test if there are none.
+    words: Option<String>,
+    reason: String,
+}
 
 impl<S> Default for Expected<S> {
     fn default() -> Self {
@@ -28,30 +37,65 @@ impl<S: Copy + PartialEq> Expected<S> {
     }
 
     fn parse(text: &str, named: impl Fn(&str) -> Option<S>) -> anyhow::Result<Self> {
-        let mut tests = Vec::new();
-        for line in text.lines().map(str::trim) {
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let parts = line.split_once(": ").and_then(|(test, reason)| {
-                let (suite, test) = test.split_once('/')?;
-                Some((named(suite)?, test.to_owned(), reason.trim().to_owned()))
-            });
-            let Some(parts) = parts else { bail!("not `suite/test: reason`: {line}") };
-            tests.push(parts);
-        }
-        Ok(Self(tests))
+        let lines = text.lines().map(str::trim);
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let entries = lines.map(|line| {
+            let Some(entry) = Entry::parse(line, &named) else {
+                bail!("neither `suite/test: reason` nor `suite/test [words]: reason`: {line}")
+            };
+            Ok(entry)
+        });
+        entries.collect::<anyhow::Result<_>>().map(Self)
     }
 
-    /// Why a test differs, if that is known.
+    /// Why a test differs, if that is known of the whole test.
     pub(crate) fn reason(&self, suite: S, test: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(of, name, _)| *of == suite && name == test)?;
-        Some(&found.2)
+        let whole = self.entries(suite, test).find(|entry| entry.words.is_none())?;
+        Some(&whole.reason)
+    }
+
+    /// As [`Expected::reason`], or the first reason if that is known of each of these parts, of
+    /// which there are some.
+    pub(crate) fn reason_of<'a>(
+        &self,
+        suite: S,
+        test: &str,
+        parts: impl Iterator<Item = &'a str>,
+    ) -> Option<&str> {
+        let of = |part: &str| {
+            let is_it = |entry: &&Entry<S>| {
+                entry.words.as_ref().is_some_and(|words| part.contains(words.as_str()))
+            };
+            self.entries(suite, test).find(is_it).map(|entry| entry.reason.as_str())
+        };
+        let known = || parts.map(of).collect::<Option<Vec<_>>>()?.first().copied();
+        self.reason(suite, test).or_else(known)
+    }
+
+    fn entries(&self, suite: S, test: &str) -> impl Iterator<Item = &Entry<S>> {
+        self.0.iter().filter(move |entry| entry.suite == suite && entry.test == test)
     }
 
     /// The tests of a suite.
-    pub(crate) fn of(&self, suite: S) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(of, _, _)| *of == suite).map(|(_, test, _)| test.as_str())
+    pub(crate) fn of(&self, suite: S) -> Vec<&str> {
+        let entries = self.0.iter().filter(|entry| entry.suite == suite);
+        let mut tests: Vec<&str> = entries.map(|entry| entry.test.as_str()).collect();
+        tests.dedup();
+        tests
+    }
+}
+
+impl<S> Entry<S> {
+    fn parse(line: &str, named: impl Fn(&str) -> Option<S>) -> Option<Self> {
+        let (test, reason) = line.split_once(": ")?;
+        let (suite, test) = test.split_once('/')?;
+        // The name of a test may have brackets, too, but no blank in front of them.
+        let (test, words) = match test.strip_suffix(']').and_then(|test| test.split_once(" [")) {
+            Some((test, words)) => (test, Some(words.to_owned())),
+            None => (test, None),
+        };
+        let reason = reason.trim().to_owned();
+        Some(Self { suite: named(suite)?, test: test.to_owned(), words, reason })
     }
 }
 
@@ -79,9 +123,23 @@ mod tests {
         let expected = Expected::parse(list, named).unwrap();
         assert_eq!(expected.reason(Suite::One, "stats"), Some("line 9: its own pid"));
         assert_eq!(expected.reason(Suite::Two, "stats"), None);
-        assert_eq!(expected.of(Suite::Two).collect::<Vec<_>>(), ["a/b.py::c-d"]);
+        assert_eq!(expected.of(Suite::Two), ["a/b.py::c-d"]);
         for wrong in ["stats: x", "one/stats", "three/stats: x"] {
             assert!(Expected::parse(wrong, named).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_test_of_which_parts_are_known_is_known_if_no_other_part_differs() {
+        let list = "one/stats [b]: first\none/stats [c d]: second\none/f[x]: third\n";
+        let expected = Expected::parse(list, named).unwrap();
+        let reason = |parts: &[&'static str]| {
+            expected.reason_of(Suite::One, "stats", parts.iter().copied()).map(str::to_owned)
+        };
+        assert_eq!(reason(&["a b", "c d"]).as_deref(), Some("first"));
+        assert_eq!((reason(&["a b", "c"]), reason(&[])), (None, None));
+        assert_eq!(expected.reason(Suite::One, "stats"), None);
+        assert_eq!(expected.reason(Suite::One, "f[x]"), Some("third"));
+        assert_eq!(expected.of(Suite::One), ["stats", "f[x]"]);
     }
 }

@@ -150,7 +150,9 @@ fn judge(asked: &Asked, runs: &[Run], expected: &Expected<Suite>) -> anyhow::Res
     let Some(pgmesh) = runs.iter().find(|run| matches!(run.way, Way::Pgmesh(_))) else {
         return Ok(());
     };
-    let unknown = |(name, _): &(&str, _)| expected.reason(suite, name).is_none();
+    let unknown = |(name, _): &(&str, _)| {
+        expected.reason_of(suite, name, pgmesh.outcome.parts(name)).is_none()
+    };
     let worse = pgmesh.outcome.worse_than(direct).filter(unknown).count();
     if worse > 0 {
         bail!("{worse} tests differ through pgmesh");

@@ -36,10 +36,19 @@ impl End {
 pub(super) struct Outcome {
     /// By the name of the test.
     pub(super) ends: BTreeMap<String, End>,
-    /// Lines that are other than expected, by the name of the test.
-    pub(super) changed: BTreeMap<String, usize>,
+    /// What is other than expected, by the name of the test.
+    hunks: BTreeMap<String, Vec<Hunk>>,
     /// From the first test to the last.
     pub(super) took: Duration,
+}
+
+/// A part of a test's output that is other than expected, with the lines around it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Hunk {
+    /// All of its lines.
+    text: String,
+    /// How many of them are other than expected.
+    changed: usize,
 }
 
 /// What `timeout` ends with after killing a program, in pg_regress' words.
@@ -49,19 +58,17 @@ impl Outcome {
     /// Reads what pg_regress printed, and its regression.diffs.
     pub(super) fn read(printed: &str, diffs: &str, took: Duration) -> Self {
         let ends = printed.lines().filter_map(read_line).collect();
-        let mut changed = BTreeMap::new();
-        let mut test = String::new();
-        for line in diffs.lines() {
-            if let Some(header) = line.strip_prefix("diff ") {
-                test = test_of(header);
-            } else if line.starts_with(['+', '-'])
-                && !line.starts_with("+++ ")
-                && !line.starts_with("--- ")
-            {
-                *changed.entry(test.clone()).or_default() += 1;
-            }
-        }
-        Self { ends, changed, took }
+        Self { ends, hunks: hunks_of(diffs), took }
+    }
+
+    /// The parts of a test's output that are other than expected.
+    pub(super) fn parts(&self, test: &str) -> impl Iterator<Item = &str> {
+        self.hunks.get(test).into_iter().flatten().map(|hunk| hunk.text.as_str())
+    }
+
+    /// Lines of a test that are other than expected.
+    pub(super) fn changed(&self, test: &str) -> usize {
+        self.hunks.get(test).into_iter().flatten().map(|hunk| hunk.changed).sum()
     }
 
     /// How many tests ended like this.
@@ -98,6 +105,29 @@ fn read_line(line: &str) -> Option<(String, End)> {
         return None;
     };
     Some((name.to_owned(), end))
+}
+
+fn hunks_of(diffs: &str) -> BTreeMap<String, Vec<Hunk>> {
+    let mut all: BTreeMap<String, Vec<Hunk>> = BTreeMap::new();
+    let mut test = String::new();
+    for line in diffs.lines() {
+        if let Some(header) = line.strip_prefix("diff ") {
+            test = test_of(header);
+            all.entry(test.clone()).or_default();
+            continue;
+        }
+        let Some(hunks) = all.get_mut(&test) else { continue };
+        if line.starts_with("@@ ") {
+            hunks.push(Hunk::default());
+        }
+        // In front of the first are the names of the files.
+        if let Some(hunk) = hunks.last_mut() {
+            hunk.text += line;
+            hunk.text.push('\n');
+            hunk.changed += usize::from(line.starts_with(['+', '-']));
+        }
+    }
+    all
 }
 
 /// The test in `-U3 /…/expected/boolean.out /…/results/boolean.out`.
@@ -147,8 +177,11 @@ test select                       ... FAILED       17 ms
     #[test]
     fn changed_lines_are_counted_by_test() {
         let diffs = "diff -U3 /a/expected/int2.out /b/results/int2.out\n--- /a\t2026\n+++ /b\t2026\n\
-                     @@ -1,2 +1,2 @@\n a\n-b\n+c\n+d\ndiff -U3 /a/expected/x_1.out /b/results/x.out\n+e\n";
+                     @@ -1,2 +1,2 @@\n a\n-b\n+c\n+d\n@@ -9 +9 @@\n+z\n\
+                     diff -U3 /a/expected/x_1.out /b/results/x.out\n@@ -1 +1 @@\n+e\n";
         let outcome = Outcome::read("", diffs, Duration::ZERO);
-        assert_eq!(outcome.changed, [("int2".to_owned(), 3), ("x".to_owned(), 1)].into());
+        assert_eq!(["int2", "x", "y"].map(|test| outcome.changed(test)), [4, 1, 0]);
+        let parts: Vec<_> = outcome.parts("int2").collect();
+        assert_eq!(parts, ["@@ -1,2 +1,2 @@\n a\n-b\n+c\n+d\n", "@@ -9 +9 @@\n+z\n"]);
     }
 }

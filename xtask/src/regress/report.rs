@@ -63,14 +63,14 @@ fn differences(
     let what = if direct.is_some() { "differ from direct" } else { "did not pass" };
     let mut text = format!("\n{way}: {} tests {what}; changed lines:\n", worse.len());
     for (name, end) in worse {
-        let lines = outcome.changed.get(name).copied().unwrap_or_default();
-        let reason = expected.reason(suite, name).unwrap_or_default();
+        let lines = outcome.changed(name);
+        let reason = expected.reason_of(suite, name, outcome.parts(name)).unwrap_or_default();
         let line = format!("  {name:32} {:7} {lines:6}  {reason}", end.as_str());
         let _ = writeln!(text, "{}", line.trim_end());
     }
     let passed = |test: &&str| outcome.ends.get(*test).is_some_and(|end| end.is_good());
     if matches!(way, Way::Pgmesh(_)) {
-        for test in expected.of(suite).filter(passed) {
+        for test in expected.of(suite).into_iter().filter(passed) {
             let _ = writeln!(text, "  {test:32} passed, and is in the list of those that do not");
         }
     }

@@ -28,7 +28,7 @@ Usage: cargo xtask <verb>
 
   demo [--once]   a three-node Patroni cluster with pgmesh in front, until Ctrl-C;
                   with --once it ends by itself
-  test            everything a change must pass
+  test [--long]   everything a change must pass; with --long, what is random takes ten minutes
   bench [--quick] processor time, latency and memory beside PgBouncer, HAProxy and a bare relay;
                   bench --help has more
   bench failover  what clients see of switchovers, crashes and partitions, beside HAProxy with
@@ -68,7 +68,8 @@ fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<()> {
     match arguments {
         ["demo"] => demo::run(demo::Stay::UntilInterrupted, interrupt),
         ["demo", "--once"] => demo::run(demo::Stay::Once, interrupt),
-        ["test"] => suite::run(interrupt),
+        ["test"] => suite::run(suite::Length::Usual, interrupt),
+        ["test", "--long"] => suite::run(suite::Length::Long, interrupt),
         ["tidy"] => tidy::run(),
         ["bench", "--help" | "-h"] => {
             println!("{}", bench::usage());

@@ -10,10 +10,19 @@ use crate::{drivers, fuzz, step, tidy};
 
 type Check<'a> = Box<dyn Fn() -> anyhow::Result<()> + 'a>;
 
+/// For how long what is random is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// As long as anybody would wait for.
+    Usual,
+    /// Ten minutes.
+    Long,
+}
+
 /// Runs every step in order and stops at the first that fails.
-pub(crate) fn run(interrupt: &Interrupt) -> anyhow::Result<()> {
+pub(crate) fn run(length: Length, interrupt: &Interrupt) -> anyhow::Result<()> {
     let mut taken: Vec<(&str, Duration)> = Vec::new();
-    for (name, check) in steps(interrupt) {
+    for (name, check) in steps(length, interrupt) {
         println!("\n== {name}");
         let started = Instant::now();
         check().with_context(|| format!("step '{name}' failed"))?;
@@ -31,7 +40,7 @@ pub(crate) fn run(interrupt: &Interrupt) -> anyhow::Result<()> {
 /// What needs no compiler comes first; the test runner comes last, so that its closing lines are
 /// just above the summary. Only the dev profile is built, once; fuzzing compiles everything again,
 /// with counters in it, on the first run.
-fn steps<'a>(interrupt: &'a Interrupt) -> Vec<(&'static str, Check<'a>)> {
+fn steps<'a>(length: Length, interrupt: &'a Interrupt) -> Vec<(&'static str, Check<'a>)> {
     let cargo = move |arguments: &'static [&'static str]| -> Check<'a> {
         Box::new(move || step::run(&mut step::cargo(arguments), interrupt))
     };
@@ -47,7 +56,7 @@ fn steps<'a>(interrupt: &'a Interrupt) -> Vec<(&'static str, Check<'a>)> {
         ("doc tests", cargo(&["test", "--workspace", "--doc", "--quiet"])),
         ("drivers", Box::new(move || drivers::run_briefly(interrupt))),
         ("fuzz", Box::new(move || fuzz::run_briefly(interrupt))),
-        ("tests", Box::new(move || run_tests(interrupt))),
+        ("tests", Box::new(move || run_tests(length, interrupt))),
     ]
 }
 
@@ -62,13 +71,17 @@ fn install() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run_tests(interrupt: &Interrupt) -> anyhow::Result<()> {
+fn run_tests(length: Length, interrupt: &Interrupt) -> anyhow::Result<()> {
     let mut tests = if has_nextest() {
         step::cargo(&["nextest", "run", "--workspace"])
     } else {
         println!("cargo-nextest is not installed; using cargo test");
         step::cargo(&["test", "--workspace", "--lib", "--bins", "--tests"])
     };
+    if length == Length::Long {
+        // The hunt for leaks reads it.
+        tests.env("PGMESH_LONG", "1");
+    }
     // For tests outside the binary's own package, which cargo does not tell where it is.
     let binary = step::target_directory()?.join("debug/pgmesh");
     step::run(tests.env("PGMESH_BIN", binary), interrupt)

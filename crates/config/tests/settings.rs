@@ -154,8 +154,7 @@ fn what_is_said_arrives() {
     let front = &settings.frontend;
     assert_eq!(front.endpoints().count(), 6);
     assert_eq!((front.login_timeout, front.tcp.keepalive), (secs(7), None));
-    assert_eq!(front.tcp.user_timeout, Some(secs(8)));
-    assert_eq!(front.tls.mode, TlsMode::VerifyCa);
+    assert_eq!((front.tcp.user_timeout, front.tls.mode), (Some(secs(8)), TlsMode::VerifyCa));
     assert_eq!(front.tls.client_ca.as_deref(), Some(Path::new("a")));
     assert_eq!(settings.max_client_connections, 5);
     assert_eq!(settings.core_dumps, CoreDumps::Allowed);
@@ -167,12 +166,11 @@ fn what_is_said_arrives() {
     assert_eq!(settings.backend.connect_timeout, secs(9));
     assert_eq!(settings.backend.tcp.keepalive.map(|it| it.count), Some(9));
     let pool = &settings.pool.config;
-    assert_eq!((settings.pool.mode, pool.size), (Mode::Session, 7));
-    assert_eq!(settings.pool.state.asks(), Asks::Always);
-    assert_eq!(pool.max_db_connections, UNLIMITED);
+    assert_eq!((settings.pool.mode, settings.pool.state.asks()), (Mode::Session, Asks::Always));
+    assert_eq!((pool.size, pool.max_db_connections), (7, UNLIMITED));
     assert_eq!((pool.query_wait_timeout, pool.server_lifetime), (UNENDING, UNENDING));
-    assert_eq!((pool.login_concurrency, pool.prepared_statements), (2, 11));
-    assert_eq!((pool.max_pinned, pool.lending), (Some(3), Lending::LeastRecentlyUsed));
+    let numbers = (pool.login_concurrency, pool.prepared_statements, pool.max_pinned);
+    assert_eq!((numbers, pool.lending), ((2, 11, Some(3)), Lending::LeastRecentlyUsed));
     assert_eq!(settings.users["app"].max_connections, Some(3));
     assert_eq!(settings.admin.listen.to_string(), "[::1]:1");
     assert_eq!((settings.log.format, settings.log.level), (Format::Json, Level::Trace));

@@ -30,6 +30,7 @@ mod errors;
 mod extended;
 mod faults;
 mod large;
+mod leaks;
 mod login;
 mod neighbours;
 mod pipelines;

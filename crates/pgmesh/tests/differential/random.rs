@@ -21,8 +21,8 @@ use crate::raw::{
 use crate::script::Script;
 use crate::stage::Stage;
 
-/// How long each of the tests makes scripts by default.
-const SECONDS: u64 = 9;
+/// Of each of the tests here.
+const LENGTH: Length = Length { seed: 1, seconds: 9 };
 
 /// No machine is fast enough for more of them.
 const CASES: u32 = 10_000;
@@ -73,7 +73,7 @@ impl fmt::Debug for Step {
 #[test]
 fn random_scripts_are_answered_as_by_the_server() {
     let strategy = (vec(step(), 1..7), chunks(), select(EVERY_WAY.to_vec()));
-    hunt(&strategy, |stage, (steps, chunks, way)| {
+    hunt(Stage::new(), renew, LENGTH, &strategy, |stage, (steps, chunks, way)| {
         let mut script = begin(&chunks);
         for Step { messages, waits } in &steps {
             script.send(messages);
@@ -89,7 +89,7 @@ fn random_scripts_are_answered_as_by_the_server() {
 #[test]
 fn random_clients_of_one_server_are_answered_as_by_servers_of_their_own() {
     let strategy = (vec((0..3_usize, step()), 2..10), chunks());
-    hunt(&strategy, |stage, (steps, chunks)| {
+    hunt(Stage::new(), renew, LENGTH, &strategy, |stage, (steps, chunks)| {
         let mut script = begin(&chunks);
         for (client, Step { messages, .. }) in &steps {
             // The server must be free for the next client.
@@ -101,13 +101,36 @@ fn random_clients_of_one_server_are_answered_as_by_servers_of_their_own() {
     });
 }
 
-/// Runs random scripts until the time is up, and fails with the smallest that is answered
+/// What the scripts of a test are made from and for how long, unless the environment says
 /// otherwise.
-fn hunt<S: Strategy>(strategy: &S, faults_of: impl Fn(&mut Stage, S::Value) -> Vec<String>) {
-    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok());
-    let seconds = number("PGMESH_SECONDS").unwrap_or(SECONDS);
+#[derive(Clone, Copy)]
+pub(crate) struct Length {
+    pub(crate) seed: u64,
+    pub(crate) seconds: u64,
+}
+
+impl Length {
+    fn told(self) -> Self {
+        let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok());
+        Self {
+            seed: number("PGMESH_SEED").unwrap_or(self.seed),
+            seconds: number("PGMESH_SECONDS").unwrap_or(self.seconds),
+        }
+    }
+}
+
+/// Runs random scripts until the time is up, and fails with the smallest that is answered
+/// otherwise. `renew` makes a stage fit again that such a script has been on.
+pub(crate) fn hunt<T, S: Strategy>(
+    stage: T,
+    renew: impl Fn(&mut T),
+    length: Length,
+    strategy: &S,
+    faults_of: impl Fn(&mut T, S::Value) -> Vec<String>,
+) {
+    let Length { seed: number, seconds } = length.told();
     let mut seed = [0; 32];
-    seed[..8].copy_from_slice(&number("PGMESH_SEED").unwrap_or(1).to_le_bytes());
+    seed[..8].copy_from_slice(&number.to_le_bytes());
     let config = Config {
         cases: CASES,
         failure_persistence: None,
@@ -117,7 +140,7 @@ fn hunt<S: Strategy>(strategy: &S, faults_of: impl Fn(&mut Stage, S::Value) -> V
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let mut runner = TestRunner::new_with_rng(config, rng);
     // The runner's closure is Fn.
-    let stage = RefCell::new(Stage::new());
+    let stage = RefCell::new(stage);
     let state = Cell::new((0_u32, false));
     let end = Instant::now() + Duration::from_secs(seconds);
     let outcome = runner.run(strategy, |value| {
@@ -134,13 +157,18 @@ fn hunt<S: Strategy>(strategy: &S, faults_of: impl Fn(&mut Stage, S::Value) -> V
         }
         state.set((count + 1, true));
         // Whatever it left behind must not fail the scripts that it is shrunk to.
-        stage.replace(Stage::new());
+        renew(&mut stage.borrow_mut());
         Err(TestCaseError::fail(faults.join("\n")))
     });
     if let Err(error) = outcome {
-        panic!("after {} scripts: {error}", state.get().0);
+        panic!("PGMESH_SEED={number}, after {} scripts: {error}", state.get().0);
     }
     assert!(state.get().0 > 0);
+}
+
+/// One that no script has been on.
+fn renew(stage: &mut Stage) {
+    *stage = Stage::new();
 }
 
 fn begin(chunks: &[usize]) -> Script {

@@ -318,7 +318,7 @@ fn ask(client: &mut Client, messages: &[Vec<u8>]) {
     }
 }
 
-fn answer(read: Read1) -> Answer {
+pub(crate) fn answer(read: Read1) -> Answer {
     match read {
         Read1::Frame(frame) => frame.into(),
         Read1::Closed => Answer::Closed,

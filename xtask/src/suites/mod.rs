@@ -5,6 +5,7 @@ mod outcome;
 mod stage;
 mod suite;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
@@ -30,7 +31,7 @@ const AGAIN: usize = 100;
 
 const USAGE: &str = "\
 usage: cargo xtask suites [NAME…] [OPTION…]
-  names: psycopg psycopg2 sqlalchemy django; without any, all that are published with their tests
+  names: psycopg psycopg2 asyncpg sqlalchemy django; without any, all whose tests are published
   --source DIR         a checkout of psycopg 3 in a version that PyPI has: its tests are not published
   --only WORD          tests with this in their names
   --direct, --pgmesh   the ways to go; without any of them, both
@@ -127,8 +128,8 @@ pub(crate) fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<(
     Ok(())
 }
 
-/// Runs those tests alone that differ and are not known to: what then passes has differed by chance,
-/// or because of another that failed before it.
+/// Runs the modules again in which tests differ and are not known to: what then passes has differed by
+/// chance. A test by itself would not do: it may rely on what another has left.
 fn run_again(
     suite: Suite,
     ready: &Ready,
@@ -138,11 +139,13 @@ fn run_again(
     interrupt: &Interrupt,
 ) -> anyhow::Result<Outcome> {
     let is_unknown = |test: &&String| expected.reason(suite, &known_as(test)).is_none();
-    let unknown: Vec<String> = worse.iter().filter(is_unknown).cloned().collect();
+    let unknown: Vec<&String> = worse.iter().filter(is_unknown).collect();
     if unknown.is_empty() || unknown.len() > AGAIN {
         return Ok(Outcome::default());
     }
-    run_one(suite, ready, way, Which::Tests(&unknown), interrupt)
+    let modules: BTreeSet<String> = unknown.iter().map(|test| suite.module_of(test)).collect();
+    let modules: Vec<String> = modules.into_iter().collect();
+    run_one(suite, ready, way, Which::Modules(&modules), interrupt)
 }
 
 /// Runs tests of a suite once, on a server of its own, and keeps what was printed and logged.
@@ -153,7 +156,7 @@ fn run_one(
     which: Which<'_>,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Outcome> {
-    let again = if matches!(which, Which::Tests(_)) { "-again" } else { "" };
+    let again = if matches!(which, Which::Modules(_)) { "-again" } else { "" };
     let out = step::target_directory()?.join("suites/out");
     let out = out.join(format!("{}-{way}{again}", suite.name()));
     if out.exists() {
@@ -176,7 +179,7 @@ fn run_one(
     fs::write(out.join("printed.txt"), &printed).context("keep what was printed")?;
     stage.keep_logs(&out)?;
     let outcome = Outcome::read(&fs::read_to_string(report).unwrap_or_default(), took);
-    if outcome.ends.is_empty() && !matches!(which, Which::Tests(_)) {
+    if outcome.ends.is_empty() && !matches!(which, Which::Modules(_)) {
         bail!("no test was run; the suite printed:\n{printed}");
     }
     Ok(outcome)
@@ -194,7 +197,7 @@ fn line(way: &Way, outcome: &Outcome) -> String {
 }
 
 /// The tests that differ with what is known of each, and how many are not known. `again` has
-/// those that were run alone.
+/// what was run once more.
 fn differences(
     suite: Suite,
     worse: &[String],
@@ -206,7 +209,7 @@ fn differences(
     for test in worse {
         let reason = match expected.reason(suite, &known_as(test)) {
             Some(reason) => reason,
-            None if again.ends.get(test) == Some(&End::Passed) => "passes when run alone",
+            None if again.ends.get(test) == Some(&End::Passed) => "passes when run again",
             None => {
                 unknown += 1;
                 "NOT KNOWN"
@@ -229,10 +232,10 @@ mod tests {
     #[test]
     fn what_is_published_is_run_if_nothing_is_named() {
         let asked = Asked::parse(&[]).unwrap();
-        assert!(!asked.suites.contains(&Suite::Psycopg) && asked.suites.len() == 3);
+        assert!(!asked.suites.contains(&Suite::Psycopg) && asked.suites.len() == 4);
         assert!(asked.direct && asked.pgmesh);
         let asked = Asked::parse(&["--source", "/x", "--pgmesh", "--only", "notify"]).unwrap();
-        assert_eq!(asked.suites.len(), 4);
+        assert_eq!(asked.suites.len(), 5);
         assert!(!asked.direct && asked.only.as_deref() == Some("notify"));
         let asked = Asked::parse(&["django"]).unwrap();
         assert_eq!(asked.suites, [Suite::Django]);
@@ -247,6 +250,6 @@ mod tests {
         let again = Outcome::read("passed a\nfailed b\n", Duration::ZERO);
         let (text, unknown) = differences(Suite::Django, &worse, &again, &Expected::default());
         assert_eq!(unknown, 1);
-        assert_eq!(text, "    a: passes when run alone\n    b: NOT KNOWN\n");
+        assert_eq!(text, "    a: passes when run again\n    b: NOT KNOWN\n");
     }
 }

@@ -56,6 +56,7 @@ const DJANGO_APPS: [&str; 20] = [
 pub(super) enum Suite {
     Psycopg,
     Psycopg2,
+    Asyncpg,
     Sqlalchemy,
     Django,
 }
@@ -66,8 +67,8 @@ pub(super) enum Which<'a> {
     All,
     /// With this in their names.
     Word(&'a str),
-    /// These, by their names.
-    Tests(&'a [String]),
+    /// All of these modules.
+    Modules(&'a [String]),
 }
 
 /// A suite that can be run, as often as wanted.
@@ -84,8 +85,8 @@ pub(super) struct Ready {
 
 impl Suite {
     /// In the order in which they are run.
-    pub(super) const ALL: [Self; 4] =
-        [Self::Psycopg, Self::Psycopg2, Self::Sqlalchemy, Self::Django];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Psycopg, Self::Psycopg2, Self::Asyncpg, Self::Sqlalchemy, Self::Django];
 
     /// The suite of that name.
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -97,6 +98,7 @@ impl Suite {
         match self {
             Self::Psycopg => "psycopg",
             Self::Psycopg2 => "psycopg2",
+            Self::Asyncpg => "asyncpg",
             Self::Sqlalchemy => "sqlalchemy",
             Self::Django => "django",
         }
@@ -107,8 +109,18 @@ impl Suite {
         match self {
             Self::Psycopg => None,
             Self::Psycopg2 => Some(("psycopg2", "2.9.13")),
+            Self::Asyncpg => Some(("asyncpg", "0.32.0")),
             Self::Sqlalchemy => Some(("sqlalchemy", "2.0.44")),
             Self::Django => Some(("django", "5.2")),
+        }
+    }
+
+    /// What of the sources is unpacked; `None` for everything. The modules of asyncpg that are beside
+    /// its tests would be taken for the compiled ones.
+    fn members(self) -> Option<&'static str> {
+        match self {
+            Self::Asyncpg => Some("*/tests"),
+            Self::Psycopg | Self::Psycopg2 | Self::Sqlalchemy | Self::Django => None,
         }
     }
 
@@ -128,6 +140,10 @@ impl Suite {
                 all
             }
             Self::Psycopg2 => [vec![format!("psycopg2-binary=={version}")], pytest.into()].concat(),
+            Self::Asyncpg => {
+                let own = vec![format!("asyncpg=={version}"), "distro==1.9.0".to_owned()];
+                [own, pytest.into()].concat()
+            }
             Self::Sqlalchemy => {
                 let own = vec![format!("sqlalchemy[asyncio]=={version}"), PSYCOPG.to_owned()];
                 [own, pytest.into()].concat()
@@ -142,7 +158,7 @@ impl Suite {
     /// What its database must have.
     pub(super) fn sql(self) -> &'static str {
         match self {
-            Self::Psycopg | Self::Psycopg2 | Self::Django => "",
+            Self::Psycopg | Self::Psycopg2 | Self::Asyncpg | Self::Django => "",
             Self::Sqlalchemy => {
                 "CREATE SCHEMA test_schema; CREATE SCHEMA test_schema_2;\n\
                  CREATE EXTENSION hstore; CREATE EXTENSION citext;"
@@ -166,7 +182,7 @@ impl Suite {
         let pip = Pip { python: &python, interrupt };
         let (sources, version) = match self.published() {
             Some((package, version)) => {
-                (pip.sources(package, version, &directory)?, version.to_owned())
+                (pip.sources(package, version, self.members(), &directory)?, version.to_owned())
             }
             None => {
                 let root = checkout.context("its tests are not published: --source is missing")?;
@@ -214,6 +230,11 @@ impl Suite {
                     .env("PSYCOPG2_TESTDB_USER", USER);
                 pytest(&mut command, scratch).args(["-W", "ignore"]);
             }
+            Self::Asyncpg => {
+                stage.environment(&mut command);
+                // Those that want a server to start and stop say so, and fail in either way.
+                pytest(&mut command, scratch).args(["-W", "ignore"]);
+            }
             Self::Sqlalchemy => {
                 pytest(&mut command, scratch)
                     .args(["-W", "ignore", "--dburi"])
@@ -230,7 +251,7 @@ impl Suite {
         match which {
             Which::All => command.args(self.tests()),
             Which::Word(word) => command.args(self.tests()).args(["-k", word]),
-            Which::Tests(tests) => command.args(tests),
+            Which::Modules(modules) => command.args(modules),
         };
         command
             .env("PYTHONPATH", std::env::join_paths(paths)?)
@@ -239,10 +260,21 @@ impl Suite {
         Ok(command)
     }
 
+    /// What a test is run with, if not all are.
+    pub(super) fn module_of(self, test: &str) -> String {
+        let module = match self {
+            Self::Django => test.rsplitn(3, '.').nth(2),
+            Self::Psycopg | Self::Psycopg2 | Self::Asyncpg | Self::Sqlalchemy => {
+                test.split("::").next()
+            }
+        };
+        module.unwrap_or(test).to_owned()
+    }
+
     /// What of the suite is run.
     fn tests(self) -> &'static [&'static str] {
         match self {
-            Self::Psycopg | Self::Psycopg2 => &["tests"],
+            Self::Psycopg | Self::Psycopg2 | Self::Asyncpg => &["tests"],
             Self::Sqlalchemy => &["test/dialect/postgresql", "test/dialect/test_suite.py"],
             Self::Django => &DJANGO_APPS,
         }
@@ -274,7 +306,13 @@ struct Pip<'a> {
 
 impl Pip<'_> {
     /// Fetches a package's source distribution and unpacks it into `directory`.
-    fn sources(&self, package: &str, version: &str, directory: &Path) -> anyhow::Result<PathBuf> {
+    fn sources(
+        &self,
+        package: &str,
+        version: &str,
+        members: Option<&str>,
+        directory: &Path,
+    ) -> anyhow::Result<PathBuf> {
         let sources = directory.join(format!("{package}-{version}"));
         if sources.exists() {
             return Ok(sources);
@@ -294,8 +332,9 @@ impl Pip<'_> {
         fs::create_dir(&unpacked).context("make a directory for the sources")?;
         let mut tar = Command::new("tar");
         tar.args(["--extract", "--strip-components=1", "--file"]).arg(archive);
-        testbed::run(tar.arg("--directory").arg(&unpacked), "", FETCH, self.interrupt)
-            .context("unpack the sources")?;
+        tar.arg("--directory").arg(&unpacked);
+        tar.args(members.map(|members| ["--wildcards", members]).into_iter().flatten());
+        testbed::run(&mut tar, "", FETCH, self.interrupt).context("unpack the sources")?;
         fs::rename(unpacked, &sources).context("name the finished sources")?;
         fs::remove_dir_all(&fetched).context("remove the archive")?;
         Ok(sources)
@@ -336,5 +375,19 @@ impl Pip<'_> {
     fn run(&self, pip: &mut Command) -> anyhow::Result<()> {
         testbed::run(pip, "", FETCH, self.interrupt).context("fetch from PyPI")?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_has_a_module() {
+        assert_eq!(
+            Suite::Psycopg.module_of("tests/pool/test_a.py::T::test_b[x]"),
+            "tests/pool/test_a.py"
+        );
+        assert_eq!(Suite::Django.module_of("backends.base.tests.T.test_b"), "backends.base.tests");
     }
 }

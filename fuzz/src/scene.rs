@@ -147,7 +147,7 @@ impl Scene {
         let before = self.to_client.len() + self.to_server.len();
         let pass = match &mut self.lent {
             None => match self.session.on_client_unleased(&frame, &mut self.to_client) {
-                Ok(Unleased::Swallow) => Pass::Swallow,
+                Ok(Unleased::Swallow | Unleased::Refused) => Pass::Swallow,
                 Ok(Unleased::NeedServer) => {
                     self.lend();
                     return Ok(true);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use auth::hba::{Maps, Rules, TokenIssuer};
 use auth::oauth::Issuer;
 use auth::{Login, Password, Secret};
-use session::{Mode, StateRules, Timeouts};
+use session::{Feature, Mode, StateRules, Timeouts, Treatment};
 use topology::RoutePolicy;
 
 use crate::sections::unless_zero;
@@ -224,6 +224,8 @@ pub struct User {
     pub max_connections: Option<u32>,
     /// Servers of all pools of this user.
     pub max_user_connections: Option<usize>,
+    /// What becomes of session state.
+    pub state: Vec<(Feature, Treatment)>,
     /// See [`Timeouts`].
     pub timeouts: TimeoutOverrides,
 }
@@ -247,6 +249,8 @@ pub struct Database {
     pub query_wait_timeout: Option<Duration>,
     /// Clients of this database at one time.
     pub max_db_client_connections: Option<u32>,
+    /// What becomes of session state.
+    pub state: Vec<(Feature, Treatment)>,
     /// See [`Timeouts`].
     pub timeouts: TimeoutOverrides,
 }
@@ -281,7 +285,7 @@ impl Settings {
     /// What holds for the pools of one database and user: the user's override, else the
     /// database's, else `[pool]`'s. A reserve without a timeout to wait for is off.
     pub fn pool_for(&self, database: &str, user: &str) -> Pool {
-        let Pool { mut mode, state, mut config, mut timeouts } = self.pool.clone();
+        let Pool { mut mode, mut state, mut config, mut timeouts } = self.pool.clone();
         if let Some(database) = self.databases.get(database) {
             mode = database.pool_mode.unwrap_or(mode);
             set(&mut config.size, database.pool_size);
@@ -290,12 +294,14 @@ impl Settings {
             set(&mut config.reserve_timeout, database.reserve_timeout);
             set(&mut config.max_db_connections, database.max_db_connections);
             set(&mut config.query_wait_timeout, database.query_wait_timeout);
+            state = with(state, &database.state);
             database.timeouts.apply(&mut timeouts);
         }
         if let Some(user) = self.users.get(user) {
             mode = user.pool_mode.unwrap_or(mode);
             set(&mut config.size, user.pool_size);
             set(&mut config.max_user_connections, user.max_user_connections.map(Some));
+            state = with(state, &user.state);
             user.timeouts.apply(&mut timeouts);
         }
         // An override of the size alone may fall below a minimum set elsewhere.
@@ -335,6 +341,10 @@ impl TimeoutOverrides {
             set(limit, over.map(unless_zero));
         }
     }
+}
+
+fn with(rules: StateRules, over: &[(Feature, Treatment)]) -> StateRules {
+    over.iter().fold(rules, |rules, &(feature, treatment)| rules.with(feature, treatment))
 }
 
 fn set<T>(value: &mut T, over: Option<T>) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use auth::{BindingPolicy, Password};
 use config::{CoreDumps, Environment, Settings, UNENDING, UNLIMITED, parse};
 use pool::Lending;
-use session::{Asks, Mode};
+use session::{Asks, Feature, Mode, StateRules, Treatment};
 use telemetry::log::{Format, Level};
 use transport::{Negotiation, Policy, Protocol, TlsMode};
 
@@ -201,6 +201,14 @@ fn what_is_said_of_tls_to_servers_arrives() {
 }
 
 #[test]
+fn what_is_said_of_session_state_arrives() {
+    assert_eq!(read(MINIMAL).pool.state, StateRules::default());
+    let settings = read(&format!("{MINIMAL}\n[pool]\nstrict_state = true\nstate.role = 'reject'"));
+    let rules = StateRules::default().asking(Asks::Always);
+    assert_eq!(settings.pool.state, rules.with(Feature::Role, Treatment::Reject));
+}
+
+#[test]
 fn what_is_said_of_failovers_arrives() {
     let text = MINIMAL.replace(
         "[cluster]",
@@ -230,8 +238,11 @@ fn a_users_setting_goes_before_the_databases_and_that_before_the_pools() {
         name = 'batch'
         password = 'p'
         pool_mode = 'session'
+        state.listen = 'pin'
         [[databases]]
         name = 'shop'
+        state.listen = 'reject'
+        state.settings = 'reject'
         pool_mode = 'statement'
         pool_size = 40
         min_size = 10
@@ -247,7 +258,13 @@ fn a_users_setting_goes_before_the_databases_and_that_before_the_pools() {
     assert_eq!((app.config.max_db_connections, app.config.query_wait_timeout), (50, secs(1)));
     let batch = settings.pool_for("shop", "batch");
     assert_eq!((batch.mode, batch.config.size, batch.config.min_size), (Mode::Session, 40, 10));
+    let of = |pool: &config::Pool| {
+        [Feature::Listen, Feature::Settings].map(|feature| pool.state.treatment(feature))
+    };
+    assert_eq!(of(&app), [Treatment::Reject, Treatment::Reject]);
+    assert_eq!(of(&batch), [Treatment::Pin, Treatment::Reject]);
     let other = settings.pool_for("other", "nobody");
+    assert_eq!(of(&other), [Treatment::Pin, Treatment::Replay]);
     assert_eq!((other.mode, &other.config), (Mode::Transaction, &pool::Config::default()));
 }
 

@@ -63,6 +63,12 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// An answer to come: what no server can be asked about is known before.
+    fn of(leaves: Leaves) -> Self {
+        let known = (leaves == Leaves::Unaccountable).then_some(Pin::Unaccountable);
+        Self { pins: known.into_iter().collect(), ..Self::default() }
+    }
+
     /// Takes a row.
     fn read(&mut self, body: &[u8]) -> Result<(), Malformed> {
         let mut cursor = Cursor::new(body);
@@ -117,7 +123,7 @@ impl Session {
         }
         message::put_query(to_server, &sql);
         server.expected.push(Expect::Own);
-        server.own = OwnQuery::Account(Box::default());
+        server.own = OwnQuery::Account(Box::new(Account::of(server.leaves)));
         // As any simple query does, this one destroys the unnamed statement.
         server.unnamed = Unnamed::Absent;
         server.counters.accounts += 1;

@@ -151,6 +151,9 @@ impl Session {
         server: &mut ServerState,
         to_server: &mut Vec<u8>,
     ) -> ToServer {
+        if let Some(feature) = self.refused_on(frame, server) {
+            return Self::refuse_on(feature, f::QUERY, server, to_server);
+        }
         server.batch.give_up();
         let text = frame.body.strip_suffix(b"\0").unwrap_or(frame.body);
         let drops = if frame.is_whole() { deallocated(text) } else { None };
@@ -174,6 +177,9 @@ impl Session {
         server: &mut ServerState,
         to_server: &mut Vec<u8>,
     ) -> Result<ToServer, Violation> {
+        if let Some(feature) = self.refused_on(frame, server) {
+            return Ok(Self::refuse_on(feature, f::PARSE, server, to_server));
+        }
         let is_unnamed = frame.body.first() == Some(&0);
         if !frame.is_whole() {
             if !is_unnamed {
@@ -223,7 +229,7 @@ impl Session {
         if hints == Hints::NONE {
             return;
         }
-        server.note_leaves(hints.leaves);
+        server.note_leaves(self.rules.leaves(hints.leaves));
         if hints.names_custom {
             server.note_custom(text);
         }

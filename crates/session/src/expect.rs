@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use crate::rules::Feature;
 use crate::verb::Verb;
 
 /// One answer that is outstanding.
@@ -50,6 +51,8 @@ pub(crate) enum Expect {
     /// A Close or Parse of ours, hidden, that puts an empty statement under a name of the
     /// client's; nothing can be wrong with it.
     StandIn,
+    /// What must fail in place of a statement that is refused: an error.
+    Refused(Feature),
     /// A Sync: ReadyForQuery.
     Sync,
     /// No answer: marks where the client ended a COPY before the server asked for its data.
@@ -60,6 +63,12 @@ pub(crate) enum Expect {
 impl Expect {
     /// A Describe that no named statement of ours is part of.
     pub(crate) const DESCRIBE: Self = Self::Describe { statement: 0, name: 0 };
+
+    /// What is refused, if this fails in its place.
+    #[inline]
+    pub(crate) fn refused(self) -> Option<Feature> {
+        if let Self::Refused(feature) = self { Some(feature) } else { None }
+    }
 
     /// Whether a change of the statement tables waits for this answer.
     pub(crate) fn has_pending(self) -> bool {

@@ -156,7 +156,10 @@ impl Session {
         }
         server.expected.pop();
         match std::mem::replace(&mut server.own, OwnQuery::None) {
-            OwnQuery::Account(account) => self.settle(&account, server),
+            OwnQuery::Account(account) => {
+                self.settle(&account, server);
+                self.police(server);
+            }
             _ => {
                 server.pins.insert(Pin::Unknown);
                 server.leaves = Leaves::Nothing;

@@ -19,7 +19,7 @@ use crate::verdict::{ToServer, Violation};
 
 /// A statement of the name that no server has: makes it answer 26000 itself, at the right
 /// place in the pipeline and with the right effect on the transaction.
-const MISSING: &[u8] = b"pgmesh:missing";
+pub(crate) const MISSING: &[u8] = b"pgmesh:missing";
 
 /// A portal that no client opens: to close it is nothing, but is answered.
 const NO_PORTAL: &[u8] = b"pgmesh:none";

@@ -13,6 +13,7 @@ use crate::parameters;
 use crate::pins::Pin;
 use crate::reset::Reset;
 use crate::retry::{Failure, PLAN_CHANGED, put_with_client_name};
+use crate::rules::Feature;
 use crate::server::{CopyState, Front, OwnQuery, ServerState, Skip};
 use crate::session::{Mode, Session, end_copy};
 use crate::statements::Change;
@@ -76,6 +77,9 @@ impl Session {
             // Behind it may be a Query, which would be skipped and never answered.
             b::ERROR_RESPONSE if front == Expect::StandIn => {
                 Err(Violation::Server("an empty statement is refused"))
+            }
+            b::ERROR_RESPONSE if let Some(feature) = front.refused() => {
+                Ok(Self::on_refused(feature, server, to_client))
             }
             b::ERROR_RESPONSE => Ok(self.on_error(frame, front, server, to_client, to_server)),
             b::READY_FOR_QUERY => self.on_ready(frame, front, server, to_client, to_server),
@@ -268,7 +272,7 @@ impl Session {
         let is_kept = self.mode == Mode::Session
             || server.in_transaction()
             || server.in_batch.is_open
-            || server.is_awaited()
+            || (server.is_awaited() && !self.is_refused())
             || server.skip == Skip::ToSync;
         if !server.is_quiet() || (is_kept && !server.is_abandoned()) {
             return None;
@@ -276,13 +280,15 @@ impl Session {
         if !server.is_abandoned() {
             match server.leaves {
                 Leaves::Nothing => {}
-                Leaves::Ask => {
+                Leaves::Unaccountable if !self.rules.rejects(Feature::Unaccountable) => {
+                    server.pins.insert(Pin::Unaccountable);
+                }
+                Leaves::Ask | Leaves::Unaccountable => {
                     self.ask(server, to_server);
                     return None;
                 }
-                Leaves::Unaccountable => server.pins.insert(Pin::Unaccountable),
             }
-            if !server.pins.is_empty() {
+            if !server.pins.is_empty() && !self.is_refused() {
                 return None;
             }
         }

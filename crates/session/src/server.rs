@@ -183,6 +183,8 @@ pub struct Counters {
     pub accounts: u32,
     /// A write was refused because the server, or its transaction, is read-only.
     pub read_only_refusals: u32,
+    /// A statement was refused, or is yet to be, by a rule for what outlasts transactions.
+    pub state_refusals: u32,
 }
 
 impl ServerState {

@@ -9,7 +9,7 @@ use crate::catalog::Catalog;
 use crate::fate::Outcome;
 use crate::frame::Frame;
 use crate::parameters::ParameterSet;
-use crate::rules::StateRules;
+use crate::rules::{Feature, StateRules};
 use crate::server::{CopyState, ServerState, Skip};
 use crate::show::Shows;
 use crate::statements::ClientStatements;
@@ -54,6 +54,10 @@ pub(crate) enum Phase {
     SkipToSync,
     /// What it had begun is lost, and its next message is answered with that.
     Lost(Outcome),
+    /// What it has left is refused and gone, and its next statement fails with that.
+    Refused(Feature),
+    /// The same, and what else it had is gone too: its connection ends with that.
+    Expelled(Feature),
 }
 
 impl Session {
@@ -107,7 +111,9 @@ impl Session {
                 if let Phase::Lost(outcome) = self.phase {
                     outcome.put(to_client);
                 }
-                self.phase = Phase::Ready;
+                if !self.is_refused() {
+                    self.phase = Phase::Ready;
+                }
                 message::put_ready_for_query(to_client, self.standing);
                 return Ok(Unleased::Swallow);
             }
@@ -126,6 +132,10 @@ impl Session {
             Phase::Ready => {}
             Phase::SkipToSync => return Ok(Unleased::Swallow),
             Phase::Lost(outcome) => return self.on_client_lost(frame, outcome, to_client),
+            Phase::Refused(feature) => return self.on_client_refused(frame, feature, to_client),
+            Phase::Expelled(feature) => {
+                return Err(Violation::Client(Box::new(feature.expulsion())));
+            }
         }
         if tag == f::CLOSE
             && let Named::Statement(name) = Named::parse(frame.body)?
@@ -134,6 +144,10 @@ impl Session {
             self.drop_statement(name);
             to_client.extend_from_slice(message::CLOSE_COMPLETE);
             return Ok(Unleased::Swallow);
+        }
+        if let Some(feature) = self.refused(frame) {
+            self.refuse(tag, &feature.refusal(), to_client);
+            return Ok(Unleased::Refused);
         }
         Ok(Unleased::NeedServer)
     }

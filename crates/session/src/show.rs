@@ -13,6 +13,7 @@ use crate::catalog::text;
 use crate::classify::Leaves;
 use crate::frame::Frame;
 use crate::pins::Pin;
+use crate::rules::Feature;
 use crate::server::{ServerState, Skip};
 use crate::session::{Mode, Session};
 use crate::statements::key;
@@ -351,6 +352,8 @@ impl Session {
             rows.push(row("session", "server_pid", pid.to_string()));
         }
         rows.extend(pins.iter().map(|pin| row("pin", pin.as_str(), ends(pin))));
+        let rejected = Feature::ALL.into_iter().filter(|feature| self.rules.rejects(*feature));
+        rows.extend(rejected.map(|it| row("reject", it.as_str(), "not allowed")));
         let is_utf8 = self.parameters.get("client_encoding").is_none_or(|it| it == "UTF8");
         rows.extend(self.parameters.changes_from(&self.startup).map(|(name, value)| {
             let value = if is_utf8 { value.into() } else { ascii(value) };

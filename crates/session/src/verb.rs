@@ -231,7 +231,7 @@ fn split_word(text: &[u8]) -> Option<(Word, &[u8])> {
 }
 
 /// `text` without the blanks and comments at its start. `None` if a comment has no end.
-fn skip_blanks(mut text: &[u8]) -> Option<&[u8]> {
+pub(crate) fn skip_blanks(mut text: &[u8]) -> Option<&[u8]> {
     loop {
         text = match text {
             [b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c, rest @ ..] => rest,

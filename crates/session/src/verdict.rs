@@ -19,6 +19,8 @@ pub enum Pass {
 pub enum Unleased {
     /// It was dealt with here.
     Swallow,
+    /// The same, and a rule has refused it.
+    Refused,
     /// A server is needed; show the frame to [`crate::Session::on_client`] then.
     NeedServer,
     /// Terminate.

@@ -322,6 +322,8 @@ words! {
         QueryWaitNotify = "query_wait_notify",
         /// `query_wait_timeout`: an ERROR.
         QueryWaitTimeout = "query_wait_timeout",
+        /// `pool.state`: an ERROR.
+        SessionState = "session_state",
         /// More transactions per second than a user or an address may have: an ERROR.
         TransactionRate = "transaction_rate",
         /// `transaction_timeout`: disconnected.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use auth::Password;
 
 use super::pool::{MODES, timeout_overrides};
-use super::{ANY, BOUNDED, OPTIONAL, SOME};
+use super::{ANY, BOUNDED, OPTIONAL, SOME, state};
 use crate::Kind;
 use crate::error::Place;
 use crate::section::Section;
@@ -44,6 +44,7 @@ pub(super) fn users(root: &Section<'_>) -> BTreeMap<String, User> {
             let (server_password, pool_mode, pool_size, max_connections, max_user_connections) =
                 user;
             let timeouts = timeout_overrides(section);
+            let state = state::overrides(&section.section("state"));
             let password = password?;
             let user = User {
                 password,
@@ -54,6 +55,7 @@ pub(super) fn users(root: &Section<'_>) -> BTreeMap<String, User> {
                 pool_size,
                 max_connections,
                 max_user_connections,
+                state,
                 timeouts,
             };
             Some((name?, section.place("name"), user))
@@ -88,6 +90,7 @@ pub(super) fn databases(root: &Section<'_>) -> BTreeMap<String, Database> {
                 query_wait_timeout: section.optional_duration("query_wait_timeout", BOUNDED),
                 max_db_client_connections: section
                     .optional_integer("max_db_client_connections", 1..=u32::MAX),
+                state: state::overrides(&section.section("state")),
                 timeouts: timeout_overrides(section),
             };
             if let (Some(min), Some(size)) = (database.min_size, database.pool_size)

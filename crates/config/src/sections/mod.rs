@@ -17,6 +17,7 @@ mod peers;
 mod pool;
 mod proxy;
 mod server;
+mod state;
 mod tcp;
 mod tls;
 mod unix;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ::pool::{Config, Lending};
 use session::{Asks, Mode, StateRules, Timeouts};
 
-use super::{ANY, BOUNDED, OPTIONAL, SOME, unless_zero};
+use super::{ANY, BOUNDED, OPTIONAL, SOME, state, unless_zero};
 use crate::UNLIMITED;
 use crate::section::Section;
 use crate::settings::{Pool, TimeoutOverrides, UNENDING};
@@ -62,7 +62,7 @@ pub(super) fn read(section: &Section<'_>) -> Pool {
     };
     let mode = section.choice("mode", Mode::Transaction, MODES);
     let asks = section.either("strict_state", false, [Asks::WhenHinted, Asks::Always]);
-    let state = StateRules::default().asking(asks);
+    let state = state::read(&section.section("state"), StateRules::default().asking(asks));
     let timeouts = timeouts(section);
     Pool { mode, state, config: Config { max_db_connections: limit, ..config }, timeouts }
 }

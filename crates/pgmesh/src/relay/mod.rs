@@ -442,6 +442,9 @@ impl<L> Active<L> {
             for _ in 0..counters.lost_retries {
                 metrics.retries.inc(telemetry::Retry::StatementMissing);
             }
+            for _ in 0..counters.state_refusals {
+                metrics.limits.inc(Limit::SessionState);
+            }
             if counters.read_only_refusals > 0 {
                 self.lease.suspect();
             }

@@ -124,6 +124,7 @@ where
             Link::Waiting { .. } => return Ok(Moved::No),
             Link::None => match self.session.on_client_unleased(&frame, back)? {
                 Unleased::Swallow => Pass::Swallow,
+                Unleased::Refused => self.count_refused(),
                 Unleased::NeedServer if !self.is_within_quota() => {
                     self.session.refuse(frame.header.tag, &quota::refusal(), back);
                     Pass::Swallow
@@ -186,6 +187,13 @@ where
             self.metrics.limits.inc(Limit::TransactionRate);
         }
         may
+    }
+
+    /// A rule for session state has refused a statement that needed no server for that.
+    #[cold]
+    fn count_refused(&self) -> Pass {
+        self.metrics.limits.inc(Limit::SessionState);
+        Pass::Swallow
     }
 
     /// A server at once, or a place in the queue.

@@ -1,6 +1,7 @@
 //! What pgmesh tells a client of its session's state.
 
 use crate::clients::{Answer, Raw, parse, run_described, sync};
+use crate::metrics::sample;
 use crate::postgres;
 use crate::proxy::Setup;
 
@@ -86,6 +87,111 @@ fn what_no_text_tells_is_found_only_when_the_server_is_asked_each_time() {
     // One that was asked about and has nothing is another's at once.
     assert_eq!(first.value("SELECT pg_advisory_unlock(7)"), "t");
     assert_eq!(told(&first.query(SHOW), "session", "server").unwrap(), "none");
+}
+
+/// A text of each feature, what it is called, and what shows that nothing of it is left.
+const REFUSED: [(&str, &str); 12] = [
+    ("temporary_objects", "CREATE TEMP TABLE mine (n int)"),
+    ("temporary_objects", "SELECT 1 AS n INTO TEMPORARY mine"),
+    ("advisory_locks", "SELECT pg_advisory_lock(7)"),
+    ("advisory_locks", "/* x */ WITH x AS (SELECT pg_try_advisory_lock(7)) SELECT * FROM x"),
+    ("holdable_cursors", "DECLARE mine CURSOR WITH HOLD FOR SELECT 1"),
+    ("prepared_statements", "PREPARE mine AS SELECT 1"),
+    ("listen", "LISTEN news"),
+    ("unaccountable", "SELECT setseed(0.5)"),
+    ("settings", "SET work_mem = '7MB'"),
+    ("settings", "SELECT set_config('work_mem', '7MB', false)"),
+    ("role", "SET ROLE app_user"),
+    ("session_authorization", "SET SESSION AUTHORIZATION app_user"),
+];
+
+#[test]
+fn what_a_rule_refuses_fails_before_a_server_has_seen_it() {
+    let postgres = postgres();
+    let mut rules: Vec<_> =
+        REFUSED.iter().map(|(feature, _)| format!("state.{feature} = \"reject\"")).collect();
+    rules.dedup();
+    let keys = format!("size = 2\nreserve_size = 0\n{}", rules.join("\n"));
+    let mesh = Setup::before(&postgres).with("pool", &keys).start();
+    let mut client = Raw::log_in(&mesh.app());
+    for (feature, text) in REFUSED {
+        let refused = client.query(text);
+        assert_eq!((refused.errors[0].code.as_str(), refused.status), ("0A000", 'I'), "{text}");
+        let mut batch = Vec::new();
+        parse(&mut batch, "named", text);
+        run_described(&mut batch, "named", &[]);
+        sync(&mut batch);
+        client.send(&batch);
+        assert_eq!(client.answer().tags, "EZ", "{text}");
+        assert_eq!(client.query("BEGIN").status, 'T');
+        assert_eq!(client.query(text).status, 'E', "{text}");
+        assert_eq!(client.query(text).errors[0].code, "25P02", "{text}");
+        assert_eq!(client.query("COMMIT").commands, ["ROLLBACK"]);
+        assert!(told(&client.query(SHOW), "reject", feature).is_some());
+    }
+    // In one text with others, of which the first would have run.
+    client.value("CREATE TABLE t (n int); SELECT 1");
+    assert_eq!(client.query("INSERT INTO t VALUES (1); LISTEN news").errors[0].code, "0A000");
+    assert_eq!(client.value("SELECT count(*) FROM t"), "0");
+    for harmless in [
+        "SELECT 'LISTEN news; SET x = 1', 'pg_advisory_lock(1)' -- LISTEN",
+        "BEGIN; SET LOCAL work_mem = '7MB'; SELECT pg_advisory_xact_lock(7); COMMIT",
+        "BEGIN; CREATE TEMP TABLE mine (n int) ON COMMIT DROP; COMMIT",
+        "RESET ALL",
+    ] {
+        assert_eq!(client.query(harmless).errors, vec![], "{harmless}");
+        assert_eq!(client.query("SELECT 1").errors, vec![], "{harmless}");
+    }
+    assert_eq!(sample(&mesh, "pgmesh_pins_total", ""), 0.0);
+    assert!(sample(&mesh, "pgmesh_limits_reached_total", "limit=\"session_state\"") >= 36.0);
+}
+
+#[test]
+fn what_only_the_server_knew_is_gone_and_fails_the_next_statement() {
+    let keys =
+        "strict_state = true\nstate.advisory_locks = \"reject\"\nstate.settings = \"reject\"";
+    let (_postgres, mesh) = start_with_silent_lock(keys);
+    let (mut client, mut next) = (Raw::log_in(&mesh.app()), Raw::log_in(&mesh.app()));
+    let sets = "DO $$ BEGIN PERFORM set_config('work_mem', '7MB', false); END $$";
+    for leaves in ["SELECT takes()", sets] {
+        assert_eq!(client.query(leaves).errors, vec![]);
+        assert_eq!(next.value(LOCKS), "0", "{leaves}");
+        let refused = client.query("SELECT 1");
+        assert_eq!((refused.errors[0].code.as_str(), refused.status), ("0A000", 'I'), "{leaves}");
+        assert_eq!(client.value("SHOW work_mem"), "4MB");
+        assert_eq!(client.value(LOCKS), "0");
+    }
+    // Sent ahead, it is the one that fails.
+    client.ask("SELECT takes()");
+    client.ask("SELECT 2");
+    assert_eq!(client.answer().errors, vec![]);
+    let second = client.answer();
+    assert!(second.errors.len() == 1 || second.rows == [["2"]], "{second:?}");
+    if second.errors.is_empty() {
+        assert_eq!(client.query("SELECT 3").errors[0].code, "0A000");
+    }
+    assert_eq!(client.value(LOCKS), "0");
+    // What it may have goes with it: then it is not left in the belief that it has it.
+    client.value("CREATE TEMP TABLE mine (n int); SELECT 1");
+    assert_eq!(client.query("SELECT takes()").errors, vec![]);
+    client.ask("SELECT 1");
+    let last = client.last_words().unwrap();
+    assert_eq!((last.severity.as_str(), last.code.as_str()), ("FATAL", "0A000"));
+    assert_eq!(next.value(LOCKS), "0");
+}
+
+#[test]
+fn a_rule_may_be_that_of_a_user() {
+    let postgres = postgres();
+    postgres.psql("CREATE ROLE other LOGIN PASSWORD 'other'").unwrap();
+    let mesh = Setup::before(&postgres)
+        .with("pool", "state.listen = \"reject\"")
+        .user("other", "other", "state.listen = \"pin\"")
+        .start();
+    let app = mesh.app();
+    assert_eq!(Raw::log_in(&app).query("LISTEN news").errors[0].code, "0A000");
+    let other = testbed::Login { user: "other".into(), password: "other".into(), ..app };
+    assert_eq!(Raw::log_in(&other).query("LISTEN news").errors, vec![]);
 }
 
 #[test]

@@ -303,7 +303,7 @@ impl Relay {
         let frame = Frame { header, body: &bytes[HEADER_LEN..] };
         let verdict = match &mut client.server {
             None => match client.session.on_client_unleased(&frame, &mut client.transcript) {
-                Ok(Unleased::Swallow) => Ok(Pass::Swallow),
+                Ok(Unleased::Swallow | Unleased::Refused) => Ok(Pass::Swallow),
                 Ok(Unleased::NeedServer) => {
                     client.waits = true;
                     self.queue.push_back(at);

@@ -1,6 +1,8 @@
 //! A few clients and servers on which a test acts step by step.
 
-use session::Mode;
+use std::sync::Arc;
+
+use session::{Mode, Session, StateRules};
 
 use super::postgres::Postgres;
 use super::relay::{Relay, Settings, Step};
@@ -33,6 +35,14 @@ impl Scene {
     pub(crate) fn add(&mut self, mode: Mode, startup: Settings<'_>) -> usize {
         self.seen.push(0);
         self.relay.client(mode, startup, Vec::new())
+    }
+
+    /// The rules for a client that has done nothing yet.
+    pub(crate) fn rule(&mut self, client: usize, rules: StateRules) {
+        let catalog = Arc::clone(&self.relay.catalog);
+        let session = &mut self.relay.clients[client].session;
+        let login = Arc::clone(session.parameters());
+        *session = Session::new(catalog, login, Mode::Transaction).under(rules);
     }
 
     /// The client sends this and everything moves until it stands still. The tags of what

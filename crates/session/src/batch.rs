@@ -19,6 +19,8 @@ const BATCH_LIMIT: usize = 16 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     bytes: Vec<u8>,
+    /// An answer that is kept from the client until it is known whether the batch goes out again.
+    held: Vec<u8>,
     state: BatchState,
 }
 
@@ -99,6 +101,19 @@ impl Batch {
         }
     }
 
+    /// Keeps a whole frame of the server's from the client: Postgres describes the parameters of a
+    /// statement before it finds that its result has changed.
+    pub(crate) fn hold(&mut self, frame: &Frame<'_>) {
+        message::put_header(&mut self.held, frame.header.tag, frame.header.body_len);
+        self.held.extend_from_slice(frame.body);
+    }
+
+    /// The client may see what was held.
+    #[inline]
+    pub(crate) fn let_go(&mut self, to_client: &mut Vec<u8>) {
+        to_client.append(&mut self.held);
+    }
+
     /// Whether the client is told anew what comes of its statement with this hash of a name, for
     /// each time that it runs it here.
     pub(crate) fn describes(&self, name: u32) -> bool {
@@ -128,6 +143,7 @@ impl Batch {
 
     /// Marks that its error is being hidden.
     pub(crate) fn fail(&mut self) {
+        self.held.clear();
         self.state = BatchState::Failing;
     }
 
@@ -144,6 +160,7 @@ impl Batch {
 
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
+        self.held.clear();
         self.state = BatchState::Off;
     }
 }

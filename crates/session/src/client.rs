@@ -119,7 +119,12 @@ impl Session {
                     Ok(self.on_close(frame, name, server, to_server, to_client))
                 }
             },
-            f::FLUSH | f::COPY_DATA => {
+            f::FLUSH => {
+                server.batch.keep(frame);
+                server.expected.note_unanswered();
+                Ok(ToServer::FORWARD)
+            }
+            f::COPY_DATA => {
                 server.batch.give_up();
                 server.expected.note_unanswered();
                 Ok(ToServer::FORWARD)

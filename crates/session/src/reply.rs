@@ -94,6 +94,7 @@ impl Session {
             }
             b::ROW_DESCRIPTION if is_describe(front) => {
                 server.expected.pop();
+                server.batch.let_go(to_client);
                 Ok(ToClient::FORWARD)
             }
             b::COPY_IN_RESPONSE => on_copy_in(front, server, to_server),
@@ -102,7 +103,7 @@ impl Session {
             | b::COPY_DATA
             | b::COPY_DONE
             | b::COPY_OUT_RESPONSE => in_execute(front),
-            b::PARAMETER_DESCRIPTION if is_describe(front) => Ok(ToClient::FORWARD),
+            b::PARAMETER_DESCRIPTION if is_describe(front) => Ok(on_parameters(frame, server)),
             b::FUNCTION_CALL_RESPONSE if front == Expect::Function => Ok(ToClient::FORWARD),
             _ => Err(Violation::Server("a message that does not answer what was asked")),
         }
@@ -138,8 +139,11 @@ impl Session {
             }
             (b::PARSE_COMPLETE, Expect::ParseNamed)
             | (b::BIND_COMPLETE, Expect::Bind { .. })
-            | (b::CLOSE_COMPLETE, Expect::Close | Expect::Forget)
-            | (b::NO_DATA, Expect::Describe { .. }) => ToClient::FORWARD,
+            | (b::CLOSE_COMPLETE, Expect::Close | Expect::Forget) => ToClient::FORWARD,
+            (b::NO_DATA, Expect::Describe { .. }) => {
+                server.batch.let_go(to_client);
+                ToClient::FORWARD
+            }
             _ => return Err(Violation::Server("a completion of something else")),
         };
         server.expected.pop();
@@ -184,6 +188,7 @@ impl Session {
         if failure == Failure::Hidden {
             return ToClient::SWALLOW;
         }
+        server.batch.let_go(to_client);
         if fields.is(SqlState::READ_ONLY_SQL_TRANSACTION) {
             server.counters.read_only_refusals += 1;
         }
@@ -405,6 +410,15 @@ fn is_last_word(frame: &Frame<'_>) -> bool {
     let fields = ErrorFields::parse(frame.body).unwrap_or_default();
     let is_end = fields.is_fatal() || fields.routine == "quickdie";
     is_end && STATES.iter().any(|&state| fields.is(state))
+}
+
+/// A statement's parameters; an error that a fresh Parse mends may follow.
+fn on_parameters(frame: &Frame<'_>, server: &mut ServerState) -> ToClient {
+    if frame.is_whole() && server.batch.is_repeatable(server.expected.ready_outstanding()) {
+        server.batch.hold(frame);
+        return ToClient::SWALLOW;
+    }
+    ToClient::FORWARD
 }
 
 fn is_describe(front: Expect) -> bool {

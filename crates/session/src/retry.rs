@@ -24,6 +24,16 @@ use crate::verdict::{ToClient, ToServer, Violation};
 pub(crate) const PLAN_CHANGED: &[u8] = b"E\0\0\0\x5aSERROR\0VERROR\0C0A000\0\
     Mcached plan must not change result type\0RRevalidateCachedQuery\0\0";
 
+/// Whether an error says that a statement's result is not any more what it was when it was parsed:
+/// it has other columns, or one of its types is gone. Only the second message is never translated.
+fn is_outdated(fields: &ErrorFields<'_>) -> bool {
+    let has_changed =
+        fields.is(SqlState::FEATURE_NOT_SUPPORTED) && fields.routine == "RevalidateCachedQuery";
+    let is_gone = fields.is(SqlState::INTERNAL_ERROR)
+        && fields.message.starts_with("cache lookup failed for type ");
+    has_changed || is_gone
+}
+
 /// What becomes of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -48,8 +58,7 @@ impl Session {
         else {
             return Failure::Shown;
         };
-        let plan_changed =
-            fields.is(SqlState::FEATURE_NOT_SUPPORTED) && fields.routine == "RevalidateCachedQuery";
+        let plan_changed = is_outdated(fields);
         let lost = fields.is(SqlState::INVALID_SQL_STATEMENT_NAME)
             && our_name(fields.message.as_bytes()).is_some_and(|found| found.id == statement);
         if statement == 0 || !(plan_changed || lost) {

@@ -44,7 +44,7 @@ fn the_same_name_of_two_clients_is_two_statements() {
 #[test]
 fn a_name_that_is_taken_fails_as_on_a_direct_connection() {
     for seed in 0..20 {
-        let mut scene = Scene::with(3, 1, 100, seed);
+        let mut scene = Scene::with(1, 3, 100, seed);
         assert_eq!(scene.say(0, [parse("s1", "select 1"), sync()].concat()), "1Z");
         assert_eq!(scene.say(0, [parse("twin", "select 1"), sync()].concat()), "1Z");
         for (name, text) in [("s1", "select 2"), ("twin", "select 1")] {
@@ -264,6 +264,22 @@ fn a_plan_that_ddl_has_made_invalid_is_mended_unseen() {
         retries += scene.relay.retries;
     }
     assert!(retries > 20, "{retries}");
+}
+
+#[test]
+fn who_prepares_for_the_first_time_is_not_told_that_a_result_has_changed() {
+    for end in [flush, sync] {
+        for seed in 0..50 {
+            let mut scene = Scene::with(1, 3, 100, seed);
+            let prepare =
+                || [parse("s1", "select * from t"), describe_statement("s1"), end()].concat();
+            let prepared = scene.say(0, prepare());
+            assert!(prepared.starts_with("1tT"), "{prepared}");
+            scene.say(0, sync());
+            assert_eq!(scene.say(1, query("alter table t")), "CZ");
+            assert_eq!(scene.say(2, prepare()), prepared);
+        }
+    }
 }
 
 #[test]

@@ -84,6 +84,10 @@ pub(crate) fn failure<T>(state: &'static str, message: impl Into<String>) -> Res
     Err((state, message.into(), "model"))
 }
 
+fn plan_changed() -> Failure {
+    ("0A000", "cached plan must not change result type".to_owned(), "RevalidateCachedQuery")
+}
+
 fn key(name: &str) -> String {
     name.chars().take(63).collect()
 }
@@ -307,11 +311,7 @@ impl Postgres {
             return failure("42P03", format!("cursor \"{portal}\" already exists"));
         }
         if parsed == Sql::Table && prepared.version != self.database.version.get() {
-            return Err((
-                "0A000",
-                "cached plan must not change result type".to_owned(),
-                "RevalidateCachedQuery",
-            ));
+            return Err(plan_changed());
         }
         let mut parameter = Vec::new();
         if count == 1 {
@@ -327,7 +327,7 @@ impl Postgres {
         self.begin_implicit();
         let described = match Named::parse(body).unwrap() {
             Named::Statement(name) => {
-                let (_, parsed) = self.prepared(std::str::from_utf8(name).unwrap())?;
+                let (prepared, parsed) = self.prepared(std::str::from_utf8(name).unwrap())?;
                 // Postgres lets one without rows pass. Through us it does not if the statement
                 // has to be parsed on this server first, so the model is as strict.
                 self.check_failed(&parsed)?;
@@ -335,6 +335,9 @@ impl Postgres {
                     b::PARAMETER_DESCRIPTION,
                     &[0, u8::try_from(parsed.parameters()).unwrap()],
                 );
+                if parsed == Sql::Table && prepared.version != self.database.version.get() {
+                    return Err(plan_changed());
+                }
                 parsed
             }
             Named::Portal(name) => {

@@ -13,7 +13,7 @@ use topology::{Address, Epoch, Fence, Snapshot};
 use crate::cancel::Cancels;
 use crate::core::{Core, Over};
 use crate::limit::{Limit, Permits};
-use crate::logins::Failed;
+use crate::logins::{Failed, Purpose};
 use crate::pool::Closed;
 use crate::recall::Recall;
 use crate::warm;
@@ -165,7 +165,7 @@ async fn connect(mut login: PendingLogin, address: Address, epoch: Epoch, permit
     let dialed = async {
         // Closed never, and the limits of the logins before it bound the wait.
         let _turn = pool.shared.logins.acquire().await;
-        pool.log_in(&target, None).await
+        pool.log_in(&target, Purpose::Lend).await
     };
     let outcome = tokio::select! {
         biased;
@@ -196,7 +196,7 @@ async fn connect(mut login: PendingLogin, address: Address, epoch: Epoch, permit
 ///
 /// # Cancel safety
 /// Cancel safe.
-async fn outdated(pool: &Pool, address: &Address, epoch: Epoch) {
+pub(crate) async fn outdated(pool: &Pool, address: &Address, epoch: Epoch) {
     let mut snapshot = pool.shared.snapshot.clone();
     loop {
         let fence = snapshot.borrow_and_update().fence(pool.key.access, epoch, address);

@@ -9,6 +9,7 @@
 //! An idle server is watched without a task of its own: the waker that its socket holds
 //! names the server, and the pool's keeper looks at it when it is woken.
 
+mod apart;
 mod cancel;
 mod checkout;
 mod config;
@@ -27,6 +28,7 @@ mod server;
 mod warm;
 mod watch;
 
+pub use apart::{Apart, ApartError, Retry, Tenure};
 pub use cancel::{CancelGuard, Cancels};
 pub use checkout::Checkout;
 pub use config::{Config, HoldLimits, Lending};

@@ -1,6 +1,6 @@
 //! Logging in to servers with credentials that may change while a pool lives.
 
-use backend::{ConnectError, Ready, RequiredRole, Target};
+use backend::{ConnectError, Ready, RequiredRole, Startup, Target};
 
 use crate::Pool;
 
@@ -32,24 +32,35 @@ pub(crate) struct Failed {
     pub(crate) is_definite: bool,
 }
 
+/// What a server is logged in to for.
+#[derive(Clone, Copy)]
+pub(crate) enum Purpose<'a> {
+    /// To be lent.
+    Lend,
+    /// To be lent when its node has become the primary.
+    Wait,
+    /// For something else, with settings of its own.
+    Apart(&'a Startup),
+}
+
 impl Pool {
     /// Logs in to a server as the pool does; once more if its credentials are refused and others
-    /// are to be had by then. `role` overrules what the server has to be.
+    /// are to be had by then.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection.
     pub(crate) async fn log_in(
         &self,
         target: &Target,
-        role: Option<RequiredRole>,
+        purpose: Purpose<'_>,
     ) -> Result<Ready, Failed> {
-        let mut with = self.next_login(role);
+        let mut with = self.next_login(purpose);
         let mut failed = match self.try_login(target, &with).await {
             Ok(ready) => return Ok(ready),
             Err(failed) => failed,
         };
         if failed.error.is_of_credentials() {
-            let next = self.next_login(role);
+            let next = self.next_login(purpose);
             let are_there = next.credentials.login.is_some();
             if are_there && !next.credentials.prove_the_same(&with.credentials) {
                 with = next;
@@ -63,11 +74,15 @@ impl Pool {
     }
 
     /// As whom and with what the next server is logged in to.
-    fn next_login(&self, role: Option<RequiredRole>) -> backend::Login {
+    fn next_login(&self, purpose: Purpose<'_>) -> backend::Login {
         let mut login = self.login.lock();
         self.settings.passwords.renew(&mut login.credentials);
         let login = login.clone();
-        backend::Login { role: role.unwrap_or(login.role), ..login }
+        match purpose {
+            Purpose::Lend => login,
+            Purpose::Wait => backend::Login { role: RequiredRole::Any, ..login },
+            Purpose::Apart(startup) => backend::Login { startup: startup.clone(), ..login },
+        }
     }
 
     async fn try_login(&self, target: &Target, with: &backend::Login) -> Result<Ready, Failed> {

@@ -7,12 +7,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backend::{RequiredRole, Target};
+use backend::Target;
 use session::Catalog;
 use topology::{Access, Address, Epoch, Snapshot};
 
 use crate::keeper::{connected, new_server};
-use crate::logins::Failed;
+use crate::logins::{Failed, Purpose};
 use crate::pool::Closed;
 use crate::{Pool, Server};
 
@@ -221,7 +221,7 @@ async fn connect(login: PendingLogin) {
     let target = Target::new(login.address.host(), login.address.port());
     let dialed = async {
         let _turn = pool.shared.warm_logins.acquire().await;
-        pool.log_in(&target, Some(RequiredRole::Any)).await
+        pool.log_in(&target, Purpose::Wait).await
     };
     let outcome = tokio::select! {
         biased;

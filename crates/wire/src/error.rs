@@ -14,6 +14,8 @@ pub enum Severity {
     Fatal,
     /// For the client's information.
     Notice,
+    /// For the client's attention.
+    Warning,
 }
 
 /// An error or notice of our own, for a client.
@@ -52,6 +54,7 @@ impl Severity {
             Self::Error => "ERROR",
             Self::Fatal => "FATAL",
             Self::Notice => "NOTICE",
+            Self::Warning => "WARNING",
         }
     }
 }
@@ -85,7 +88,7 @@ impl ErrorMessage {
     pub fn put(&self, out: &mut Vec<u8>) {
         let tag = match self.severity {
             Severity::Error | Severity::Fatal => backend::ERROR_RESPONSE,
-            Severity::Notice => backend::NOTICE_RESPONSE,
+            Severity::Notice | Severity::Warning => backend::NOTICE_RESPONSE,
         };
         message::put(out, tag, |out| {
             let fields = [

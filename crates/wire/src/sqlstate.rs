@@ -9,6 +9,8 @@ pub struct SqlState([u8; 5]);
 impl SqlState {
     /// Success, for notices.
     pub const SUCCESSFUL_COMPLETION: Self = Self(*b"00000");
+    /// Something to look at.
+    pub const WARNING: Self = Self(*b"01000");
     /// The server cannot be reached.
     pub const SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION: Self = Self(*b"08001");
     /// The connection to the server broke.
@@ -45,6 +47,8 @@ impl SqlState {
     pub const INVALID_SAVEPOINT_SPECIFICATION: Self = Self(*b"3B001");
     /// The transaction was rolled back and may be tried again.
     pub const SERIALIZATION_FAILURE: Self = Self(*b"40001");
+    /// A name that is none.
+    pub const INVALID_NAME: Self = Self(*b"42602");
     /// A statement with a syntax error.
     pub const SYNTAX_ERROR: Self = Self(*b"42601");
     /// A prepared statement whose name is taken.

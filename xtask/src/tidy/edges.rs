@@ -47,6 +47,7 @@ const CRATES: &[Crate] = &[
     // A server's protocol state travels with the server, and its Disposition is the session's
     // word (docs/decisions/0002).
     io("pool", &["wire", "transport", "session", "backend", "topology"]),
+    io("notify", &["wire", "transport", "topology", "pool"]),
     io("frontend", &["wire", "auth", "transport"]),
     io("control", &["topology", "auth", "transport"]),
     io("discovery", &["topology", "auth"]),
@@ -62,6 +63,7 @@ const CRATES: &[Crate] = &[
             "transport",
             "backend",
             "pool",
+            "notify",
             "frontend",
             "control",
             "discovery",
@@ -79,6 +81,7 @@ const CRATES: &[Crate] = &[
             "transport",
             "backend",
             "pool",
+            "notify",
             "frontend",
             "control",
             "discovery",

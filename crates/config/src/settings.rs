@@ -36,6 +36,8 @@ pub struct Settings {
     pub pool: Pool,
     /// `[failover]`, but for what each pool has of it.
     pub failover: Failover,
+    /// `[notifications]`: clients that LISTEN.
+    pub notifications: notify::Config,
     /// `[cluster]`: which replicas serve reads.
     pub routes: RoutePolicy,
     /// Secrets that are in files of their own, and how they are changed there.

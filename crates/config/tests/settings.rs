@@ -209,6 +209,26 @@ fn what_is_said_of_session_state_arrives() {
 }
 
 #[test]
+fn what_is_said_of_notifications_arrives() {
+    assert_eq!(read(MINIMAL).notifications, notify::Config::default());
+    let settings = read(&format!(
+        "{MINIMAL}
+        [notifications]\nmax_connections = 1\nmax_channels = 2\nmax_subscriptions = 3
+        max_queue = 4\nmax_queue_size = '5MiB'\nunlisten_delay = '6s'\nidle_timeout = '7s'"
+    ));
+    let expected = notify::Config {
+        max_connections: 1,
+        max_channels: 2,
+        max_subscriptions: 3,
+        max_queue: 4,
+        max_queue_size: 5 << 20,
+        unlisten_delay: secs(6),
+        idle_timeout: secs(7),
+    };
+    assert_eq!(settings.notifications, expected);
+}
+
+#[test]
 fn what_is_said_of_failovers_arrives() {
     let text = MINIMAL.replace(
         "[cluster]",

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use control::auth_query::AuthQuery;
 use control::ldap::Directory;
+use notify::Hubs;
 use parking_lot::Mutex;
 use pool::Pools;
 use session::{Catalog, ParameterSet, Timeouts};
@@ -40,6 +41,8 @@ pub(crate) struct App {
     pub(crate) os_users: OsUsers,
     pub(crate) limits: Arc<ClientLimits>,
     pub(crate) pools: Arc<Pools>,
+    #[expect(dead_code, reason = "the relay that subscribes its clients comes next")]
+    pub(crate) hubs: Arc<Hubs>,
     pub(crate) snapshots: Snapshots,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) cancel_keys: Arc<CancelKeys>,

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use control::auth_query::{AuthQuery, Stats};
+use notify::Hubs;
 use parking_lot::Mutex;
 use pool::{Closed, Observe, Pools};
 use telemetry::{
-    ClusterState, ConnectFailure, Counter, Counts, Discard, Lookups, Metrics, NodeState, PinState,
-    PoolLabels, PoolState, PoolStates, PoolTotals, Role, Words,
+    ClusterState, ConnectFailure, Counter, Counts, Discard, Listening, Lookups, Metrics, NodeState,
+    PinState, PoolLabels, PoolState, PoolStates, PoolTotals, Role, Words,
 };
 use topology::{Access, Node, NodeName, PoolKey, Snapshot};
 
@@ -152,6 +153,33 @@ pub(crate) fn lookups(metrics: &Metrics, auth_query: &AuthQuery) -> Result<(), t
             failed: failures,
             took,
             entries: cached as u64,
+        }
+    })
+}
+
+/// Shows what clients that LISTEN are told.
+pub(crate) fn listening(metrics: &Metrics, hubs: &Arc<Hubs>) -> Result<(), telemetry::Error> {
+    let hubs = Arc::clone(hubs);
+    metrics.observe_listening(move || {
+        let notify::Stats {
+            connections,
+            clients,
+            channels,
+            received,
+            delivered,
+            resumed,
+            connect_failures,
+            lagged,
+        } = hubs.stats();
+        Listening {
+            connections,
+            clients,
+            channels,
+            received,
+            delivered,
+            resumed,
+            connect_failures,
+            lagged,
         }
     })
 }

@@ -12,6 +12,7 @@ use config::{Database, Settings, User};
 use control::auth_query::{AuthQuery, Groups};
 use control::ldap::Directory;
 use frontend::{Bound, Listener};
+use notify::Hubs;
 use pool::{Passwords, Pools, Resolve};
 use rand::Rng as _;
 use session::Catalog;
@@ -74,7 +75,8 @@ pub fn check(settings: &Settings) -> anyhow::Result<()> {
 pub fn run(settings: Settings) -> anyhow::Result<()> {
     let peers = if settings.peers.names.is_empty() { 0 } else { peers::SOCKETS_MAX };
     let servers = settings.pool.config.max_db_connections;
-    raise_descriptors(settings.max_client_connections, servers + peers)?;
+    let listening = settings.notifications.max_connections;
+    raise_descriptors(settings.max_client_connections, servers + listening + peers)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("pgmesh")
@@ -115,6 +117,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         let pools = Arc::clone(&pools);
         move || observers.states(&pools)
     })?;
+    let hubs = Hubs::new(Arc::clone(&pools), settings.notifications);
+    observe::listening(&metrics, &hubs)?;
 
     let alarms = Arc::new(Alarms::new(Instant::now()));
     let gate = Arc::new(Gate::new(&settings.limits, Instant::now()));
@@ -130,6 +134,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         os_users: OsUsers::new(settings.frontend.login_timeout),
         limits: limits(&settings),
         pools,
+        hubs,
         snapshots: snapshots.clone(),
         catalog,
         cancel_keys: cancel_keys(&settings),

@@ -16,11 +16,13 @@ mod exposition;
 mod family;
 mod histogram;
 mod labels;
+mod listening;
 pub mod log;
 mod lookups;
 mod metrics;
 mod pool;
 mod process;
+mod source;
 mod state;
 
 pub use clients::{ClientGuard, ClientMetrics};
@@ -32,6 +34,7 @@ pub use labels::{
     Cancel, ClientEnd, ConnectFailure, Counter, Counts, Discard, KeyFetch, LdapCheck, Limit,
     PoolLabels, Refusal, Retry, Role, ServerLoss, Token, Via, Words,
 };
+pub use listening::Listening;
 pub use lookups::Lookups;
 pub use metrics::{Build, FailoverMetrics, Metrics};
 pub use pool::{POOLS_MAX, PoolMetrics};

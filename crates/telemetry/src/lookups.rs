@@ -1,14 +1,8 @@
 //! What look-ups of roles came to, read at scrape time.
 
-use std::fmt;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-
-use crate::Error;
-use crate::family::{Row, Spec, collect, descs};
+use crate::family::{Row, Spec};
 
 /// What look-ups of roles came to since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,26 +24,7 @@ pub struct Lookups {
     pub entries: u64,
 }
 
-type Source = Box<dyn Fn() -> Lookups + Send + Sync>;
-
-/// Where the numbers come from, once somebody looks roles up.
-#[derive(Default)]
-pub(crate) struct LookupSource(OnceLock<Source>);
-
-impl LookupSource {
-    /// `false` if there is a source already.
-    pub(crate) fn set(&self, source: Source) -> bool {
-        self.0.set(source).is_ok()
-    }
-}
-
-impl fmt::Debug for LookupSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LookupSource").field("set", &self.0.get().is_some()).finish()
-    }
-}
-
-const ROWS: &[Row<Lookups>] = &[
+pub(crate) const ROWS: &[Row<Lookups>] = &[
     Row {
         spec: Spec::counter(
             "pgmesh_auth_query_lookups_total",
@@ -88,27 +63,3 @@ const ROWS: &[Row<Lookups>] = &[
         read: |spec, lookups| vec![spec.sample(&[], lookups.entries)],
     },
 ];
-
-/// Exposes what a [`LookupSource`] says; nothing before it has a source.
-#[derive(Debug)]
-pub(crate) struct LookupCollector {
-    source: Arc<LookupSource>,
-    descs: Vec<Desc>,
-}
-
-impl LookupCollector {
-    pub(crate) fn new(source: Arc<LookupSource>) -> Result<Self, Error> {
-        Ok(Self { source, descs: descs(ROWS)? })
-    }
-}
-
-impl Collector for LookupCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let lookups = self.source.0.get().map(|read| read());
-        collect(ROWS, lookups.iter())
-    }
-}

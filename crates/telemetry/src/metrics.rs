@@ -10,11 +10,14 @@ use crate::clients::ClientMetrics;
 use crate::cluster::ClusterState;
 use crate::family::{Row, Spec, collect, descs};
 use crate::labels::{Counter, Counts, PoolLabels, Words};
-use crate::lookups::{LookupCollector, LookupSource};
 use crate::pool::{PoolCollector, PoolTable};
 use crate::process::ProcessCollector;
+use crate::source::{Source, SourceCollector};
 use crate::state::{State, StateCollector};
-use crate::{CertificateExpiries, Error, Histogram, Lookups, PoolMetrics, PoolStates};
+use crate::{
+    CertificateExpiries, Error, Histogram, Listening, Lookups, PoolMetrics, PoolStates, listening,
+    lookups,
+};
 
 /// What `pgmesh_build_info` says.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +45,8 @@ pub struct Metrics {
     clients: Arc<ClientMetrics>,
     pools: Arc<PoolTable>,
     state: Arc<State>,
-    lookups: Arc<LookupSource>,
+    lookups: Arc<Source<Lookups>>,
+    listening: Arc<Source<Listening>>,
     totals: Arc<Totals>,
 }
 
@@ -55,24 +59,26 @@ impl Metrics {
         let clients = Arc::new(ClientMetrics::default());
         let pools = Arc::new(PoolTable::default());
         let state = Arc::new(State::new(Arc::clone(&clients)));
-        let lookups = Arc::new(LookupSource::default());
+        let lookups: Arc<Source<Lookups>> = Arc::default();
+        let listening: Arc<Source<Listening>> = Arc::default();
         let totals = Arc::new(Totals {
             build,
             clients: Arc::clone(&clients),
             discovery_failures: Counter::default(),
             failovers: FailoverMetrics::default(),
         });
-        let collectors: [Box<dyn Collector>; 5] = [
+        let collectors: [Box<dyn Collector>; 6] = [
             Box::new(PoolCollector::new(Arc::clone(&pools))?),
             Box::new(StateCollector::new(Arc::clone(&state))?),
-            Box::new(LookupCollector::new(Arc::clone(&lookups))?),
+            Box::new(SourceCollector::new(Arc::clone(&lookups), lookups::ROWS)?),
+            Box::new(SourceCollector::new(Arc::clone(&listening), listening::ROWS)?),
             Box::new(TotalsCollector { descs: descs(ROWS)?, totals: Arc::clone(&totals) }),
             Box::new(ProcessCollector::new()?),
         ];
         for collector in collectors {
             registry.register(collector).map_err(Error::Register)?;
         }
-        Ok(Self { clients, pools, state, lookups, totals })
+        Ok(Self { clients, pools, state, lookups, listening, totals })
     }
 
     /// Counters and gauges of clients.
@@ -119,6 +125,18 @@ impl Metrics {
         source: impl Fn() -> Lookups + Send + Sync + 'static,
     ) -> Result<(), Error> {
         once(self.lookups.set(Box::new(source)))
+    }
+
+    /// Has `source` asked at each scrape what clients that LISTEN were told, as above. Without a
+    /// source there are no such metrics.
+    ///
+    /// # Errors
+    /// [`Error::Register`] at the second call.
+    pub fn observe_listening(
+        &self,
+        source: impl Fn() -> Listening + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        once(self.listening.set(Box::new(source)))
     }
 
     /// The cluster as it is known now.

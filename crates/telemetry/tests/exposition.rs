@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use telemetry::{
-    Build, Cancel, CertificateExpiries, ClusterState, ConnectFailure, Discard, Exposition, Lookups,
-    Metrics, NodeState, POOLS_MAX, PinState, PoolLabels, PoolState, PoolStates, PoolTotals,
-    Refusal, Registry, Retry, Role, Via,
+    Build, Cancel, CertificateExpiries, ClusterState, ConnectFailure, Discard, Exposition,
+    Listening, Lookups, Metrics, NodeState, POOLS_MAX, PinState, PoolLabels, PoolState, PoolStates,
+    PoolTotals, Refusal, Registry, Retry, Role, Via,
 };
 
 const BUILD: Build = Build { version: "1.2.3", commit: "abc" };
@@ -249,6 +249,37 @@ fn look_ups_of_roles_are_told_once_somebody_does_them() {
     }
     for (name, count) in [("failures_total", 5.0), ("seconds_total", 1.5), ("cache_entries", 6.0)] {
         assert_eq!(value(&samples, &format!("pgmesh_auth_query_{name}"), &[]), Some(count));
+    }
+}
+
+#[test]
+fn what_listening_clients_are_told_is_told() {
+    let (metrics, exposition) = set_up();
+    assert!(!exposition.text().unwrap().contains("pgmesh_listen_"));
+    let listening = Listening {
+        connections: 1,
+        clients: 2,
+        channels: 3,
+        received: 4,
+        delivered: 5,
+        resumed: 6,
+        connect_failures: 7,
+        lagged: 8,
+    };
+    metrics.observe_listening(move || listening).unwrap();
+    assert!(metrics.observe_listening(Listening::default).is_err());
+    let samples = parse(&exposition.text().unwrap()).unwrap();
+    for (name, count) in [
+        ("connections", 1.0),
+        ("clients", 2.0),
+        ("channels", 3.0),
+        ("received_total", 4.0),
+        ("delivered_total", 5.0),
+        ("resumed_total", 6.0),
+        ("connect_failures_total", 7.0),
+        ("lagged_total", 8.0),
+    ] {
+        assert_eq!(value(&samples, &format!("pgmesh_listen_{name}"), &[]), Some(count), "{name}");
     }
 }
 

@@ -11,6 +11,7 @@ mod failover;
 mod hba;
 mod ldap;
 mod limits;
+mod notifications;
 mod oauth;
 mod operations;
 mod peers;
@@ -59,6 +60,7 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
     let backend = server::read(&root.section("server"));
     let mut pool = pool::read(&root.section("pool"));
     let failover = failover::read(&root.section("failover"), &mut pool);
+    let notifications = notifications::read(&root.section("notifications"));
     let auth = root.section("auth");
     access::somebody(root, &auth);
     let users = access::users(root);
@@ -85,6 +87,7 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
         backend,
         pool,
         failover,
+        notifications,
         routes,
         rotation,
         users,

@@ -37,8 +37,8 @@ pub(crate) struct Core {
     /// The request under way.
     request: Option<Request>,
     last_ticket: u64,
-    /// Since when nobody wants any channel.
-    idle_since: Instant,
+    /// Until when a session stays on which nobody wants any channel.
+    idle_until: Instant,
 }
 
 /// How the connection stands.
@@ -164,7 +164,7 @@ impl Core {
             link: Link::Away,
             request: None,
             last_ticket: 0,
-            idle_since: now,
+            idle_until: now,
         }
     }
 
@@ -269,6 +269,11 @@ impl Core {
         }
         member.register(cx.waker());
         Poll::Pending
+    }
+
+    /// A session that nobody wants is in somebody's way.
+    pub(crate) fn hasten(&mut self, now: Instant) {
+        self.idle_until = now;
     }
 
     // What the connection meets with.
@@ -420,9 +425,9 @@ impl Core {
         self.subscriptions > 0
     }
 
-    /// Since when none is.
-    pub(crate) fn idle_since(&self) -> Option<Instant> {
-        (!self.is_wanted()).then_some(self.idle_since)
+    /// Until when the session stays, if none is.
+    pub(crate) fn idle_until(&self) -> Option<Instant> {
+        (!self.is_wanted()).then_some(self.idle_until)
     }
 
     /// Whether a subscription waits for its request.

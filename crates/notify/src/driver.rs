@@ -13,7 +13,7 @@ use wire::tag::backend as tag;
 use wire::{ErrorFields, ErrorMessage, HEADER_LEN, Malformed, SqlState};
 
 use crate::connection::{Connection, FrameFault, Message};
-use crate::core::{Core, later};
+use crate::core::Core;
 use crate::hub::Hub;
 use crate::stats::add;
 use crate::{HubError, Hubs, Notification};
@@ -221,12 +221,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
 
     /// When to look again, whatever happens.
     fn wake_at(&self, now: Instant, fence: Fence) -> Instant {
-        let (unlisten, idle_since, is_waiting) =
-            self.hub.with(|core| (core.unlisten_at(), core.idle_since(), core.is_waiting()));
+        let (unlisten, idle, is_waiting) =
+            self.hub.with(|core| (core.unlisten_at(), core.idle_until(), core.is_waiting()));
         let is_quiet = matches!(self.owed, Owed::Nothing);
         let unlisten = unlisten.filter(|_| is_quiet && fence == Fence::Open);
-        let idle = idle_since.filter(|_| is_quiet);
-        let idle = idle.map(|since| later(since, self.hub.config.idle_timeout));
+        let idle = idle.filter(|_| is_quiet);
         let held = (is_waiting && fence == Fence::Held).then(|| now + EXPIRE_EVERY);
         [unlisten, idle, held].into_iter().flatten().fold(self.due, Instant::min)
     }
@@ -235,8 +234,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         if !matches!(self.owed, Owed::Nothing) {
             return if self.due <= now { Err(Ended::Timeout) } else { Ok(()) };
         }
-        let idle_since = self.hub.with(|core| core.idle_since());
-        if idle_since.is_some_and(|since| later(since, self.hub.config.idle_timeout) <= now) {
+        if self.hub.with(|core| core.idle_until()).is_some_and(|until| until <= now) {
             return Err(Ended::Unused);
         }
         if self.due <= now {

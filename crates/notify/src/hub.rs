@@ -22,7 +22,6 @@ pub(crate) struct Hub {
     pub(crate) pool: Arc<Pool>,
     /// As the server spells it.
     pub(crate) encoding: Box<str>,
-    pub(crate) config: Config,
     /// There is something to ask the server, or somebody has gone.
     pub(crate) demand: Notify,
     pub(crate) counters: Arc<Counters>,
@@ -45,7 +44,7 @@ impl Hub {
         counters: Arc<Counters>,
     ) -> Self {
         let core = Mutex::new(Core::new(config, Instant::now()));
-        Self { pool, encoding, config, demand: Notify::new(), counters, core }
+        Self { pool, encoding, demand: Notify::new(), counters, core }
     }
 
     pub(crate) fn subscriber(self: &Arc<Self>) -> Subscriber {
@@ -85,6 +84,12 @@ impl Hub {
         add(&self.counters.delivered, told);
         add(&self.counters.lagged, lagged);
         wake(wakers);
+    }
+
+    /// Ends the session soon if nobody wants it.
+    pub(crate) fn hasten(&self) {
+        self.with(|core| core.hasten(Instant::now()));
+        self.demand.notify_one();
     }
 
     /// Fails those who have waited for `limit` for a channel to be in effect.

@@ -62,6 +62,14 @@ impl Hubs {
         Ok(subscriber)
     }
 
+    /// Ends the sessions in a database on which nobody listens any more, and which only wait for
+    /// clients to come back: who drops or renames the database must find it unused.
+    pub fn leave_database(&self, database: &str) {
+        let hubs = self.hubs.lock();
+        let there = hubs.iter().filter(|((key, _), _)| &*key.database == database);
+        there.for_each(|(_, hub)| hub.hasten());
+    }
+
     /// What all hubs have and have done.
     pub fn stats(&self) -> Stats {
         let mut stats = self.counters.stats();

@@ -242,3 +242,21 @@ async fn a_session_that_nobody_needs_is_ended_and_begun_again() {
     .await;
     assert_eq!(world.hubs.stats().resumed, 0);
 }
+
+#[tokio::test]
+async fn a_database_is_left_at_once_if_somebody_wants_to_drop_it() {
+    let postgres = postgres();
+    let world = led_by(&postgres, Config::default());
+    let superuser = direct(&postgres.superuser()).await;
+    let mut subscriber = world.subscriber();
+    subscriber.listen(b"c").unwrap();
+    ready(&mut subscriber).await.unwrap();
+    world.hubs.leave_database(testbed::APP_DATABASE);
+    let client = direct(&postgres.app()).await;
+    client.batch_execute("NOTIFY c").await.unwrap();
+    assert_eq!(heard(&mut subscriber).await.channel(), b"c", "who listens goes on to");
+    drop((client, subscriber));
+    world.hubs.leave_database(testbed::APP_DATABASE);
+    // Postgres itself waits for others to leave.
+    superuser.batch_execute("DROP DATABASE app").await.unwrap();
+}

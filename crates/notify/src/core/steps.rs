@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::{Batch, Channel, Core, Delivery, Held, Member, Seat, State, Subscription, Wakers};
+use super::{
+    Batch, Channel, Core, Delivery, Held, Member, Seat, State, Subscription, Wakers, later,
+};
 use crate::channel::{self, Verb};
 use crate::queue::Pushed;
 use crate::{Event, HubError};
@@ -131,7 +133,7 @@ impl Core {
     pub(super) fn release(&mut self, id: usize, subscription: &Subscription, now: Instant) {
         self.subscriptions -= 1;
         if self.subscriptions == 0 {
-            self.idle_since = now;
+            self.idle_until = later(now, self.config.idle_timeout);
         }
         let Some(channel) = self.channels.get_mut(subscription.channel) else { return };
         channel.wanted -= 1;

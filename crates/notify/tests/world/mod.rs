@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use backend::{Credentials, Dialer, RequiredRole, Startup};
 use notify::{Config, Event, HubError, Hubs, Notification, Subscriber};
 use pool::{Closed, HoldLimits, Observe, Outlook, Passwords, Pools, Report, Settings};
-use session::{Catalog, Mode, Timeouts};
+use session::{Catalog, Mode, StateRules, Timeouts};
 use tokio::sync::watch;
 use topology::{
     Access, Address, Authority, Epoch, Event as Seen, Machine, Member, NodeName, NodeState, Now,
@@ -60,6 +60,7 @@ impl World {
         let resolve = move |key: &PoolKey| Settings {
             config: pool::Config { hold_timeout, ..pool::Config::default() },
             mode: Mode::Transaction,
+            state: StateRules::default(),
             timeouts: Timeouts::default(),
             max_packet_size: u32::MAX,
             login: backend::Login {

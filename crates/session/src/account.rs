@@ -26,6 +26,8 @@ const SQL: &str = "\
       AND pg_catalog.left(name, 12) OPERATOR(pg_catalog.<>) 'transaction_' \
     UNION ALL SELECT 'role', pg_catalog.current_setting('role') \
       WHERE pg_catalog.current_setting('role') OPERATOR(pg_catalog.<>) 'none' \
+    UNION ALL SELECT '', 'converted' \
+      WHERE pg_catalog.pg_client_encoding() OPERATOR(pg_catalog.<>) pg_catalog.getdatabaseencoding() \
     UNION ALL SELECT '', 'temporary_objects' \
       WHERE EXISTS (SELECT FROM pg_catalog.pg_depend \
         WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass \
@@ -60,13 +62,34 @@ pub(crate) struct Account {
     settings: Vec<(String, String)>,
     bytes: usize,
     pins: Pins,
+    text: Text,
 }
+
+/// How the values of settings come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Text {
+    /// As the server has them.
+    #[default]
+    AsKept,
+    /// In an encoding of the client's that is not the server's.
+    Converted,
+}
+
+/// The row that says so.
+const CONVERTED: &str = "converted";
 
 impl Account {
     /// An answer to come: what no server can be asked about is known before.
     fn of(leaves: Leaves) -> Self {
         let known = (leaves == Leaves::Unaccountable).then_some(Pin::Unaccountable);
         Self { pins: known.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Whether another server can be given the values as they are here: literals are written in
+    /// the encoding of the server.
+    pub(crate) fn can_be_replayed(&self) -> bool {
+        let is_plain = |(name, value): &(String, String)| name.is_ascii() && value.is_ascii();
+        self.text == Text::AsKept || self.settings.iter().all(is_plain)
     }
 
     /// Takes a row.
@@ -81,6 +104,10 @@ impl Account {
             // A custom setting that nobody has set.
             return Ok(());
         };
+        if name.is_empty() && value == CONVERTED {
+            self.text = Text::Converted;
+            return Ok(());
+        }
         if name.is_empty() {
             let pin = Pin::ALL.into_iter().find(|pin| pin.as_str() == value).ok_or(Malformed)?;
             self.pins.insert(pin);

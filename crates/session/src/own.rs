@@ -156,7 +156,7 @@ impl Session {
         }
         server.expected.pop();
         match std::mem::replace(&mut server.own, OwnQuery::None) {
-            OwnQuery::Account(account) => {
+            OwnQuery::Account(account) if account.can_be_replayed() => {
                 self.settle(&account, server);
                 self.police(server);
             }

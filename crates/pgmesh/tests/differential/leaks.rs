@@ -55,6 +55,8 @@ const HOLDS: &str = "\
     OR EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable) \
     OR EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) \
     OR EXISTS (SELECT FROM pg_catalog.pg_listening_channels()) \
+    OR (pg_client_encoding() <> getdatabaseencoding() \
+        AND coalesce(current_setting('my.b', true), '') <> '') \
     OR EXISTS (SELECT FROM pg_catalog.pg_stat_get_activity(pg_backend_pid()) \
         JOIN pg_catalog.pg_roles ON pg_roles.oid = usesysid WHERE rolname <> session_user)";
 

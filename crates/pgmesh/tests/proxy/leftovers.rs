@@ -34,7 +34,7 @@ const FOLLOWS: [State; 11] = [
 ];
 
 /// What keeps a client its server.
-const STAYS: [State; 11] = [
+const STAYS: [State; 12] = [
     ("CREATE TEMP TABLE mine (n int)", TEMPORARY, "t", "f"),
     ("SELECT 1 AS n INTO TEMPORARY mine", TEMPORARY, "t", "f"),
     ("CREATE TABLE pg_temp.mine AS SELECT 1", TEMPORARY, "t", "f"),
@@ -56,6 +56,13 @@ const STAYS: [State; 11] = [
         "0",
     ),
     ("SELECT setseed(0.5)", "SELECT 1", "1", "1"),
+    // Two characters whose bytes are those of one in the encoding of the server.
+    (
+        r"SET client_encoding = 'LATIN1'; SELECT set_config('search_path', E'\u00c3\u00a9', false)",
+        "SELECT length(current_setting('search_path'))",
+        "2",
+        "15",
+    ),
 ];
 
 const TEMPORARY: &str = "SELECT to_regclass('pg_temp.mine') IS NOT NULL";

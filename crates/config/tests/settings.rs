@@ -283,7 +283,7 @@ fn a_users_setting_goes_before_the_databases_and_that_before_the_pools() {
     assert_eq!(of(&app), [Treatment::Reject, Treatment::Reject]);
     assert_eq!(of(&batch), [Treatment::Pin, Treatment::Reject]);
     let other = settings.pool_for("other", "nobody");
-    assert_eq!(of(&other), [Treatment::Pin, Treatment::Replay]);
+    assert_eq!(of(&other), [Treatment::Replay, Treatment::Replay]);
     assert_eq!((other.mode, &other.config), (Mode::Transaction, &pool::Config::default()));
 }
 

@@ -41,7 +41,6 @@ pub(crate) struct App {
     pub(crate) os_users: OsUsers,
     pub(crate) limits: Arc<ClientLimits>,
     pub(crate) pools: Arc<Pools>,
-    #[expect(dead_code, reason = "the relay that subscribes its clients comes next")]
     pub(crate) hubs: Arc<Hubs>,
     pub(crate) snapshots: Snapshots,
     pub(crate) catalog: Arc<Catalog>,

@@ -149,10 +149,9 @@ async fn admit(
         .map(|(name, value)| (name.as_str(), settings.get(name).unwrap_or(value)));
     let established = client.greet(statuses, slot.key()).await?;
     guard.logged_in();
-    let rules = pool.settings();
-    let session = Session::new(Arc::clone(&app.catalog), settings, rules.mode).under(rules.state);
+    let session = session(app, &pool, settings, slot.key().pid);
     let metrics = app.metrics.pool(observe::labels(&key));
-    let lender = Lender::new(pool, app.snapshots.clone());
+    let lender = Lender::new(pool, app.snapshots.clone(), Arc::clone(&app.hubs));
     let bounds = Bounds {
         timer: app.timer(lender.timeouts(), id),
         quota: app.gate.quota(&key.user, network, id),
@@ -160,6 +159,18 @@ async fn admit(
     let Established { stream, unread, .. } = established;
     let relay = Relay::new(stream, unread, session, lender, slot, metrics, bounds);
     Ok(Some(Admitted { id, relay: Run::Relaying(relay), _permit: permit, guard }))
+}
+
+fn session(app: &App, pool: &Pool, settings: Arc<ParameterSet>, pid: i32) -> Session {
+    let rules = pool.settings();
+    let session = Session::new(Arc::clone(&app.catalog), settings, rules.mode)
+        .known_as(pid)
+        .under(rules.state);
+    match pool.key().access {
+        Access::ReadWrite => session.sharing_channels(),
+        // LISTEN is refused on a standby.
+        Access::ReadOnly | Access::Any => session,
+    }
 }
 
 fn timed_out(overdue: Overdue) -> ClientEnd {

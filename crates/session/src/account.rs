@@ -10,7 +10,7 @@ use wire::{Cursor, Malformed, message};
 use crate::classify::{self, Leaves};
 use crate::expect::Expect;
 use crate::frame::Frame;
-use crate::parameters::{ParameterSet, is_accounted, put_literal};
+use crate::parameters::{LISTEN, ParameterSet, is_accounted, put_literal};
 use crate::pins::{Pin, Pins};
 use crate::server::{OwnQuery, ServerState};
 use crate::session::{Mode, Session};
@@ -40,8 +40,7 @@ const SQL: &str = "\
       WHERE EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable) \
     UNION ALL SELECT '', 'prepared_statements' \
       WHERE EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) \
-    UNION ALL SELECT '', 'listen' \
-      WHERE EXISTS (SELECT FROM pg_catalog.pg_listening_channels()) \
+    UNION ALL SELECT 'listen', pg_catalog.pg_listening_channels() \
     UNION ALL SELECT 'session_authorization', SESSION_USER \
       FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) \
       WHERE usesysid OPERATOR(pg_catalog.<>) \
@@ -60,6 +59,7 @@ const NAME_MAX: usize = 63;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Account {
     settings: Vec<(String, String)>,
+    channels: Vec<String>,
     bytes: usize,
     pins: Pins,
     text: Text,
@@ -117,7 +117,11 @@ impl Account {
         if self.bytes > SETTINGS_MAX {
             return Err(Malformed);
         }
-        self.settings.push((name.to_owned(), value.to_owned()));
+        if name == LISTEN {
+            self.channels.push(value.to_owned());
+        } else {
+            self.settings.push((name.to_owned(), value.to_owned()));
+        }
         Ok(())
     }
 }
@@ -131,7 +135,7 @@ impl Session {
     /// Whether a frame of a client's that has no server begins what may keep it one for good, as
     /// far as its text tells.
     pub fn may_pin(&self, frame: &Frame<'_>) -> bool {
-        self.mode != Mode::Session && classify::may_pin(frame)
+        self.mode != Mode::Session && classify::may_pin(frame, !self.shares_channels)
     }
 
     /// Asks `server` what this client has left there.
@@ -158,20 +162,29 @@ impl Session {
 
     /// The whole answer has come.
     pub(crate) fn settle(&mut self, account: &Account, server: &mut ServerState) {
+        let (listens, hears_others) = self.settle_channels(&account.channels);
         let is_reported = |name: &str| server.login_parameters.get(name).is_some();
         // Of what servers report by themselves their word counts, and was heard before.
         let accounted = |set: &ParameterSet| {
             let reported = set.iter().filter(|(name, _)| is_reported(name));
             let told = account.settings.iter().map(|(name, value)| (&**name, &**value));
             let told = told.filter(|(name, _)| is_accounted(name) && !is_reported(name));
-            self.catalog.parameters(reported.chain(told))
+            let listens = listens.iter().map(|sql| (LISTEN, &**sql));
+            self.catalog.parameters(reported.chain(told).chain(listens))
         };
         let (there, wanted) = (accounted(&server.parameters), accounted(&self.parameters));
         // What its login had set and is not there has been reset, to what its login had set.
-        let missing = self.startup.iter().filter(|(name, _)| wanted.get(name).is_none());
+        // One that no module has defined is then an empty text.
+        let is_missing = |name: &str| {
+            wanted.get(name).is_none_or(|value| value.is_empty() && name.contains('.'))
+        };
+        let missing = self.startup.iter().filter(|(name, _)| is_missing(name));
         self.parameters = self.catalog.changed(&wanted, missing);
         server.parameters = there;
         server.pins = account.pins;
+        if hears_others {
+            server.pins.insert(Pin::Listen);
+        }
         server.leaves = Leaves::Nothing;
         server.custom.clear();
     }

@@ -138,7 +138,7 @@ impl Catalog {
         &self,
         values: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Arc<ParameterSet> {
-        let mut set = ParameterSet { planner: 0, values: Vec::new() };
+        let mut set = ParameterSet { planner: 0, has_role: false, values: Vec::new() };
         for (name, value) in values {
             set.values = set.with(name, value);
         }
@@ -162,7 +162,8 @@ impl Catalog {
         let planned: Vec<_> =
             values.iter().filter(|(name, _)| parameters::is_planned(name)).cloned().collect();
         let planner = inner.planner_id(planned);
-        let set = Arc::new(ParameterSet { planner, values: values.clone() });
+        let has_role = values.iter().any(|(name, _)| parameters::is_identity(name));
+        let set = Arc::new(ParameterSet { planner, has_role, values: values.clone() });
         inner.sets.insert(values, &set);
         set
     }

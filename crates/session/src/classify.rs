@@ -139,7 +139,7 @@ pub(crate) fn text(text: &[u8]) -> Hints {
 
 /// Whether a frame of a client's that has no server begins what may keep it one for good, as far
 /// as its text tells.
-pub(crate) fn may_pin(frame: &Frame<'_>) -> bool {
+pub(crate) fn may_pin(frame: &Frame<'_>, listening_does: bool) -> bool {
     let text = match frame.header.tag {
         frontend::QUERY => frame.body,
         frontend::PARSE => match Parse::read(frame.body) {
@@ -157,7 +157,8 @@ pub(crate) fn may_pin(frame: &Frame<'_>) -> bool {
         words.nth(at).map(<[u8]>::to_ascii_lowercase).unwrap_or_default()
     };
     text.split(|&byte| byte == b';').any(|statement| match word(statement, 0).as_slice() {
-        b"listen" | b"load" => true,
+        b"listen" => listening_does,
+        b"load" => true,
         b"prepare" => word(statement, 1) != b"transaction",
         _ => false,
     })

@@ -91,7 +91,7 @@ fn is_in_word(byte: u8) -> bool {
 }
 
 /// The identifier at the start of `text`, and what is behind it.
-fn identifier(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+pub(crate) fn identifier(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let Some(mut rest) = text.strip_prefix(b"\"") else {
         let len = text.iter().take_while(|&&byte| is_in_word(byte)).count();
         let (word, rest) = text.split_at_checked(len)?;

@@ -12,6 +12,9 @@ pub const STATEMENT_LIMIT: usize = 16 * 1024 * 1024;
 /// Names, command tags, parameter statuses and errors are bounded far below this.
 pub const SMALL_LIMIT: usize = 8 * 1024;
 
+/// The process id and the channel of a notification, which has at most 63 bytes and an end.
+const NOTIFICATION_HEAD: usize = 4 + 64;
+
 /// A message. `body` may be shorter than the header says: the rest has not arrived, and is
 /// passed on or dropped as it comes, like the part that is here.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +54,7 @@ pub(crate) fn server_need(header: Header) -> usize {
     let limit = match header.tag {
         b::COMMAND_COMPLETE | b::READY_FOR_QUERY | b::PARAMETER_STATUS => SMALL_LIMIT,
         b::ERROR_RESPONSE | b::NOTICE_RESPONSE => TEXT_LIMIT,
+        b::NOTIFICATION_RESPONSE => NOTIFICATION_HEAD,
         _ => 0,
     };
     header.frame_len().min(HEADER_LEN + limit)

@@ -19,6 +19,7 @@ mod deallocate;
 mod expect;
 mod fate;
 mod frame;
+mod hearing;
 mod lexer;
 mod lost;
 mod own;

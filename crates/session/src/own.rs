@@ -27,14 +27,18 @@ impl Session {
         server: &mut ServerState,
         to_server: &mut Vec<u8>,
     ) -> bool {
-        if Arc::ptr_eq(&self.parameters, &server.parameters)
-            || server.status == TransactionStatus::Failed
-        {
+        let is_same = Arc::ptr_eq(&self.parameters, &server.parameters);
+        if (is_same && !server.has_foreign_role) || server.status == TransactionStatus::Failed {
             return false;
         }
-        let sql = self.parameters.sql_from(&server.parameters);
+        let sql = if server.has_foreign_role {
+            self.parameters.sql_anew(&server.parameters)
+        } else {
+            self.parameters.sql_from(&server.parameters)
+        };
         if sql.is_empty() {
             server.parameters = Arc::clone(&self.parameters);
+            server.has_foreign_role = false;
             return false;
         }
         let is_ahead = self.may_follow(frame, server);
@@ -111,6 +115,7 @@ impl Session {
             }
             OwnQuery::Prepare | OwnQuery::Ahead => {
                 server.parameters = Arc::clone(&self.parameters);
+                server.has_foreign_role = false;
             }
             OwnQuery::FailedAhead(_) if status != TransactionStatus::Failed => {
                 return Err(Violation::Server("a block that has failed and is over"));

@@ -10,6 +10,8 @@ use std::sync::Arc;
 #[derive(Debug, PartialEq, Eq)]
 pub struct ParameterSet {
     pub(crate) planner: u64,
+    /// Whether the session is in another role than that of its login.
+    pub(crate) has_role: bool,
     pub(crate) values: Values,
 }
 
@@ -27,7 +29,7 @@ const NOT_CARRIED: [&str; 6] = [
 ];
 
 /// Settings that cannot change what a statement means when it is parsed.
-const NOT_PLANNED: [&str; 1] = ["application_name"];
+const NOT_PLANNED: [&str; 2] = ["application_name", LISTEN];
 
 /// Whether a reported parameter is one that a client sets and that must follow it.
 pub fn is_carried(name: &str) -> bool {
@@ -46,12 +48,21 @@ const ROLE: &str = "role";
 /// must not be set: so only the account tells.
 const SESSION_AUTHORIZATION: &str = "session_authorization";
 
+/// No setting, and a name that none can have, since those of modules have a dot: the SQL that
+/// listens on the client's channels.
+pub(crate) const LISTEN: &str = "listen";
+
 /// Who the session is: taken off before all else is set, and put on after it.
 const IDENTITY: [(&str, &str); 2] =
     [(ROLE, "RESET ROLE"), (SESSION_AUTHORIZATION, "RESET SESSION AUTHORIZATION")];
 
-fn is_identity(name: &str) -> bool {
+pub(crate) fn is_identity(name: &str) -> bool {
     IDENTITY.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
+}
+
+/// Whether it is set and reset as any other.
+fn is_setting(name: &str) -> bool {
+    name != LISTEN && !is_identity(name)
 }
 
 /// Whether a setting that a server accounts for is one that follows the client.
@@ -113,22 +124,31 @@ impl ParameterSet {
     ///
     /// Other settings are changed in the role of the login, which may be allowed more.
     pub fn sql_from(&self, current: &Self) -> String {
-        if self == current {
-            return String::new();
-        }
+        if self == current { String::new() } else { self.sql_anew(current) }
+    }
+
+    /// As [`ParameterSet::sql_from`]; the same role is taken off and put on, too.
+    pub(crate) fn sql_anew(&self, current: &Self) -> String {
         let mut sql = Statements::default();
         for (name, reset) in IDENTITY {
             if current.get(name).is_some() {
                 sql.statement().push_str(reset);
             }
         }
-        let others = self.changes_from(current).filter(|(name, _)| !is_identity(name));
+        if self.get(LISTEN) != current.get(LISTEN) {
+            if current.get(LISTEN).is_some() {
+                sql.statement().push_str("UNLISTEN *");
+            }
+            if let Some(listens) = self.get(LISTEN) {
+                sql.statement().push_str(listens);
+            }
+        }
+        let others = self.changes_from(current).filter(|(name, _)| is_setting(name));
         for (at, (name, value)) in others.enumerate() {
             let sql = if at == 0 { sql.select() } else { sql.column() };
             put_set_config(sql, name, value);
         }
-        let gone =
-            current.iter().filter(|(name, _)| !is_identity(name) && self.get(name).is_none());
+        let gone = current.iter().filter(|(name, _)| is_setting(name) && self.get(name).is_none());
         for (name, _) in gone {
             let sql = sql.statement();
             sql.push_str("RESET ");

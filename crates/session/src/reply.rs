@@ -60,7 +60,8 @@ impl Session {
                 return Ok(ToClient { pass: Pass::Swallow, then: Then::ServerLost });
             }
             b::NOTICE_RESPONSE if server.is_hidden() => return Ok(ToClient::SWALLOW),
-            b::NOTICE_RESPONSE | b::NOTIFICATION_RESPONSE => return Ok(ToClient::FORWARD),
+            b::NOTICE_RESPONSE => return Ok(ToClient::FORWARD),
+            b::NOTIFICATION_RESPONSE => return self.on_notification(frame, server, to_client),
             b::PARAMETER_STATUS => return Ok(self.on_parameter(frame, server)),
             _ => {}
         }
@@ -307,7 +308,7 @@ impl Session {
         let tag = frame.body.strip_suffix(b"\0").unwrap_or(frame.body);
         match classify::tag(tag) {
             Tag::Leaves(leaves) => return server.note_leaves(leaves),
-            Tag::Frees if server.pins.is_empty() => return,
+            Tag::Frees if server.pins.is_empty() && !self.has_channels() => return,
             Tag::Creates if !self.is_in_temporary_schema() => return,
             Tag::Creates => {}
             Tag::Frees => {}

@@ -77,7 +77,7 @@ impl Session {
             .filter(|(name, _)| server.reset.covers(name))
             .filter(|(name, _)| server.parameters.get(name) == login.get(name))
             .collect();
-        for (name, value) in &reset {
+        for (name, value) in reset.iter().filter(|(name, _)| login.get(name).is_some()) {
             message::put_parameter_status(to_client, name, value);
         }
         self.parameters = self.catalog.changed(&self.parameters, reset);

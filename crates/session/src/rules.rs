@@ -70,8 +70,10 @@ pub(crate) struct Features(u16);
 /// Words of the configuration.
 type Treatments = &'static [(&'static str, Treatment)];
 
-/// What no other server can be given, and what every server can.
+/// What no other server can be given, what can be either, and what every server can.
 const KEPT: Treatments = &[("pin", Treatment::Pin), ("reject", Treatment::Reject)];
+const EITHER: Treatments =
+    &[("replay", Treatment::Replay), ("pin", Treatment::Pin), ("reject", Treatment::Reject)];
 const REPLAYED: Treatments = &[("replay", Treatment::Replay), ("reject", Treatment::Reject)];
 
 impl Feature {
@@ -110,8 +112,8 @@ impl Feature {
             | Self::AdvisoryLocks
             | Self::HoldableCursors
             | Self::PreparedStatements
-            | Self::Listen
             | Self::Unaccountable => KEPT,
+            Self::Listen => EITHER,
             Self::Settings | Self::Role | Self::SessionAuthorization => REPLAYED,
         }
     }
@@ -176,7 +178,7 @@ impl Feature {
     }
 
     fn of_setting(name: &str) -> Self {
-        let identity = [Self::Role, Self::SessionAuthorization];
+        let identity = [Self::Role, Self::SessionAuthorization, Self::Listen];
         let known = identity.into_iter().find(|it| it.as_str().eq_ignore_ascii_case(name));
         known.unwrap_or(Self::Settings)
     }
@@ -335,6 +337,6 @@ mod tests {
         assert!(!rules.rejects_any());
         let rules = rules.with(Feature::Listen, Treatment::Reject);
         assert!(rules.rejects_any() && rules.rejects(Feature::Listen));
-        assert_eq!(rules.with(Feature::Listen, Treatment::Pin), StateRules::default());
+        assert_eq!(rules.with(Feature::Listen, Treatment::Replay), StateRules::default());
     }
 }

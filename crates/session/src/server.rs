@@ -32,6 +32,8 @@ pub struct ServerState {
     pub(crate) skip: Skip,
     /// Settings as they are on the server now.
     pub(crate) parameters: Arc<ParameterSet>,
+    /// It is in a role that an earlier client has set: by that name there may be another role now.
+    pub(crate) has_foreign_role: bool,
     /// Settings after its login, to which RESET goes back.
     pub(crate) login_parameters: Arc<ParameterSet>,
     /// What the lease has left behind so far.
@@ -200,6 +202,7 @@ impl ServerState {
             skip: Skip::No,
             login_parameters: Arc::clone(&parameters),
             parameters,
+            has_foreign_role: false,
             leaves: Leaves::Nothing,
             leaves_before: Leaves::Nothing,
             pins: Pins::default(),
@@ -360,6 +363,7 @@ impl ServerState {
         self.statements.clear();
         self.status = TransactionStatus::Idle;
         self.parameters = Arc::clone(&self.login_parameters);
+        self.has_foreign_role = false;
         self.leaves = Leaves::Nothing;
         self.pins = Pins::default();
         self.end_lease();
@@ -414,6 +418,7 @@ impl ServerState {
         if self.unnamed == Unnamed::Current {
             self.unnamed = Unnamed::Foreign;
         }
+        self.has_foreign_role |= self.parameters.has_role;
         self.unnamed_texts.clear();
         self.pending.clear();
         self.stand_in = None;

@@ -8,6 +8,7 @@ use wire::{ErrorMessage, SqlState, tag::frontend as f};
 use crate::catalog::Catalog;
 use crate::fate::Outcome;
 use crate::frame::Frame;
+use crate::hearing::Hearing;
 use crate::parameters::ParameterSet;
 use crate::rules::{Feature, StateRules};
 use crate::server::{CopyState, ServerState, Skip};
@@ -44,6 +45,10 @@ pub struct Session {
     pub(crate) phase: Phase,
     /// Its transaction while it has no server: a failed one outlives the server that it was on.
     pub(crate) standing: TransactionStatus,
+    /// By which process id the client knows itself.
+    pub(crate) pid: Option<i32>,
+    pub(crate) shares_channels: bool,
+    pub(crate) hearing: Option<Box<Hearing>>,
 }
 
 /// What an unleased session does with messages.
@@ -74,6 +79,9 @@ impl Session {
             rules: StateRules::default(),
             phase: Phase::Ready,
             standing: TransactionStatus::Idle,
+            pid: None,
+            shares_channels: false,
+            hearing: None,
         }
     }
 

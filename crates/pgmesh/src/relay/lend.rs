@@ -2,9 +2,10 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use notify::{Event, HubError, Hubs, Subscriber};
 use pool::{Cancels, CheckoutError, Closed, Lease, Pool};
 use session::{Disposition, ServerState, Timeouts};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,6 +18,9 @@ use crate::follow::Snapshots;
 
 /// Lends servers.
 pub(crate) trait Lend {
+    /// What listens on channels for a client.
+    type Hub: Hear + Send;
+
     /// A server that is lent.
     type Leased: Leased;
     /// The wait for one.
@@ -33,6 +37,9 @@ pub(crate) trait Lend {
 
     /// Whether the client may keep a server between two transactions.
     fn may_pin(&self) -> bool;
+
+    /// A place at what listens for all clients of this encoding, if anything does.
+    fn hub(&self, encoding: &str) -> Option<Self::Hub>;
 
     /// How long the client may go on with what it does.
     fn timeouts(&self) -> &Timeouts;
@@ -83,6 +90,17 @@ pub(crate) trait Leased {
     fn close(self, why: Closed);
 }
 
+/// A client's place at what listens on channels for many: see [`notify::Subscriber`].
+pub(crate) trait Hear {
+    fn listen(&mut self, channel: &[u8]) -> Result<(), HubError>;
+
+    fn set(&mut self, channels: &[&[u8]]) -> Result<(), HubError>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HubError>>;
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Event>;
+}
+
 /// The parts of a lent server.
 pub(crate) struct Parts<'a, S> {
     pub(crate) stream: &'a mut S,
@@ -98,15 +116,17 @@ pub(crate) struct Parts<'a, S> {
 pub(crate) struct Lender {
     pool: Arc<Pool>,
     snapshots: Snapshots,
+    hubs: Arc<Hubs>,
 }
 
 impl Lender {
-    pub(crate) fn new(pool: Arc<Pool>, snapshots: Snapshots) -> Self {
-        Self { pool, snapshots }
+    pub(crate) fn new(pool: Arc<Pool>, snapshots: Snapshots, hubs: Arc<Hubs>) -> Self {
+        Self { pool, snapshots, hubs }
     }
 }
 
 impl Lend for Lender {
+    type Hub = Subscriber;
     type Leased = Lease;
     type Wait = pool::Checkout;
 
@@ -130,6 +150,15 @@ impl Lend for Lender {
         self.pool.may_pin()
     }
 
+    fn hub(&self, encoding: &str) -> Option<Subscriber> {
+        self.hubs
+            .subscriber(self.pool.key(), encoding)
+            .inspect_err(
+                |error| tracing::warn!(pool = %self.pool.key(), %error, "LISTEN is not shared"),
+            )
+            .ok()
+    }
+
     #[inline]
     fn timeouts(&self) -> &Timeouts {
         &self.pool.settings().timeouts
@@ -148,6 +177,24 @@ impl Lend for Lender {
         tokio::spawn(async move {
             cancel::deliver(guard, async |target| pool.cancel(target, limit).await).await
         });
+    }
+}
+
+impl Hear for Subscriber {
+    fn listen(&mut self, channel: &[u8]) -> Result<(), HubError> {
+        Self::listen(self, channel)
+    }
+
+    fn set(&mut self, channels: &[&[u8]]) -> Result<(), HubError> {
+        Self::set(self, channels)
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HubError>> {
+        Self::poll_ready(self, cx)
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        Self::poll_next(self, cx)
     }
 }
 

@@ -7,12 +7,14 @@
 //!
 //! - [`frames`] cuts chunks, [`splice`] puts together what goes on, [`outbox`] writes it.
 //! - [`turn`] moves bytes one chunk at a time; [`Run`] repeats it until nothing moves.
+//! - [`hearing`] lets the hub listen for a client that has no server.
 //! - [`overdue`] ends what takes too long.
 //! - [`lost`] goes on without a server that was lost.
 //! - [`end`] closes: last words, and a server that a vanished client has left behind.
 
 mod end;
 mod frames;
+mod hearing;
 mod lend;
 mod lost;
 mod outbox;
@@ -39,7 +41,8 @@ use wire::{ErrorMessage, HEADER_LEN, Header, SqlState};
 
 use crate::cancel::Slot;
 use frames::Rest;
-pub(crate) use lend::{Leased, Lend, Lender, Waiting};
+use hearing::{Ears, Hearing};
+pub(crate) use lend::{Hear, Leased, Lend, Lender, Waiting};
 pub(crate) use overdue::Timer;
 pub(crate) use quota::Quota;
 
@@ -55,6 +58,8 @@ pub(crate) struct Relay<C, P: Lend> {
     timer: Option<Box<Timer>>,
     /// If its transactions are limited.
     quota: Option<Box<Quota>>,
+    /// If something listens for it.
+    ears: Option<Box<Ears<P::Hub>>>,
 }
 
 /// What limits a client, if anything does.
@@ -209,7 +214,7 @@ where
             message_max: lender.max_packet_size(),
             leaving: false,
         };
-        Self { client, session, lender, link: Link::None, slot, metrics, timer, quota }
+        Self { client, session, lender, link: Link::None, slot, metrics, timer, quota, ears: None }
     }
 
     fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -236,7 +241,7 @@ where
             Poll::Ready(result) => result.map(|()| true).map_err(|_| End::ClientLost)?,
             Poll::Pending => false,
         };
-        let mut moved = Moved::No;
+        let (mut moved, hearing) = self.hearing_turn(cx, client_open)?;
         match &mut self.link {
             Link::Waiting { .. } => return self.waiting_turn(cx),
             Link::None => {}
@@ -248,15 +253,15 @@ where
                     Poll::Ready(result) => result.map(|()| true).map_err(|_| End::ServerLost)?,
                     Poll::Pending => false,
                 };
-                if client_open {
-                    moved = self.server_turn(cx)?;
+                if client_open && self.server_turn(cx)? == Moved::Yes {
+                    moved = Moved::Yes;
                 }
                 if !server_open || self.server_is_busy() {
                     return Ok(moved);
                 }
             }
         }
-        if client_open && self.client_turn(cx)? == Moved::Yes {
+        if client_open && hearing == Hearing::Settled && self.client_turn(cx)? == Moved::Yes {
             moved = Moved::Yes;
         }
         Ok(moved)
@@ -355,6 +360,7 @@ where
         active.end_query(&self.metrics, now);
         active.record(&self.metrics, now);
         active.lease.release(disposition, now);
+        self.settle_hub();
         self.mark(Doing::Idle, now);
     }
 }

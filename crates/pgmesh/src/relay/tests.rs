@@ -1,5 +1,6 @@
 //! The relay over in-memory streams against a scripted server.
 
+mod deaf;
 mod lost;
 mod moved;
 mod overdue;
@@ -7,6 +8,7 @@ mod stream;
 mod waiting;
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
 use std::task::Waker;
@@ -22,7 +24,7 @@ use wire::message::{self, TransactionStatus};
 use wire::{HEADER_LEN, Header, Version};
 
 use self::stream::FakeStream;
-use self::waiting::FakeWait;
+use self::waiting::{FakeWait, How};
 use super::lend::Parts;
 use super::{Bounds, End, Leased, Lend, Relay, Run, Timer, Waiting};
 use crate::alarms::Alarms;
@@ -49,12 +51,6 @@ struct Inner {
     spare: Option<FakeServer>,
     /// Cancels that were sent.
     cancelled: u32,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum How {
-    Released(Disposition),
-    Closed(Closed),
 }
 
 /// What the cluster makes of a server.
@@ -111,6 +107,7 @@ impl Servers {
 }
 
 impl Lend for Servers {
+    type Hub = Infallible;
     type Leased = FakeLease;
     type Wait = FakeWait;
 
@@ -136,6 +133,10 @@ impl Lend for Servers {
 
     fn may_pin(&self) -> bool {
         true
+    }
+
+    fn hub(&self, _: &str) -> Option<Infallible> {
+        None
     }
 
     fn timeouts(&self) -> &Timeouts {
@@ -227,7 +228,7 @@ impl Scene {
         let alarms = Arc::new(Alarms::new(now));
         let timer = Some(Box::new(Timer::new(&alarms, servers.timeouts(), 1, now)));
         let (lender, key) = (servers.clone(), Arc::clone(&slot));
-        let bounds = Bounds { timer, quota: None };
+        let bounds = Bounds { timer, ..Bounds::default() };
         let relay = Relay::new(near, Vec::new(), session, lender, key, metrics, bounds);
         let relay = tokio::spawn(Run::Relaying(relay));
         Self { client, server, servers, settings, slot, alarms, relay }

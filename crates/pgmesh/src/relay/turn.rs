@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use session::{Disposition, Doing, Pass, Then, ToServer, Unleased, Violation};
+use session::{Disposition, Doing, Frame, Pass, Then, ToServer, Unleased, Violation};
 use telemetry::Limit;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wire::tag::backend;
@@ -15,7 +15,7 @@ use super::frames::{self, Next, Rest};
 use super::outbox::{self, Gone};
 use super::scratch::{self, Scratch};
 use super::splice::Splice;
-use super::{Active, End, Leased, Lend, Link, Moved, Relay, quota};
+use super::{Active, End, Hearing, Leased, Lend, Link, Moved, Relay, quota};
 
 /// Where the bytes of a turn come from.
 enum Source {
@@ -120,24 +120,24 @@ where
                 return Ok(Moved::No);
             }
         };
+        if self.ask_hub(&frame) == Hearing::Awaited {
+            return Ok(Moved::No);
+        }
         let pass = match &mut self.link {
             Link::Waiting { .. } => return Ok(Moved::No),
             Link::None => match self.session.on_client_unleased(&frame, back)? {
                 Unleased::Swallow => Pass::Swallow,
                 Unleased::Refused => self.count_refused(),
-                Unleased::NeedServer if !self.is_within_quota() => {
-                    self.session.refuse(frame.header.tag, &quota::refusal(), back);
-                    Pass::Swallow
-                }
-                Unleased::NeedServer if self.session.may_pin(&frame) && !self.lender.may_pin() => {
-                    self.metrics.limits.inc(Limit::MaxPinned);
-                    self.session.refuse(frame.header.tag, &too_many_pinned(), back);
-                    Pass::Swallow
-                }
-                Unleased::NeedServer => {
-                    self.need_server();
-                    return Ok(Moved::Yes);
-                }
+                Unleased::NeedServer => match self.refusal(&frame) {
+                    None => {
+                        self.need_server();
+                        return Ok(Moved::Yes);
+                    }
+                    Some(refusal) => {
+                        self.session.refuse(frame.header.tag, &refusal, back);
+                        Pass::Swallow
+                    }
+                },
                 Unleased::Goodbye => return Ok(self.client.goodbye()),
             },
             Link::Leased(active) => {
@@ -165,6 +165,19 @@ where
         self.client.rest = Rest::of(&frame, pass);
         *at += shown;
         Ok(Moved::Yes)
+    }
+
+    /// Why the client may have no server for what it begins with `frame`.
+    #[inline]
+    fn refusal(&mut self, frame: &Frame<'_>) -> Option<ErrorMessage> {
+        if !self.is_within_quota() {
+            return Some(quota::refusal());
+        }
+        if self.lender.may_pin() || !self.session.may_pin(frame) {
+            return None;
+        }
+        self.metrics.limits.inc(Limit::MaxPinned);
+        Some(too_many_pinned())
     }
 
     /// Whether a message of so many bytes may be taken from the client.
@@ -303,10 +316,14 @@ where
         let now = Instant::now();
         active.lease.note_pins();
         active.end_query(&self.metrics, now);
+        let is_between = active.lease.parts().state.is_between_transactions();
         let doing = match active.lease.parts().state.in_transaction() {
             true => Doing::IdleInTransaction,
             false => Doing::Idle,
         };
+        if is_between {
+            self.settle_hub();
+        }
         self.mark(doing, now);
     }
 

@@ -399,12 +399,6 @@ fn a_notification_reaches_an_idle_listener(s: &mut Script) {
         .on(0)
         .until(b'A', 1)
         .query("SELECT 1");
-    s.query("BEGIN")
-        .on(1)
-        .query("NOTIFY c, 'to one in a transaction'")
-        .on(0)
-        .query("SELECT 2")
-        .query("COMMIT");
 }
 
 fn a_cursor_that_is_held(s: &mut Script) {

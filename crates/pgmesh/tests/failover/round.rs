@@ -34,6 +34,8 @@ pub(crate) fn play(cluster: &mut Cluster, mesh: &Pgmesh, fault: Fault) {
     for client in &mut idle {
         client.value("SELECT 1");
     }
+    let mut listener = patient(&login);
+    listener.value("LISTEN news");
     let mut held: Vec<Raw> = (0..HELD).map(|number| holding(&login, number)).collect();
     let epoch = sample(mesh, "pgmesh_epoch", "");
     let stop = AtomicBool::new(false);
@@ -50,6 +52,7 @@ pub(crate) fn play(cluster: &mut Cluster, mesh: &Pgmesh, fault: Fault) {
             until("a new epoch", DETECTED, &Interrupt::default(), is_new).unwrap();
         }
         go_on(fault, &mut idle, &mut held);
+        hear(fault, &mut listener, &mut idle[0]);
         stop.store(true, Ordering::Relaxed);
         writers.into_iter().map(|writer| writer.join().unwrap()).collect()
     });
@@ -96,6 +99,16 @@ fn go_on(fault: Fault, idle: &mut [Raw], held: &mut [Raw]) {
         assert_eq!((answer.commands, answer.status), (vec!["ROLLBACK".to_owned()], 'I'));
         assert_eq!(client.value("SELECT 1"), "1");
     }
+}
+
+/// Who listens is told that it may have missed something, before it is told anything else; from
+/// then on it hears.
+fn hear(fault: Fault, listener: &mut Raw, next: &mut Raw) {
+    let tags = listener.query("SELECT 1").tags;
+    let expected = if fault.effect() == Effect::None { "TDCZ" } else { "NTDCZ" };
+    assert_eq!(tags, expected, "{fault:?}");
+    next.value("NOTIFY news");
+    assert_eq!(char::from(listener.message().tag), 'A', "{fault:?}");
 }
 
 /// Nothing that was acknowledged is lost, nothing is there twice, nothing that was rolled back

@@ -215,6 +215,7 @@ fn no_transaction_is_open(postgres: &Postgres) {
 
 fn at_most_one_server(mesh: &Pgmesh, postgres: &Postgres) {
     wait_for(mesh, "pgmesh_servers", "", 1.0);
-    let count = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app_user'";
+    let count = "SELECT count(*) FROM pg_stat_activity \
+        WHERE usename = 'app_user' AND application_name <> 'pgmesh listen'";
     eventually("those that were closed have ended", || postgres.psql(count).unwrap() == "1");
 }

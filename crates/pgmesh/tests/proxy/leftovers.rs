@@ -1,5 +1,8 @@
 //! Session state that a transaction leaves behind is there for its client and for nobody else.
 
+use testbed::Login;
+use wire::Version;
+
 use crate::clients::{Raw, parse, run, sync};
 use crate::metrics::{sample, wait_for};
 use crate::postgres;
@@ -9,7 +12,7 @@ use crate::proxy::Setup;
 type State = (&'static str, &'static str, &'static str, &'static str);
 
 /// What every server can be given.
-const FOLLOWS: [State; 11] = [
+const FOLLOWS: [State; 13] = [
     ("SET work_mem = '7MB'", "SHOW work_mem", "7MB", "4MB"),
     ("/* x */ SET work_mem TO '7MB'", "SHOW work_mem", "7MB", "4MB"),
     ("SELECT 1; SET SESSION work_mem = '7MB'; SELECT 2", "SHOW work_mem", "7MB", "4MB"),
@@ -24,6 +27,13 @@ const FOLLOWS: [State; 11] = [
     ("CALL tunes()", "SHOW work_mem", "7MB", "4MB"),
     ("BEGIN; SET work_mem = '7MB'; COMMIT", "SHOW work_mem", "7MB", "4MB"),
     ("SET search_path = ''", "SHOW search_path", "\"\"", "\"$user\", public"),
+    ("LISTEN news", "SELECT pg_listening_channels()", "news", ""),
+    (
+        "LISTEN a; LISTEN \"B c\"",
+        "SELECT string_agg(a, '+') FROM pg_listening_channels() AS a",
+        "a+B c",
+        "NULL",
+    ),
     ("SET ROLE reader", "SELECT current_user", "reader", "app_user"),
     (
         "SET my.own = 'x'",
@@ -47,7 +57,7 @@ const STAYS: [State; 12] = [
     ),
     ("SELECT pg_advisory_lock(7)", ADVISORY, "1", "0"),
     ("WITH x AS (SELECT pg_try_advisory_lock_shared(7, 8)) SELECT * FROM x", ADVISORY, "1", "0"),
-    ("LISTEN news", "SELECT count(*) FROM pg_listening_channels()", "1", "0"),
+    ("DO 'BEGIN LISTEN news; END'", "SELECT count(*) FROM pg_listening_channels()", "1", "0"),
     ("PREPARE mine AS SELECT 1", MINE, "1", "0"),
     (
         "BEGIN; DECLARE mine CURSOR WITH HOLD FOR SELECT 1; COMMIT",
@@ -118,6 +128,39 @@ fn what_every_server_can_be_given_follows_its_client_and_nobody_else() {
 }
 
 #[test]
+fn reset_all_goes_back_to_a_login_with_settings_of_its_own() {
+    let (_postgres, mesh, _next) = start();
+    let options = [("options", "-c work_mem=14MB -c my.login=yes")];
+    let mut client = Raw::log_in_with(&mesh.app(), Version::V3_0, &options).unwrap();
+    assert_eq!(client.query("SET my.login = 'no'; SET work_mem = '15MB'").errors, vec![]);
+    assert_eq!(client.value("SHOW my.login"), "no");
+    assert_eq!(client.query("RESET ALL").errors, vec![]);
+    assert_eq!(client.value("SHOW my.login"), "yes");
+    assert_eq!(client.value("SHOW work_mem"), "14MB");
+}
+
+#[test]
+fn a_role_made_anew_under_its_name_is_the_new_one() {
+    let (postgres, mesh, mut next) = start();
+    let renew = "DROP ROLE IF EXISTS renewed; CREATE ROLE renewed; GRANT renewed TO app_user; \
+        DROP TABLE IF EXISTS its; CREATE TABLE its (); ALTER TABLE its OWNER TO renewed";
+    let admin = Login { database: mesh.app().database, ..postgres.superuser() };
+    for _ in 0..2 {
+        admin.psql(renew).unwrap();
+        let mut client = Raw::log_in(&mesh.app());
+        assert_eq!(client.query("SET ROLE renewed").errors, vec![]);
+        // On both servers, which keep the role when the client has gone.
+        for begin in ["SELECT 1", "BEGIN"] {
+            next.query(begin);
+            assert_eq!(client.query("ALTER TABLE its SET (fillfactor = 90)").errors, vec![]);
+        }
+        next.query("COMMIT");
+        drop(client);
+        admin.psql("DROP TABLE its").unwrap();
+    }
+}
+
+#[test]
 fn what_no_other_server_has_keeps_its_client_the_server() {
     let (_postgres, mesh, mut next) = start();
     for (leave, show, own, others) in STAYS {
@@ -146,7 +189,7 @@ fn a_server_is_let_go_when_nothing_is_left_on_it() {
     for (leave, free) in [
         ("CREATE TEMP TABLE mine (n int)", "DROP TABLE mine"),
         ("SELECT pg_advisory_lock(7)", "SELECT pg_advisory_unlock(7)"),
-        ("LISTEN news", "UNLISTEN news"),
+        ("DO 'BEGIN LISTEN news; END'", "UNLISTEN news"),
         ("PREPARE mine AS SELECT 1", "DEALLOCATE mine"),
         ("BEGIN; DECLARE mine CURSOR WITH HOLD FOR SELECT 1; COMMIT", "CLOSE mine"),
         ("CREATE TEMP TABLE mine (n int)", "DISCARD TEMP"),
@@ -176,9 +219,10 @@ fn a_server_is_let_go_when_nothing_is_left_on_it() {
 fn one_server_is_left_to_the_others() {
     let (_postgres, mesh, mut next) = start();
     let mut first = Raw::log_in(&mesh.app());
-    assert_eq!(first.query("LISTEN news").errors, vec![]);
+    assert_eq!(first.query("DO 'BEGIN LISTEN news; END'").errors, vec![]);
     wait_for(&mesh, "pgmesh_pinned_servers", "reason=\"listen\"", 1.0);
-    for statement in ["LISTEN news", "CREATE TEMP TABLE t (n int)", "PREPARE p AS SELECT 1"] {
+    for statement in ["LOAD 'auto_explain'", "CREATE TEMP TABLE t (n int)", "PREPARE p AS SELECT 1"]
+    {
         for way in ways(statement) {
             next.send(&way);
             let answer = next.answer();
@@ -190,17 +234,7 @@ fn one_server_is_left_to_the_others() {
     assert!(sample(&mesh, "pgmesh_limits_reached_total", "limit=\"max_pinned\"") >= 9.0);
     drop(first);
     wait_for(&mesh, "pgmesh_pinned_servers", "", 0.0);
-    assert_eq!(next.query("LISTEN news").errors, vec![]);
-}
-
-#[test]
-fn a_listener_hears_while_it_is_idle() {
-    let (_postgres, mesh, mut next) = start();
-    let mut first = Raw::log_in(&mesh.app());
-    assert_eq!(first.query("LISTEN news").errors, vec![]);
-    assert_eq!(next.query("NOTIFY news, 'hello'").errors, vec![]);
-    let message = first.message();
-    assert_eq!(char::from(message.tag), 'A');
+    assert_eq!(next.query("PREPARE p AS SELECT 1").errors, vec![]);
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod ldap;
 mod leftovers;
 mod limits;
 mod modes;
+mod notifications;
 mod oauth;
 mod parameters;
 mod peers;

@@ -6,6 +6,13 @@ use std::task::{Context, Poll};
 
 use super::*;
 
+/// What became of a server.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum How {
+    Released(Disposition),
+    Closed(Closed),
+}
+
 /// The wait for a server: for ever, or until it is refused.
 pub(super) struct FakeWait {
     pub(super) end: Pin<Box<dyn Future<Output = Result<FakeLease, CheckoutError>> + Send>>,

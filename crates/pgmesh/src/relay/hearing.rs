@@ -1,14 +1,19 @@
 //! Channels of a client that the hub listens on for it.
 //!
 //! A LISTEN waits until the hub listens, and then goes to a server as anything does. What the hub
-//! hears is told between two transactions, as Postgres does. While the hub is away the client's
-//! statements wait: nothing is told before its channels are listened on again.
+//! hears is told between two transactions, as Postgres does. When the hub has been away, the client's
+//! next transaction waits on its server until its channels are listened on again, though not for
+//! ever: where servers can be had, the hub soon is there.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use notify::Event;
 use session::Frame;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Sleep, sleep};
 
 use super::{End, Hear, Leased, Lend, Link, Moved, Relay};
 
@@ -17,7 +22,20 @@ pub(super) struct Ears<H> {
     hub: H,
     /// Channels for which its next frame waits.
     wanted: Vec<Box<str>>,
+    link: Ear,
 }
+
+/// What is known of the hub's own connection.
+enum Ear {
+    Hears,
+    /// It is away. Once a transaction waits for it, until when.
+    Deaf(Option<Pin<Box<Sleep>>>),
+    /// It has been waited for long enough.
+    GivenUp,
+}
+
+/// How long a transaction that has a server waits for the hub.
+const DEAF_MAX: Duration = Duration::from_secs(5);
 
 /// Whether the client's frames wait for the hub.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,12 +56,13 @@ where
     pub(super) fn ask_hub(&mut self, frame: &Frame<'_>) -> Hearing {
         let wanted = self.session.unheard(frame);
         if wanted.is_empty() {
-            return Hearing::Settled;
+            let is_deaf = self.ears.as_ref().is_some_and(|ears| matches!(ears.link, Ear::Deaf(_)));
+            return if is_deaf && self.begins() { Hearing::Awaited } else { Hearing::Settled };
         }
         if self.ears.is_none() {
             let encoding = self.session.parameters().get("client_encoding").unwrap_or("UTF8");
             let hub = self.lender.hub(encoding);
-            self.ears = hub.map(|hub| Box::new(Ears { hub, wanted: Vec::new() }));
+            self.ears = hub.map(|hub| Box::new(Ears { hub, wanted: Vec::new(), link: Ear::Hears }));
         }
         let Some(ears) = &mut self.ears else {
             self.session.hears_by_itself();
@@ -58,14 +77,24 @@ where
     }
 
     /// What the hub has to say, of which something is told if the client's socket is `open`.
+    #[inline]
     pub(super) fn hearing_turn(
         &mut self,
         cx: &mut Context<'_>,
         open: bool,
     ) -> Result<(Moved, Hearing), End> {
+        match self.ears {
+            None => Ok((Moved::No, Hearing::Settled)),
+            Some(_) => self.hear(cx, open),
+        }
+    }
+
+    fn hear(&mut self, cx: &mut Context<'_>, open: bool) -> Result<(Moved, Hearing), End> {
+        let begins = self.begins();
         let Some(ears) = &mut self.ears else { return Ok((Moved::No, Hearing::Settled)) };
         let hearing = match ears.hub.poll_ready(cx) {
             Poll::Ready(Ok(())) => {
+                ears.link = Ear::Hears;
                 self.session.hears(std::mem::take(&mut ears.wanted));
                 Hearing::Settled
             }
@@ -76,18 +105,20 @@ where
                 self.session.hears_by_itself();
                 Hearing::Settled
             }
-            Poll::Pending if !ears.wanted.is_empty() || matches!(self.link, Link::None) => {
-                Hearing::Awaited
-            }
-            Poll::Pending => Hearing::Settled,
+            Poll::Pending if !ears.wanted.is_empty() => Hearing::Awaited,
+            Poll::Pending => ears.link.wait(cx, begins),
         };
-        let is_between = match &mut self.link {
-            Link::None => true,
-            Link::Waiting { .. } => false,
-            Link::Leased(active) => active.lease.parts().state.is_between_transactions(),
-        };
+        let is_between = begins || matches!(self.link, Link::None);
         let moved = if open && is_between { self.tell(cx)? } else { Moved::No };
         Ok((moved, hearing))
+    }
+
+    /// Whether the client has a server, and has begun nothing on it.
+    fn begins(&mut self) -> bool {
+        match &mut self.link {
+            Link::Leased(active) => active.lease.parts().state.is_between_transactions(),
+            Link::None | Link::Waiting { .. } => false,
+        }
     }
 
     fn tell(&mut self, cx: &mut Context<'_>) -> Result<Moved, End> {
@@ -124,5 +155,24 @@ where
         let channels: Vec<&[u8]> = channels.iter().map(|channel| channel.as_bytes()).collect();
         // All of them are listened on already.
         let _ = ears.hub.set(&channels);
+    }
+}
+
+impl Ear {
+    /// The hub is away. Whether a transaction waits for it, if one `begins`.
+    fn wait(&mut self, cx: &mut Context<'_>, begins: bool) -> Hearing {
+        if let Self::Hears = self {
+            *self = Self::Deaf(None);
+        }
+        let Self::Deaf(until) = self else { return Hearing::Settled };
+        if !begins {
+            return Hearing::Settled;
+        }
+        let until = until.get_or_insert_with(|| Box::pin(sleep(DEAF_MAX)));
+        if until.as_mut().poll(cx).is_pending() {
+            return Hearing::Awaited;
+        }
+        *self = Self::GivenUp;
+        Hearing::Settled
     }
 }

@@ -22,6 +22,9 @@ fn heard(message: &Message) -> (i32, String, String) {
     (pid, text(), text())
 }
 
+const END_HUB: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+    WHERE application_name = 'pgmesh listen'";
+
 fn own_pid(client: &Raw) -> i32 {
     client.key.as_ref().unwrap().pid
 }
@@ -143,18 +146,26 @@ fn a_lost_connection_of_the_hub_is_told_and_made_good() {
     let (postgres, mesh) = start();
     let (mut client, mut next) = (Raw::log_in(&mesh.app()), Raw::log_in(&mesh.app()));
     run(&mut client, "LISTEN news");
-    let ended = postgres
-        .psql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-             WHERE application_name LIKE 'pgmesh listen%'",
-        )
-        .unwrap();
-    assert_eq!(ended, "t");
+    assert_eq!(postgres.psql(END_HUB).unwrap(), "t");
     // A warning, when the channel is listened on again.
     assert_eq!(char::from(client.message().tag), 'N');
     run(&mut next, "NOTIFY news, 'behind it'");
     assert_eq!(heard(&client.message()).2, "behind it");
     assert_eq!(client.value("SELECT 1"), "1");
+}
+
+#[test]
+fn a_hub_that_cannot_come_back_holds_no_statement_for_ever() {
+    let postgres = postgres();
+    let mesh = Setup::before(&postgres).with("pool", "size = 1\nreserve_size = 0").start();
+    let mut client = Raw::log_in(&mesh.app());
+    run(&mut client, "LISTEN news");
+    postgres.psql("ALTER ROLE app_user CONNECTION LIMIT 1").unwrap();
+    assert_eq!(postgres.psql(END_HUB).unwrap(), "t");
+    assert_eq!(client.value("SELECT 'goes on'"), "goes on");
+    postgres.psql("ALTER ROLE app_user CONNECTION LIMIT -1").unwrap();
+    assert_eq!(char::from(client.message().tag), 'N');
+    assert_eq!(client.query("NOTIFY news").tags, "CAZ");
 }
 
 #[test]

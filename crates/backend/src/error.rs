@@ -250,19 +250,10 @@ impl ConnectError {
         let unable = SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
         match self {
             Self::Refused(refusal) => refusal.client_error(),
-            Self::Authentication(AuthenticationFault::NoPassword { user, method }) => {
-                ErrorMessage::fatal(
-                    SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-                    format!("pgmesh has no password to log in to the server as role \"{user}\""),
-                )
-                .with_detail(format!(
-                    "The server asks for one ({method}), and the client has disclosed none."
-                ))
-                .with_hint(
-                    "Add the role to [[users]]. If it is there with a verifier, set \
-                     server_password, or let it log in with its password once.",
-                )
-            }
+            Self::Authentication(AuthenticationFault::NoPassword { user, method }) => no_password(
+                user,
+                format!("The server asks for one ({method}), and the client has disclosed none."),
+            ),
             Self::Authentication(_) => {
                 ErrorMessage::fatal(unable, "pgmesh cannot authenticate to the server")
             }
@@ -418,6 +409,17 @@ impl Kind {
             Self::WrongRole => "wrong_role",
         }
     }
+}
+
+/// What a client is told in whose name no server can be logged in to; `detail` says why.
+pub fn no_password(user: &str, detail: String) -> ErrorMessage {
+    let message = format!("pgmesh has no password to log in to the server as role \"{user}\"");
+    ErrorMessage::fatal(SqlState::INVALID_AUTHORIZATION_SPECIFICATION, message)
+        .with_detail(detail)
+        .with_hint(
+            "Add the role to [[users]]. If it is there with a verifier, set server_password, or \
+             let it log in with its password once.",
+        )
 }
 
 #[cfg(test)]

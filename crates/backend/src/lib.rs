@@ -22,7 +22,7 @@ pub use cancel::CancelTarget;
 pub use config::{Config, Credentials, Login, RequiredRole, ReservedParameter, Startup, Target};
 pub use dial::Dialer;
 pub use error::{
-    AuthenticationFault, ConnectError, Kind, ProtocolFault, QueryError, Refusal, Stage,
+    AuthenticationFault, ConnectError, Kind, ProtocolFault, QueryError, Refusal, Stage, no_password,
 };
 pub use query::{is_in_recovery, run, terminate};
 pub use ready::{Parameters, Ready};

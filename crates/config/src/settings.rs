@@ -281,6 +281,14 @@ impl User {
         };
         Some(Login::Password { password, cached: None })
     }
+
+    /// Where that is from, if it is from a file.
+    pub fn server_login_file(&self) -> Option<&PathBuf> {
+        match self.server_password {
+            Some(_) => self.server_password_file.as_ref(),
+            None => self.password_file.as_ref(),
+        }
+    }
 }
 
 impl Settings {

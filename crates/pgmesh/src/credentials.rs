@@ -158,7 +158,7 @@ impl Credentials {
             return Outlook::Passing;
         }
         let since = match entry.servers {
-            Servers::Took if is_in_file(&entry.known.newest) => now,
+            Servers::Took if entry.known.newest.server_login_file().is_some() => now,
             Servers::Took | Servers::Unknown => return Outlook::Final,
             Servers::Refuse(since) => since,
         };
@@ -173,14 +173,6 @@ impl Credentials {
         // Only the task that follows the files comes here: nothing is lost between the two.
         let users = users.with(name, known.newest.password.clone(), before);
         *self.users.write() = Arc::new(users);
-    }
-}
-
-/// Whether what servers are logged in to with is in a file.
-fn is_in_file(user: &User) -> bool {
-    match user.server_password {
-        Some(_) => user.server_password_file.is_some(),
-        None => user.password_file.is_some(),
     }
 }
 

@@ -206,16 +206,12 @@ where
     })
 }
 
-/// A client that gave no password is let in only where another is known for the servers: pgmesh
-/// cannot be trusted there in everybody's name.
+/// A client is let in by a method that discloses no password, and the server has said that it wants
+/// one.
 fn no_server_login(user: &str, rule: &Rule) -> ErrorMessage {
-    let message = format!("pgmesh has no password to log in to the server as role \"{user}\"");
     let method = rule.method.name();
     let detail = format!("The client was let in by method \"{method}\", which discloses none.");
-    invalid(message).with_detail(detail).with_hint(
-        "Add the role to [[users]]. If it is there with a verifier, set server_password, or let \
-         it log in with its password once.",
-    )
+    backend::no_password(user, detail)
 }
 
 fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> ErrorMessage {

@@ -57,11 +57,7 @@ impl Rotation {
             let server = user.server_password_file.as_ref();
             add(&mut files, server, Place::User(name.clone(), Use::Server));
             if let Some((_, secret)) = prober.filter(|(prober, _)| prober == name) {
-                let file = match user.server_password {
-                    Some(_) => user.server_password_file.as_ref(),
-                    None => user.password_file.as_ref(),
-                };
-                add(&mut files, file, Place::Prober(secret.clone(), None));
+                add(&mut files, user.server_login_file(), Place::Prober(secret.clone(), None));
             }
         }
         let rotation = &settings.rotation;

@@ -5,7 +5,7 @@ use wire::tag::{backend as b, frontend as f};
 use wire::{HEADER_LEN, Header};
 
 /// Answers what it is sent. Its SQL is known by its first word: BEGIN, COMMIT, ROLLBACK, COPY, SET
-/// and ERROR; anything else has no rows.
+/// and ERROR, and a block by its last, too; anything else has no rows.
 #[derive(Debug)]
 pub(crate) struct Server {
     unread: Vec<u8>,
@@ -29,6 +29,8 @@ enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Word {
     Begin,
+    /// A transaction block in one text.
+    Block,
     Commit,
     Copy,
     Doom,
@@ -121,6 +123,11 @@ impl Server {
                 self.status = Idle;
                 "COMMIT"
             }
+            Word::Block => {
+                message::put_command_complete(out, "BEGIN");
+                self.status = Idle;
+                "COMMIT"
+            }
             Word::Commit | Word::Rollback => {
                 self.status = Idle;
                 "ROLLBACK"
@@ -180,6 +187,9 @@ impl Word {
         };
         if text.windows(DOOM.len()).any(|it| it == DOOM) {
             return Self::Doom;
+        }
+        if is("BEGIN; ") && text.strip_suffix(b"; COMMIT\0").is_some() {
+            return Self::Block;
         }
         let words = [
             ("BEGIN", Self::Begin),

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use pool::{Apart, ApartError, Retry, Tenure};
+use pool::{Apart, ApartError, RETRY_MAX, Retry, Tenure, retry_pause};
 use tokio::io::{AsyncRead, AsyncWrite};
 use topology::Fence;
 use wire::message::TransactionStatus;
@@ -31,12 +31,6 @@ const CHECK_EVERY: Duration = Duration::from_secs(30);
 /// How often those are looked at who wait while no server listens.
 const EXPIRE_EVERY: Duration = Duration::from_millis(250);
 
-/// The pause before the second login in a row that fails; it doubles.
-const PAUSE_FIRST: Duration = Duration::from_millis(25);
-
-/// The longest pause. A session that has lived for so long was a good one.
-const PAUSE_MAX: Duration = Duration::from_secs(1);
-
 /// Runs until the hub is removed from `hubs`, or those have gone.
 pub(crate) async fn run(hub: Arc<Hub>, hubs: Weak<Hubs>) {
     let mut failures = 0;
@@ -55,7 +49,8 @@ pub(crate) async fn run(hub: Arc<Hub>, hubs: Weak<Hubs>) {
         tracing::debug!(pool = %hub.pool.key(), %node, "listening");
         let (ended, connection) = Session::begin(&hub, Connection::new(stream)).run(tenure).await;
         hub.with(Core::lost);
-        failures = if began.elapsed() < PAUSE_MAX { failures + 1 } else { 0 };
+        // A session that has lived for so long was a good one.
+        failures = if began.elapsed() < RETRY_MAX { failures + 1 } else { 0 };
         if matches!(ended, Ended::Unused) {
             connection.close().await;
         } else {
@@ -77,12 +72,9 @@ async fn wanted(hub: &Hub, hubs: &Weak<Hubs>) -> bool {
     }
 }
 
-/// After so many failures in a row; `jitter` in 0..1 spreads them.
+/// After so many failures in a row; `jitter` is that of [`retry_pause`].
 fn pause(failures: u32, jitter: f64) -> Duration {
-    match failures {
-        0 | 1 => Duration::ZERO,
-        n => PAUSE_FIRST.saturating_mul(1 << n.min(8)).min(PAUSE_MAX).mul_f64(0.5 + jitter / 2.0),
-    }
+    if failures == 1 { Duration::ZERO } else { retry_pause(failures, jitter) }
 }
 
 /// Logs in, if the cluster lets. Those who wait are told if that is in vain.
@@ -321,7 +313,7 @@ mod tests {
     fn the_first_login_that_fails_is_tried_again_at_once_and_no_pause_is_long() {
         assert_eq!(pause(1, 1.0), Duration::ZERO);
         assert_eq!(pause(2, 1.0), Duration::from_millis(100));
-        assert_eq!(pause(u32::MAX, 1.0), PAUSE_MAX);
-        assert_eq!(pause(u32::MAX, 0.0), PAUSE_MAX / 2);
+        assert_eq!(pause(u32::MAX, 1.0), RETRY_MAX);
+        assert_eq!(pause(u32::MAX, 0.0), RETRY_MAX / 2);
     }
 }

@@ -283,16 +283,10 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
         self.put(server, now, idle_for);
     }
 
-    /// A login has failed. The first retry comes at once, later ones after a time that
-    /// doubles; `jitter` in 0..1 spreads them.
+    /// A login has failed. `jitter` is that of [`retry_pause`].
     pub(crate) fn connect_failed(&mut self, now: Instant, jitter: f64) {
         self.connecting -= 1;
-        let pause = match self.retry.failures {
-            0 => Duration::ZERO,
-            n => {
-                RETRY_FIRST.saturating_mul(1 << n.min(8)).min(RETRY_MAX).mul_f64(0.5 + jitter / 2.0)
-            }
-        };
+        let pause = retry_pause(self.retry.failures, jitter);
         self.retry = Retry {
             failures: self.retry.failures.saturating_add(1),
             not_before: Some(now + pause),
@@ -482,8 +476,17 @@ fn two_of(random: u64, len: usize) -> [usize; 2] {
 
 const RETRY_FIRST: Duration = Duration::from_millis(25);
 
-/// A server that comes back is found within this.
-const RETRY_MAX: Duration = Duration::from_secs(1);
+/// The longest pause between two logins: a server that comes back is found within this.
+pub const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// The pause before the next login when so many in a row have failed before the last one did: none
+/// after the first, then a time that doubles. `jitter` in 0..1 spreads them.
+pub fn retry_pause(failures: u32, jitter: f64) -> Duration {
+    match failures {
+        0 => Duration::ZERO,
+        n => RETRY_FIRST.saturating_mul(1 << n.min(8)).min(RETRY_MAX).mul_f64(0.5 + jitter / 2.0),
+    }
+}
 
 #[cfg(test)]
 #[path = "core_tests.rs"]

@@ -32,7 +32,7 @@ pub use apart::{Apart, ApartError, Retry, Tenure};
 pub use cancel::{CancelGuard, Cancels};
 pub use checkout::Checkout;
 pub use config::{Config, HoldLimits, Lending};
-pub use core::Counts;
+pub use core::{Counts, RETRY_MAX, retry_pause};
 pub use error::CheckoutError;
 pub use lease::Lease;
 pub use logins::{Outlook, Passwords};

@@ -54,23 +54,20 @@ impl Pool {
         target: &Target,
         purpose: Purpose<'_>,
     ) -> Result<Ready, Failed> {
-        let mut with = self.next_login(purpose);
-        let mut failed = match self.try_login(target, &with).await {
+        let with = self.next_login(purpose);
+        let failed = match self.try_login(target, &with).await {
             Ok(ready) => return Ok(ready),
             Err(failed) => failed,
         };
-        if failed.error.is_of_credentials() {
-            let next = self.next_login(purpose);
-            let are_there = next.credentials.login.is_some();
-            if are_there && !next.credentials.prove_the_same(&with.credentials) {
-                with = next;
-                failed = match self.try_login(target, &with).await {
-                    Ok(ready) => return Ok(ready),
-                    Err(failed) => failed,
-                };
-            }
+        if !failed.error.is_of_credentials() {
+            return Err(failed);
         }
-        Err(failed)
+        let next = self.next_login(purpose);
+        let are_there = next.credentials.login.is_some();
+        if !are_there || next.credentials.prove_the_same(&with.credentials) {
+            return Err(failed);
+        }
+        self.try_login(target, &next).await
     }
 
     /// As whom and with what the next server is logged in to.

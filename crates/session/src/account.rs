@@ -5,6 +5,8 @@
 //! functions, DO blocks and rolled back savepoints are all accounted for. It runs as the client's
 //! role and under its settings, so every name says which schema it is from.
 
+use std::sync::Arc;
+
 use wire::{Cursor, Malformed, message};
 
 use crate::classify::{self, Leaves};
@@ -172,7 +174,9 @@ impl Session {
             let listens = listens.iter().map(|sql| (LISTEN, &**sql));
             self.catalog.parameters(reported.chain(told).chain(listens))
         };
-        let (there, wanted) = (accounted(&server.parameters), accounted(&self.parameters));
+        let there = accounted(&server.parameters);
+        let is_same = Arc::ptr_eq(&self.parameters, &server.parameters);
+        let wanted = if is_same { Arc::clone(&there) } else { accounted(&self.parameters) };
         // What its login had set and is not there has been reset, to what its login had set.
         // One that no module has defined is then an empty text.
         let is_missing = |name: &str| {

@@ -138,11 +138,11 @@ impl Catalog {
         &self,
         values: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Arc<ParameterSet> {
-        let mut set = ParameterSet { planner: 0, has_role: false, values: Vec::new() };
+        let mut all = Values::new();
         for (name, value) in values {
-            set.values = set.with(name, value);
+            parameters::put(&mut all, name, value);
         }
-        self.set(set.values)
+        self.set(all)
     }
 
     /// `set` with some values changed or added.

@@ -10,6 +10,7 @@ use wire::message::{self, TransactionStatus};
 use crate::catalog::NAME_PREFIX;
 use crate::classify::Leaves;
 use crate::expect::Expect;
+use crate::lexer::is_in_word;
 use crate::server::ServerState;
 use crate::session::Session;
 use crate::statements::key;
@@ -84,10 +85,6 @@ pub(crate) fn deallocated(text: &[u8]) -> Option<Box<[u8]>> {
 /// Whether `text` goes on with the word in front of it.
 fn starts_in_word(text: &[u8]) -> bool {
     text.first().is_some_and(|&byte| is_in_word(byte))
-}
-
-fn is_in_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..)
 }
 
 /// The identifier at the start of `text`, and what is behind it.

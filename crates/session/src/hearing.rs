@@ -85,14 +85,18 @@ impl Session {
         self.shares_channels = false;
     }
 
-    /// The channels on which the hub has to go on listening, as each lease ends.
-    pub fn channels(&mut self) -> &[Box<str>] {
+    /// The channels on which the hub has to go on listening, as each lease ends; `None` if it
+    /// listens on them and on no others.
+    pub fn channels(&mut self) -> Option<&[Box<str>]> {
         if self.hearing.as_ref().is_some_and(|hearing| hearing.channels.is_empty()) {
             self.hearing = None;
         }
-        let Some(hearing) = &mut self.hearing else { return &[] };
+        let Some(hearing) = &mut self.hearing else { return Some(&[]) };
+        if hearing.heard == hearing.channels {
+            return None;
+        }
         hearing.heard.clone_from(&hearing.channels);
-        &hearing.channels
+        Some(&hearing.channels)
     }
 
     /// The hub has heard a NotificationResponse (`frame`, header included), while no transaction

@@ -99,7 +99,8 @@ impl<'a> Iterator for Tokens<'a> {
     }
 }
 
-fn is_in_word(byte: u8) -> bool {
+/// Whether a byte goes on with a word; those of other alphabets do.
+pub(crate) fn is_in_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..)
 }
 

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use wire::message::{self, BindHead, Named, TransactionStatus};
+use wire::message::{self, BindHead, TransactionStatus};
 use wire::{ErrorMessage, SqlState, tag::frontend as f};
 
 use crate::catalog::text;
@@ -17,7 +17,6 @@ use crate::fate::{self, Group, Known, Outcome, Ready, Says};
 use crate::frame::Frame;
 use crate::server::{CopyState, Front, InBatch, OwnQuery, ServerState, Skip};
 use crate::session::{Mode, Phase, Session};
-use crate::statements::key;
 use crate::unnamed::Unnamed;
 use crate::verb::Verb;
 use crate::verdict::{Lost, Sent, Unleased, Violation};
@@ -132,13 +131,7 @@ impl Session {
     ) -> Result<Unleased, Violation> {
         let tag = frame.header.tag;
         if tag == f::CLOSE {
-            match Named::parse(frame.body)? {
-                Named::Statement(b"") => self.unnamed.clear(),
-                Named::Statement(name) => self.drop_statement(name),
-                Named::Portal(_) => {}
-            }
-            to_client.extend_from_slice(message::CLOSE_COMPLETE);
-            return Ok(Unleased::Swallow);
+            return self.close_unleased(frame, to_client);
         }
         self.phase = Phase::Ready;
         if self.standing == TransactionStatus::Failed {
@@ -166,10 +159,7 @@ impl Session {
             }
             f::BIND => match BindHead::parse(frame.body)?.statement {
                 b"" => Verb::of_statement(text(&self.unnamed)),
-                name => {
-                    let known = self.statements.as_ref().and_then(|known| known.get(key(name)));
-                    known.map_or(Verb::Plain, |statement| statement.verb)
-                }
+                name => self.known(name).map_or(Verb::Plain, |statement| statement.verb),
             },
             _ => Verb::Any,
         })

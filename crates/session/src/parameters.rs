@@ -83,6 +83,18 @@ fn compare(a: &str, b: &str) -> std::cmp::Ordering {
     a.cmp(b.bytes().map(|byte| byte.to_ascii_lowercase()))
 }
 
+/// Changes one of the values, or adds it.
+pub(crate) fn put(values: &mut Values, name: &str, value: &str) {
+    match values.binary_search_by(|(known, _)| compare(known, name)) {
+        Ok(at) => {
+            if let Some(pair) = values.get_mut(at) {
+                pair.1 = value.into();
+            }
+        }
+        Err(at) => values.insert(at, (name.into(), value.into())),
+    }
+}
+
 impl ParameterSet {
     /// The value of a setting, by any case of its name.
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -93,20 +105,6 @@ impl ParameterSet {
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values.iter().map(|(name, value)| (&**name, &**value))
-    }
-
-    /// The values with one of them changed or added.
-    pub(crate) fn with(&self, name: &str, value: &str) -> Values {
-        let mut values = self.values.clone();
-        match values.binary_search_by(|(known, _)| compare(known, name)) {
-            Ok(at) => {
-                if let Some(pair) = values.get_mut(at) {
-                    pair.1 = value.into();
-                }
-            }
-            Err(at) => values.insert(at, (name.into(), value.into())),
-        }
-        values
     }
 
     /// The settings of `self` that differ in `other` or are missing there.

@@ -38,10 +38,14 @@ impl Session {
         Ok(match server.pending.client(name, server.batch_number) {
             Ok(Some(pending)) => pending.cloned(),
             Err(Uncertain) if !server.reads_copy() => return Err(Uncertain),
-            Ok(None) | Err(Uncertain) => {
-                self.statements.as_ref().and_then(|known| known.get(name)).cloned()
-            }
+            Ok(None) | Err(Uncertain) => self.known(name).cloned(),
         })
+    }
+
+    /// The client's statement of this name, by what has been answered.
+    #[inline]
+    pub(crate) fn known(&self, name: &[u8]) -> Option<&Arc<Statement>> {
+        self.statements.as_ref()?.get(key(name))
     }
 
     pub(crate) fn on_parse_named(

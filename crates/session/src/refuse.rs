@@ -4,7 +4,7 @@
 //! Of a client that has a server something that must fail goes there in place of its statement:
 //! so the error comes in order, and has the effect on the transaction that an error has.
 
-use wire::message::{self, Named, Parse, TransactionStatus};
+use wire::message::{self, Parse, TransactionStatus};
 use wire::tag::frontend as f;
 
 use crate::catalog::text;
@@ -12,10 +12,10 @@ use crate::expect::Expect;
 use crate::frame::{Frame, TEXT_LIMIT};
 use crate::prepared::MISSING;
 use crate::rules::Feature;
-use crate::server::{CopyState, ServerState, Skip};
+use crate::server::ServerState;
 use crate::session::{Mode, Phase, Session};
 use crate::uses;
-use crate::verdict::{Pass, Then, ToClient, ToServer, Unleased, Violation};
+use crate::verdict::{ToServer, Unleased, Violation};
 
 impl Session {
     /// What the text of a frame uses that is refused, if anything is refused at all.
@@ -71,23 +71,6 @@ impl Session {
         ToServer::SWALLOW
     }
 
-    /// The server has failed it.
-    pub(crate) fn on_refused(
-        feature: Feature,
-        server: &mut ServerState,
-        to_client: &mut Vec<u8>,
-    ) -> ToClient {
-        server.note_failure(Expect::Refused(feature));
-        server.copy = CopyState::None;
-        server.is_doubtful |= server.copy_syncs > 0;
-        if !server.skip_to_sync() {
-            server.skip = Skip::ToSync;
-        }
-        server.counters.state_refusals += 1;
-        feature.refusal().put(to_client);
-        ToClient { pass: Pass::Replace, then: Then::Continue }
-    }
-
     /// The server has told what is left: if that is refused, it is taken away with the lease, and
     /// the client is told with its next statement.
     pub(crate) fn police(&mut self, server: &mut ServerState) {
@@ -120,13 +103,7 @@ impl Session {
     ) -> Result<Unleased, Violation> {
         let tag = frame.header.tag;
         if tag == f::CLOSE {
-            match Named::parse(frame.body)? {
-                Named::Statement(b"") => self.unnamed.clear(),
-                Named::Statement(name) => self.drop_statement(name),
-                Named::Portal(_) => {}
-            }
-            to_client.extend_from_slice(message::CLOSE_COMPLETE);
-            return Ok(Unleased::Swallow);
+            return self.close_unleased(frame, to_client);
         }
         self.phase = Phase::Ready;
         self.forget_refused_settings();

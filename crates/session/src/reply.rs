@@ -79,9 +79,6 @@ impl Session {
             b::ERROR_RESPONSE if front == Expect::StandIn => {
                 Err(Violation::Server("an empty statement is refused"))
             }
-            b::ERROR_RESPONSE if let Some(feature) = front.refused() => {
-                Ok(Self::on_refused(feature, server, to_client))
-            }
             b::ERROR_RESPONSE => Ok(self.on_error(frame, front, server, to_client, to_server)),
             b::READY_FOR_QUERY => self.on_ready(frame, front, server, to_client, to_server),
             b::COMMAND_COMPLETE => {
@@ -203,6 +200,11 @@ impl Session {
         // After a Query or FunctionCall ReadyForQuery follows by itself.
         if !matches!(front, Expect::Query { .. } | Expect::Function) && !server.skip_to_sync() {
             server.skip = Skip::ToSync;
+        }
+        if let Some(feature) = front.refused() {
+            server.counters.state_refusals += 1;
+            feature.refusal().put(to_client);
+            return ToClient { pass: Pass::Replace, then: Then::Continue };
         }
         if let OwnQuery::FailedAhead(body) = &server.own {
             message::put(to_client, b::ERROR_RESPONSE, |out| out.extend_from_slice(body));

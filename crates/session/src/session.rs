@@ -160,6 +160,21 @@ impl Session {
         Ok(Unleased::NeedServer)
     }
 
+    /// Answers a Close where there is no server that would have what is closed.
+    pub(crate) fn close_unleased(
+        &mut self,
+        frame: &Frame<'_>,
+        to_client: &mut Vec<u8>,
+    ) -> Result<Unleased, Violation> {
+        match Named::parse(frame.body)? {
+            Named::Statement(b"") => self.unnamed.clear(),
+            Named::Statement(name) => self.drop_statement(name),
+            Named::Portal(_) => {}
+        }
+        to_client.extend_from_slice(message::CLOSE_COMPLETE);
+        Ok(Unleased::Swallow)
+    }
+
     /// Fails the statement that `tag` began, because no server could be had for it. In the
     /// extended protocol everything up to the next Sync is then skipped.
     pub fn refuse(&mut self, tag: u8, error: &ErrorMessage, to_client: &mut Vec<u8>) {

@@ -185,7 +185,7 @@ impl Session {
             f::PARSE => {
                 let name = Parse::read(frame.body)?.name;
                 // The server says that the name is taken.
-                ours_if(name.is_empty() || !self.has_statement(name))
+                ours_if(name.is_empty() || self.known(name).is_none())
             }
             f::BIND => {
                 let head = BindHead::parse(frame.body)?;
@@ -208,18 +208,13 @@ impl Session {
         })
     }
 
-    fn has_statement(&self, name: &[u8]) -> bool {
-        self.statements.as_ref().is_some_and(|known| known.get(key(name)).is_some())
-    }
-
     fn is_statement_of_show(&self, name: &[u8], server: Option<&ServerState>) -> bool {
         if name.is_empty() {
             // What is outstanding was sent later than ours was answered.
             let is_replaced = server.is_some_and(|server| server.expected.touches_unnamed());
             return !is_replaced && is_show(text(&self.unnamed));
         }
-        let known = self.statements.as_ref().and_then(|known| known.get(key(name)));
-        known.is_some_and(|statement| is_show(statement.text()))
+        self.known(name).is_some_and(|statement| is_show(statement.text()))
     }
 
     /// Portals end with their transaction, or are replaced.

@@ -147,7 +147,7 @@ where
     /// Between two transactions: the hub need not listen on what the client does not.
     pub(super) fn settle_hub(&mut self) {
         let Some(ears) = &mut self.ears else { return };
-        let channels = self.session.channels();
+        let Some(channels) = self.session.channels() else { return };
         if channels.is_empty() {
             self.ears = None;
             return;

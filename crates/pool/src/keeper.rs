@@ -235,7 +235,9 @@ pub(crate) fn new_server(
     }
     Box::new(Server {
         stream: ready.stream,
-        state: ServerState::new(carried, pool.settings.config.prepared_statements).with_pid(pid),
+        state: ServerState::new(carried, pool.settings.config.prepared_statements)
+            .with_pid(pid)
+            .of_database(Arc::clone(&pool.schema)),
         unread: Vec::new(),
         unsent: Vec::new(),
         id,

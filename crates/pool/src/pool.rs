@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use session::{Disposition, ParameterSet};
+use session::{Disposition, ParameterSet, Schema};
 use tokio::sync::watch;
 use topology::{Access, Address, Epoch, Fence, PoolKey, Snapshot};
 use wire::ErrorMessage;
@@ -30,6 +30,8 @@ pub struct Pool {
     pub(crate) settings: Settings,
     pub(crate) shared: Arc<Shared>,
     pub(crate) limits: Limits,
+    /// That of its database, whoever the users are.
+    pub(crate) schema: Arc<Schema>,
     pub(crate) core: Mutex<Kept>,
     pub(crate) woken: Arc<Woken>,
     pub(crate) servers: Servers,
@@ -110,6 +112,7 @@ impl Pool {
         settings: Settings,
         shared: Arc<Shared>,
         limits: Limits,
+        schema: Arc<Schema>,
     ) -> Self {
         let login = settings.login.clone();
         Self {
@@ -118,6 +121,7 @@ impl Pool {
             settings,
             shared,
             limits,
+            schema,
             woken: Arc::default(),
             servers: Servers::default(),
             warm: Mutex::default(),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use backend::Dialer;
 use parking_lot::Mutex;
-use session::{Catalog, Mode, StateRules, Timeouts};
+use session::{Catalog, Mode, Schema, StateRules, Timeouts};
 use tokio::sync::{Semaphore, watch};
 use topology::{Access, Epoch, PoolKey, Snapshot};
 
@@ -58,6 +58,8 @@ pub struct Pools {
 struct Inner {
     pools: HashMap<PoolKey, Arc<Pool>>,
     databases: HashMap<(Arc<str>, Access), Arc<Limit>>,
+    /// As long as there is a pool of the database.
+    schemas: HashMap<Arc<str>, Arc<Schema>>,
     users: HashMap<Arc<str>, Arc<Limit>>,
     welcomes: HashMap<PoolKey, Arc<Welcome>>,
 }
@@ -138,7 +140,8 @@ impl Pools {
         let settings = (self.resolve)(key);
         let limits = inner.limits(key, &settings.config);
         let shared = Arc::clone(&self.shared);
-        let pool = Arc::new(Pool::new(key.clone(), settings, shared, limits));
+        let schema = Arc::clone(inner.schemas.entry(Arc::clone(&key.database)).or_default());
+        let pool = Arc::new(Pool::new(key.clone(), settings, shared, limits, schema));
         if let Some(welcome) = inner.welcomes.get(key) {
             pool.set_welcome(Arc::clone(welcome));
         }
@@ -208,6 +211,9 @@ impl Inner {
         let mut keys = self.pools.keys();
         if !keys.any(|other| (&other.database, other.access) == (&key.database, key.access)) {
             self.databases.remove(&(Arc::clone(&key.database), key.access));
+        }
+        if !self.pools.keys().any(|other| other.database == key.database) {
+            self.schemas.remove(&key.database);
         }
         if !self.pools.keys().any(|other| other.user == key.user) {
             self.users.remove(&key.user);

@@ -46,7 +46,8 @@ pub struct Catalog {
 #[derive(Debug, Default)]
 struct Inner {
     next_id: u64,
-    statements: Table<(u64, Box<[u8]>), Statement>,
+    /// By planner settings, changes of the schema, and definition.
+    statements: Table<(u64, u64, Box<[u8]>), Statement>,
     sets: Table<Values, ParameterSet>,
     planner: HashMap<Values, u64>,
 }
@@ -108,10 +109,16 @@ impl<K: Hash + Eq, V> Table<K, V> {
 impl Catalog {
     /// The statement with this definition under these settings. `definition` is text,
     /// terminator and parameter types; the same text under other settings may mean
-    /// something else (`search_path`, `DateStyle` in a literal) and is another statement.
-    pub(crate) fn statement(&self, settings: &ParameterSet, definition: &[u8]) -> Arc<Statement> {
+    /// something else (`search_path`, `DateStyle` in a literal) and is another statement, and so
+    /// it is behind another number of changes to the `schema`.
+    pub(crate) fn statement(
+        &self,
+        settings: &ParameterSet,
+        schema: u64,
+        definition: &[u8],
+    ) -> Arc<Statement> {
         let mut inner = self.inner.lock();
-        let key = (settings.planner, Box::from(definition));
+        let key = (settings.planner, schema, Box::from(definition));
         let known = inner.statements.get(&key);
         if let Some(statement) = known.filter(|statement| !statement.is_retired()) {
             return statement;
@@ -200,18 +207,19 @@ mod tests {
         let utc = catalog.parameters([("DateStyle", "ISO"), ("application_name", "a")]);
         let same = catalog.parameters([("DateStyle", "ISO"), ("application_name", "b")]);
         let other = catalog.parameters([("DateStyle", "German")]);
-        let one = catalog.statement(&utc, b"select $1\0\0\0");
-        assert_eq!(one, catalog.statement(&same, b"select $1\0\0\0"));
-        assert_ne!(one, catalog.statement(&other, b"select $1\0\0\0"));
-        assert_ne!(one, catalog.statement(&utc, b"select $1\0\0\x01\0\0\0\x17"));
+        let one = catalog.statement(&utc, 0, b"select $1\0\0\0");
+        assert_eq!(one, catalog.statement(&same, 0, b"select $1\0\0\0"));
+        assert_ne!(one, catalog.statement(&other, 0, b"select $1\0\0\0"));
+        assert_ne!(one, catalog.statement(&utc, 1, b"select $1\0\0\0"));
+        assert_ne!(one, catalog.statement(&utc, 0, b"select $1\0\0\x01\0\0\0\x17"));
     }
 
     #[test]
     fn a_name_is_not_used_again_after_its_statement_has_gone() {
         let catalog = Catalog::default();
         let settings = catalog.parameters([]);
-        let first = catalog.statement(&settings, b"a\0\0\0").name.clone();
-        assert_ne!(first, catalog.statement(&settings, b"a\0\0\0").name);
+        let first = catalog.statement(&settings, 0, b"a\0\0\0").name.clone();
+        assert_ne!(first, catalog.statement(&settings, 0, b"a\0\0\0").name);
         assert_eq!(catalog.statement_count(), 0);
     }
 

@@ -32,6 +32,7 @@ mod reply;
 mod reset;
 mod retry;
 mod rules;
+mod schema;
 mod server;
 mod session;
 mod show;
@@ -47,6 +48,7 @@ pub use frame::{Frame, SMALL_LIMIT, STATEMENT_LIMIT, TEXT_LIMIT, client_need};
 pub use parameters::{ParameterSet, is_carried};
 pub use pins::{Pin, Pins};
 pub use rules::{Asks, Feature, StateRules, Treatment};
+pub use schema::Schema;
 pub use server::{Counters, ServerState};
 pub use session::{Mode, Session};
 pub use verdict::{

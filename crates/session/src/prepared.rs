@@ -71,7 +71,8 @@ impl Session {
         to_server: &mut Vec<u8>,
     ) -> Result<ToServer, Uncertain> {
         let taken = self.statement(parse.name, server)?;
-        let statement = self.catalog.statement(&self.parameters, parse.definition);
+        let schema = server.schema.now();
+        let statement = self.catalog.statement(&self.parameters, schema, parse.definition);
         let client_name = Box::from(key(parse.name));
         if let Some(taken) = taken {
             // The server itself must fail this, with 42P05: it has one of that name.

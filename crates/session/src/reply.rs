@@ -242,6 +242,7 @@ impl Session {
         }
         if server.status == TransactionStatus::Idle {
             server.parameters_before = None;
+            server.schema.on_idle();
             // Those bound before have ended with their transaction.
             if server.is_quiet() {
                 server.portals.named = Verb::Plain;
@@ -308,6 +309,7 @@ impl Session {
     /// What a command tag says about the state that is left behind.
     fn on_tag(&mut self, frame: &Frame<'_>, front: Expect, server: &mut ServerState) {
         let tag = frame.body.strip_suffix(b"\0").unwrap_or(frame.body);
+        server.schema.on_tag(tag);
         match classify::tag(tag) {
             Tag::Leaves(leaves) => return server.note_leaves(leaves),
             Tag::Frees if server.pins.is_empty() && !self.has_channels() => return,

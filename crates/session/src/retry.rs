@@ -10,7 +10,6 @@ use std::sync::Arc;
 use wire::message::{self, TransactionStatus};
 use wire::{ErrorFields, HEADER_LEN, Header, SqlState, tag::backend as b};
 
-use crate::batch::Batch;
 use crate::catalog::{NAME_PREFIX, Statement};
 use crate::expect::Expect;
 use crate::frame::Frame;
@@ -66,7 +65,7 @@ impl Session {
         }
         let is_retired = self.retire(statement, name, plan_changed);
         let is_mended = if is_retired {
-            self.renew(statement, name, &server.batch)
+            self.renew(statement, name, server)
         } else {
             server.statements.mark_stale(statement);
             true
@@ -146,12 +145,13 @@ impl Session {
     }
 
     /// Gives the client the new statement for its retired one, if the batch describes that.
-    fn renew(&mut self, id: u64, name: u32, batch: &Batch) -> bool {
+    fn renew(&mut self, id: u64, name: u32, server: &ServerState) -> bool {
         let Some((client_name, known)) = self.named(id, name) else { return false };
-        if !batch.describes(name) {
+        if !server.batch.describes(name) {
             return false;
         }
-        let new = self.catalog.statement(&self.parameters, &known.definition);
+        let schema = server.schema.now();
+        let new = self.catalog.statement(&self.parameters, schema, &known.definition);
         let client_name = Box::from(client_name);
         self.statements.get_or_insert_default().insert(client_name, new);
         true

@@ -16,6 +16,7 @@ use crate::frame::{TEXT_LIMIT, server_need};
 use crate::parameters::{ParameterSet, is_carried};
 use crate::pins::Pins;
 use crate::reset::Reset;
+use crate::schema::{Schema, SchemaWatch};
 use crate::statements::{PendingChanges, ServerStatements};
 use crate::unnamed::{SentTexts, Unnamed};
 use crate::verb::Verb;
@@ -27,6 +28,7 @@ pub struct ServerState {
     pub(crate) expected: ExpectedReplies,
     pub(crate) pending: PendingChanges,
     pub(crate) statements: ServerStatements,
+    pub(crate) schema: SchemaWatch,
     pub(crate) status: TransactionStatus,
     pub(crate) copy: CopyState,
     pub(crate) skip: Skip,
@@ -197,6 +199,7 @@ impl ServerState {
             expected: ExpectedReplies::default(),
             pending: PendingChanges::default(),
             statements: ServerStatements::new(statement_limit),
+            schema: SchemaWatch::default(),
             status: TransactionStatus::Idle,
             copy: CopyState::None,
             skip: Skip::No,
@@ -233,6 +236,13 @@ impl ServerState {
     #[must_use]
     pub fn with_pid(mut self, pid: Option<i32>) -> Self {
         self.pid = pid;
+        self
+    }
+
+    /// Shares the schema with the other servers of its database.
+    #[must_use]
+    pub fn of_database(mut self, schema: Arc<Schema>) -> Self {
+        self.schema = SchemaWatch::new(schema);
         self
     }
 

@@ -246,7 +246,7 @@ impl Session {
                     self.unnamed.clear();
                     self.unnamed.extend_from_slice(parse.definition);
                 } else {
-                    let statement = self.catalog.statement(&self.parameters, parse.definition);
+                    let statement = self.catalog.statement(&self.parameters, 0, parse.definition);
                     let name = Box::from(key(parse.name));
                     self.statements.get_or_insert_default().insert(name, statement);
                 }

@@ -232,7 +232,7 @@ mod tests {
         let catalog = Catalog::default();
         let settings = catalog.parameters([]);
         let [a, b, c] =
-            [b"a\0\0\0", b"b\0\0\0", b"c\0\0\0"].map(|d| catalog.statement(&settings, d));
+            [b"a\0\0\0", b"b\0\0\0", b"c\0\0\0"].map(|d| catalog.statement(&settings, 0, d));
         let mut pending = PendingChanges::default();
         let mut statements = ServerStatements::new(2);
         statements.insert(Arc::clone(&a));
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn a_pending_change_counts_in_its_own_batch_and_is_open_in_the_next() {
         let catalog = Catalog::default();
-        let statement = catalog.statement(&catalog.parameters([]), b"a\0\0\0");
+        let statement = catalog.statement(&catalog.parameters([]), 0, b"a\0\0\0");
         let mut pending = PendingChanges::default();
         assert_eq!(pending.client(b"s", 0), Ok(None));
         let client_name = Some(Box::from(&b"s"[..]));

@@ -247,6 +247,12 @@ fn mended(scene: &mut Scene, client: usize, bytes: &[u8]) -> Vec<String> {
     }
 }
 
+/// Changes the table on a connection that does not lead through here.
+fn alter_elsewhere(scene: &Scene) {
+    let version = &scene.relay.database.version;
+    version.set(version.get() + 1);
+}
+
 #[test]
 fn a_plan_that_ddl_has_made_invalid_is_mended_unseen() {
     let mut retries = 0;
@@ -276,9 +282,37 @@ fn who_prepares_for_the_first_time_is_not_told_that_a_result_has_changed() {
             let prepared = scene.say(0, prepare());
             assert!(prepared.starts_with("1tT"), "{prepared}");
             scene.say(0, sync());
-            assert_eq!(scene.say(1, query("alter table t")), "CZ");
+            alter_elsewhere(&scene);
             assert_eq!(scene.say(2, prepare()), prepared);
+            scene.say(2, sync());
+            assert_eq!(scene.say(1, query("alter table t")), "CZ");
+            assert_eq!(scene.say(1, prepare()), prepared);
         }
+    }
+}
+
+#[test]
+fn who_prepares_in_a_transaction_does_not_meet_what_was_prepared_before_a_change() {
+    for seed in 0..50 {
+        let mut scene = Scene::with(2, 3, 100, seed);
+        let prepare = |name| [parse(name, "select * from t"), sync()].concat();
+        for _ in 0..4 {
+            assert_eq!(scene.say(0, prepare("s1")), "1Z");
+            assert_eq!(scene.say(0, [run("s1"), close_statement("s1"), sync()].concat()), "2DCZ3Z");
+        }
+        // On one server or the other: what is seen on one is known of both.
+        assert_eq!(scene.say(1, query("alter table t")), "CZ");
+        assert_eq!(scene.say(2, query("begin")), "CZ");
+        assert_eq!(scene.say(2, prepare("s1")), "1Z");
+        assert_eq!(scene.say(2, run("s1")), "2DCZ");
+        // Nor what it has prepared itself, before a change of its own.
+        assert_eq!(scene.say(2, query("alter table t")), "CZ");
+        assert_eq!(scene.say(2, prepare("s2")), "1Z");
+        assert_eq!(scene.say(2, run("s2")), "2DCZ");
+        // For the old name it is told what it is told directly.
+        assert_eq!(error_of(&scene.lines(2, run("s1"))).0, "0A000");
+        assert_eq!(scene.say(2, query("rollback")), "CZ");
+        assert_eq!(scene.relay.retries, 0);
     }
 }
 
@@ -323,7 +357,7 @@ fn who_parses_a_text_does_not_see_that_others_had_parsed_it_before_the_table_cha
             assert_eq!(scene.say(0, [parse("s1", "select * from t"), sync()].concat()), "1Z");
             assert_eq!(scene.say(0, [close_statement("s1"), sync()].concat()), "3Z");
         }
-        assert_eq!(scene.say(1, query("alter table t")), "CZ");
+        alter_elsewhere(&scene);
         let batch = [parse("s1", "select * from t"), run_described("s1")].concat();
         let answers = scene.say(1, batch);
         assert!(["12TDCZ", "1EZ"].contains(&&*answers), "{answers}");

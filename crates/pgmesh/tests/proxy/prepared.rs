@@ -217,6 +217,49 @@ fn rows_are_as_the_client_was_told_or_there_are_none() {
     assert_eq!(describe_and_execute(&mut clients[1], "s").rows, [["1", "2"]]);
 }
 
+/// What another has prepared under the same text is not for it: an error could not be mended here.
+#[test]
+fn who_prepares_in_a_transaction_does_not_meet_a_changed_table() {
+    let postgres = postgres();
+    let mesh = Setup::before(&postgres).with("pool", "size = 2\nreserve_size = 0").start();
+    let [mut first, mut next, mut other] = [(); 3].map(|()| Raw::log_in(&mesh.app()));
+    let text = "SELECT * FROM t";
+    other.value("CREATE TABLE t (n int)");
+    // On both servers.
+    first.query("BEGIN");
+    for client in [&mut first, &mut next] {
+        assert_eq!(prepare(client, "s", text).tags, "1Z");
+        assert_eq!(execute(client, "s", &[]).tags, "2CZ");
+    }
+    first.query("COMMIT");
+    for change in [
+        "DROP TABLE t; CREATE TABLE t (n int, m int)",
+        "DO 'BEGIN ALTER TABLE t ADD COLUMN l int; END'",
+        "CREATE TYPE kind AS ENUM (); ALTER TABLE t ADD COLUMN k kind",
+        "ALTER TABLE t DROP COLUMN k; DROP TYPE kind; CREATE TYPE kind AS ENUM (); \
+         ALTER TABLE t ADD COLUMN k kind",
+        "CREATE TEMP TABLE t (n text)",
+    ] {
+        assert_eq!(other.query("BEGIN").errors, vec![]);
+        assert_eq!(other.query(change).errors, vec![], "{change}");
+        // Its own change, at once.
+        let name = format!("own {change:.20}");
+        assert_eq!(prepare(&mut other, &name, text).tags, "1Z", "{change}");
+        assert_eq!(execute(&mut other, &name, &[]).tags, "2CZ", "{change}");
+        assert_eq!(other.query("COMMIT").errors, vec![], "{change}");
+        let mut clients = [(); 2].map(|()| Raw::log_in(&mesh.app()));
+        for client in &mut clients[..if change.contains("TEMP") { 1 } else { 2 }] {
+            client.query("BEGIN");
+            assert_eq!(prepare(client, "s", text).tags, "1Z", "{change}");
+            assert_eq!(execute(client, "s", &[]).tags, "2CZ", "{change}");
+        }
+        for client in &mut clients {
+            client.query("COMMIT");
+        }
+    }
+    assert_eq!(sample(&mesh, "pgmesh_retries_total", ""), 0.0);
+}
+
 #[test]
 fn one_text_is_prepared_once_for_all_clients() {
     let postgres = postgres();

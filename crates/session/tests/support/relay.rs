@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use session::{
-    Abandoned, Catalog, Disposition, Frame, Lost, Mode, Pass, ServerState, Session, Then, ToServer,
-    Unleased, Violation, client_need,
+    Abandoned, Catalog, Disposition, Frame, Lost, Mode, Pass, Schema, ServerState, Session, Then,
+    ToServer, Unleased, Violation, client_need,
 };
 use wire::{HEADER_LEN, Header};
 
@@ -92,6 +92,7 @@ pub(crate) struct Client {
 pub(crate) struct Relay {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) database: Database,
+    pub(crate) schema: Arc<Schema>,
     pub(crate) login: Vec<(String, String)>,
     pub(crate) statement_limit: usize,
     pub(crate) clients: Vec<Client>,
@@ -113,6 +114,7 @@ impl Relay {
         let mut relay = Self {
             catalog: Arc::default(),
             database: Rc::default(),
+            schema: Arc::default(),
             login: login.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
             statement_limit,
             clients: Vec::new(),
@@ -156,7 +158,8 @@ impl Relay {
             state: ServerState::new(
                 self.catalog.parameters(login.iter().copied()),
                 self.statement_limit,
-            ),
+            )
+            .of_database(Arc::clone(&self.schema)),
             postgres: Postgres::new(&self.database, &login),
             unsent: Vec::new(),
             unread: Vec::new(),

@@ -237,7 +237,8 @@ pub(crate) fn new_server(
         stream: ready.stream,
         state: ServerState::new(carried, pool.settings.config.prepared_statements)
             .with_pid(pid)
-            .of_database(Arc::clone(&pool.schema)),
+            .of_database(Arc::clone(&pool.schema))
+            .of_pool(&pool.sequences),
         unread: Vec::new(),
         unsent: Vec::new(),
         id,

@@ -37,6 +37,7 @@ pub struct Pool {
     pub(crate) servers: Servers,
     pub(crate) warm: Mutex<Warm>,
     pub(crate) pins: PinCounts,
+    pub(crate) sequences: Arc<session::SequenceUses>,
     /// Servers lent per node, where there are several.
     loads: Mutex<HashMap<Address, Arc<AtomicUsize>>>,
     /// Goes up with every snapshot: a server found valid under another one is looked at again.
@@ -126,6 +127,7 @@ impl Pool {
             servers: Servers::default(),
             warm: Mutex::default(),
             pins: PinCounts::default(),
+            sequences: Arc::default(),
             loads: Mutex::default(),
             generation: AtomicU64::new(FIRST_GENERATION),
             next_id: AtomicU64::new(0),

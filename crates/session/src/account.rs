@@ -137,7 +137,12 @@ impl Session {
     /// Whether a frame of a client's that has no server begins what may keep it one for good, as
     /// far as its text tells.
     pub fn may_pin(&self, frame: &Frame<'_>) -> bool {
-        self.mode != Mode::Session && classify::may_pin(frame, !self.shares_channels)
+        let also = [
+            (!self.shares_channels).then_some(Pin::Listen),
+            self.keeps_values().then_some(Pin::Sequences),
+        ];
+        let also: Pins = also.into_iter().flatten().collect();
+        self.mode != Mode::Session && classify::may_pin(frame, also)
     }
 
     /// Asks `server` what this client has left there.
@@ -185,7 +190,11 @@ impl Session {
         let missing = self.startup.iter().filter(|(name, _)| is_missing(name));
         self.parameters = self.catalog.changed(&wanted, missing);
         server.parameters = there;
+        let keeps_values = server.pins.has(Pin::Sequences);
         server.pins = account.pins;
+        if keeps_values {
+            server.pins.insert(Pin::Sequences);
+        }
         if hears_others {
             server.pins.insert(Pin::Listen);
         }

@@ -6,6 +6,7 @@
 //! (`account`). A function whose body does such a thing and whose call does not say so is not
 //! seen here.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
@@ -14,6 +15,7 @@ use wire::message::Parse;
 use wire::tag::frontend;
 
 use crate::frame::{Frame, TEXT_LIMIT};
+use crate::pins::{Pin, Pins};
 use crate::verb::Verb;
 
 /// What may be left behind when a transaction has ended.
@@ -38,6 +40,8 @@ pub(crate) enum Tag {
     Deallocate,
     /// All prepared statements are gone.
     DeallocateAll,
+    /// All values of sequences are gone.
+    DiscardSequences,
     /// One setting or all are back at the defaults of the server's login: both have the
     /// same tag.
     Reset,
@@ -62,12 +66,17 @@ pub(crate) struct Hints {
     pub(crate) deallocates: bool,
     /// Takes settings back to their defaults.
     pub(crate) resets: bool,
+    /// May take values of sequences.
+    pub(crate) takes_values: bool,
+    /// Asks for values that were taken before.
+    pub(crate) sees_values: bool,
 }
 
 /// Parts of words that tell of it: connections of dblink, random seeds; settings; session locks,
 /// temporary objects; holdable cursors (two words, for what is between them); prepared statements;
-/// defaults; the view through which settings can be changed.
-const HINTS: [&str; 12] = [
+/// defaults; the view through which settings can be changed; what asks for values of sequences, and
+/// what takes some, be it for a column's default.
+const HINTS: [&str; 19] = [
     "dblink",
     "seed",
     "set",
@@ -80,6 +89,13 @@ const HINTS: [&str; 12] = [
     "reset",
     "default",
     "pg_settings",
+    "currval",
+    "lastval",
+    "nextval",
+    "setval",
+    "insert",
+    "copy",
+    "merge",
 ];
 
 impl Hints {
@@ -90,6 +106,8 @@ impl Hints {
         names_custom: false,
         deallocates: false,
         resets: false,
+        takes_values: false,
+        sees_values: false,
     };
 }
 
@@ -100,7 +118,9 @@ static MATCHER: LazyLock<Option<AhoCorasick>> =
 /// What a text may do. Of a text that hides it there may be too many hints, not too few.
 pub(crate) fn text(text: &[u8]) -> Hints {
     let Some(matcher) = &*MATCHER else {
-        return Hints { leaves: Leaves::Ask, deallocates: true, resets: true, ..Hints::NONE };
+        let (leaves, all) = (Leaves::Ask, true);
+        let hints = Hints { leaves, deallocates: all, resets: all, ..Hints::NONE };
+        return Hints { takes_values: all, sees_values: all, ..hints };
     };
     let mut hints = Hints::NONE;
     let (mut holds, mut declares, mut sets) = (false, false, false);
@@ -116,7 +136,9 @@ pub(crate) fn text(text: &[u8]) -> Hints {
             7 => hints.deallocates = true,
             8 => (hints.deallocates, hints.resets) = (true, true),
             9 | 10 => hints.resets = true,
-            _ => updates = has_word(text, b"update"),
+            11 => updates = has_word(text, b"update"),
+            12 | 13 => hints.sees_values |= is_word_at(text, found.range()),
+            _ => hints.takes_values |= is_word_at(text, found.range()),
         }
     }
     let locks = if locks { locks_of_session(text) } else { Locks::None };
@@ -138,8 +160,8 @@ pub(crate) fn text(text: &[u8]) -> Hints {
 }
 
 /// Whether a frame of a client's that has no server begins what may keep it one for good, as far
-/// as its text tells.
-pub(crate) fn may_pin(frame: &Frame<'_>, listening_does: bool) -> bool {
+/// as its text tells. Of what does so by some rules only, `also` says what does.
+pub(crate) fn may_pin(frame: &Frame<'_>, also: Pins) -> bool {
     let text = match frame.header.tag {
         frontend::QUERY => frame.body,
         frontend::PARSE => match Parse::read(frame.body) {
@@ -149,7 +171,8 @@ pub(crate) fn may_pin(frame: &Frame<'_>, listening_does: bool) -> bool {
         _ => return false,
     };
     let text = text.get(..TEXT_LIMIT).unwrap_or(text);
-    if self::text(text).pins {
+    let hints = self::text(text);
+    if hints.pins || (hints.takes_values && also.has(Pin::Sequences)) {
         return true;
     }
     let word = |statement: &[u8], at: usize| {
@@ -157,7 +180,7 @@ pub(crate) fn may_pin(frame: &Frame<'_>, listening_does: bool) -> bool {
         words.nth(at).map(<[u8]>::to_ascii_lowercase).unwrap_or_default()
     };
     text.split(|&byte| byte == b';').any(|statement| match word(statement, 0).as_slice() {
-        b"listen" => listening_does,
+        b"listen" => also.has(Pin::Listen),
         b"load" => true,
         b"prepare" => word(statement, 1) != b"transaction",
         _ => false,
@@ -205,14 +228,19 @@ fn is_temporary(text: &[u8]) -> bool {
 
 /// Whether `word` is in `text` and no part of a longer one, in any case.
 pub(crate) fn has_word(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).enumerate().any(|(at, window)| {
+        window.eq_ignore_ascii_case(word) && is_word_at(text, at..at + word.len())
+    })
+}
+
+/// Whether what is there is no part of a longer word.
+#[inline]
+fn is_word_at(text: &[u8], at: Range<usize>) -> bool {
     let is_part = |byte: Option<&u8>| {
         byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'\'' | b'$'))
     };
-    text.windows(word.len()).enumerate().any(|(at, window)| {
-        window.eq_ignore_ascii_case(word)
-            && !is_part(at.checked_sub(1).and_then(|before| text.get(before)))
-            && !is_part(text.get(at + word.len()))
-    })
+    let before = at.start.checked_sub(1).and_then(|before| text.get(before));
+    !is_part(before) && !is_part(text.get(at.end))
 }
 
 /// Whether a text is one statement that sets something for its transaction only.
@@ -251,6 +279,7 @@ pub(crate) fn tag(tag: &[u8]) -> Tag {
         b"DEALLOCATE" if tag == b"DEALLOCATE ALL" => Tag::DeallocateAll,
         b"DEALLOCATE" => Tag::Deallocate,
         b"DISCARD" if tag == b"DISCARD ALL" => Tag::DiscardAll,
+        b"DISCARD" if tag == b"DISCARD SEQUENCES" => Tag::DiscardSequences,
         b"DISCARD" => Tag::Frees,
         b"RESET" => Tag::Reset,
         _ => Tag::Leaves(Leaves::Unaccountable),
@@ -293,6 +322,21 @@ mod tests {
     }
 
     #[test]
+    fn what_takes_values_of_sequences_and_what_asks_for_them_are_words() {
+        let of = |sql: &str| {
+            let hints = text(sql.as_bytes());
+            (hints.takes_values, hints.sees_values)
+        };
+        for sql in ["select NEXTVAL('s')", "select setval('s', 1)", "copy t from stdin"] {
+            assert_eq!(of(sql), (true, false), "{sql}");
+        }
+        assert_eq!(of("insert into t values (lastval())"), (true, true));
+        assert_eq!(of("select pg_catalog.currval('s')"), (false, true));
+        assert_eq!(of("select last_value, inserted, copy_of, mylastval() from t"), (false, false));
+        assert_eq!(text(b"insert into t values (1)").leaves, Leaves::Nothing);
+    }
+
+    #[test]
     fn what_drops_statements_or_settings_is_seen_before_it_is_done() {
         let of = |sql: &str| text(sql.as_bytes());
         assert!(of("DO $$ begin execute 'Deallocate all'; end $$").deallocates);
@@ -329,5 +373,6 @@ mod tests {
         assert_eq!(tag(b"DROP TABLE"), Tag::Frees);
         assert_eq!(tag(b"SET"), Tag::Set);
         assert_eq!(tag(b"DISCARD ALL"), Tag::DiscardAll);
+        assert_eq!(tag(b"DISCARD SEQUENCES"), Tag::DiscardSequences);
     }
 }

@@ -8,10 +8,11 @@ use crate::catalog::text;
 use crate::classify::{self, Hints, Leaves};
 use crate::deallocate::deallocated;
 use crate::expect::Expect;
-use crate::frame::{Frame, STATEMENT_LIMIT, TEXT_LIMIT};
+use crate::frame::{Frame, STATEMENT_LIMIT};
 use crate::lost::doom;
 use crate::pins::Pin;
 use crate::rules::Asks;
+use crate::sequences::hints as hints_of;
 use crate::server::{CopyState, InBatch, ServerState, Skip};
 use crate::session::{Mode, Session, unknown_tag};
 use crate::verb::Verb;
@@ -44,35 +45,46 @@ impl Session {
         {
             return Ok(answered);
         }
+        let hints = self.hints_ahead(frame, server);
         if server.is_quiet() {
             if !server.in_transaction() && !server.in_batch.is_open {
-                if server.pins.has(Pin::Unknown) || self.asks_always() {
+                if self.asks_always() {
+                    self.note_any_taking(server);
+                    server.note_leaves(Leaves::Ask);
+                }
+                if server.pins.has(Pin::Unknown) {
                     server.note_leaves(Leaves::Ask);
                 }
                 server.leaves_before = server.leaves;
             }
-            if server.skip == Skip::No && self.begin(frame, server, to_server) {
+            if server.skip == Skip::No && self.begin(frame, hints, server, to_server) {
                 return Ok(ToServer::Prepare);
             }
-        } else if server.must_wait(tag) {
+        } else if server.must_wait(tag) || self.waits_to_forget(frame, hints, server) {
             return Ok(server.hold(to_server));
         }
-        self.on_frame(frame, server, to_server, to_client)
+        self.on_frame(frame, hints, server, to_server, to_client)
     }
 
     /// Whether the server is asked after each transaction what it has left.
     #[inline]
-    fn asks_always(&self) -> bool {
+    pub(crate) fn asks_always(&self) -> bool {
         self.rules.asks() == Asks::Always && self.mode != Mode::Session
     }
 
     /// The server owes nothing: brings it to what this client needs. True if that must be
     /// answered before the frame can go.
-    fn begin(&self, frame: &Frame<'_>, server: &mut ServerState, to_server: &mut Vec<u8>) -> bool {
+    fn begin(
+        &self,
+        frame: &Frame<'_>,
+        hints: Option<Hints>,
+        server: &mut ServerState,
+        to_server: &mut Vec<u8>,
+    ) -> bool {
         // Between a Flush and the Sync a query of ours would commit what is before it, and a
         // batch that is sent again would come without what is before it.
         if !server.in_batch.is_open {
-            if self.prepare(frame, server, to_server) {
+            if self.prepare(frame, hints, server, to_server) {
                 return true;
             }
             if self.standing == TransactionStatus::Failed {
@@ -85,10 +97,12 @@ impl Session {
         false
     }
 
-    /// As [`Session::on_client`], for frames of a batch that is sent again too.
+    /// As [`Session::on_client`], for frames of a batch that is sent again too. If what its text
+    /// may do is known already, that is `hints`.
     pub(crate) fn on_frame(
         &mut self,
         frame: &Frame<'_>,
+        hints: Option<Hints>,
         server: &mut ServerState,
         to_server: &mut Vec<u8>,
         to_client: &mut Vec<u8>,
@@ -107,8 +121,8 @@ impl Session {
             f::BIND => self.on_bind(frame, server, to_server),
             f::EXECUTE => Ok(on_execute(frame, server)),
             f::SYNC => Ok(on_sync(frame, server)),
-            f::QUERY => Ok(self.on_query(frame, server, to_server)),
-            f::PARSE => self.on_parse(frame, server, to_server),
+            f::QUERY => Ok(self.on_query(frame, hints, server, to_server)),
+            f::PARSE => self.on_parse(frame, hints, server, to_server),
             f::DESCRIBE => match Named::parse(frame.body)? {
                 Named::Portal(_) => Ok(extended(frame, server, Expect::DESCRIBE)),
                 Named::Statement(name) => self.on_describe(frame, name, server, to_server),
@@ -153,6 +167,7 @@ impl Session {
     fn on_query(
         &self,
         frame: &Frame<'_>,
+        hints: Option<Hints>,
         server: &mut ServerState,
         to_server: &mut Vec<u8>,
     ) -> ToServer {
@@ -170,7 +185,7 @@ impl Session {
         let verb = query_verb(frame, text, server);
         // It ends the implicit transaction of what is before it, as a FunctionCall does.
         server.end_batch();
-        self.note_text(frame, text, server);
+        self.note_hints(hints.unwrap_or_else(|| hints_of(frame, text)), text, server);
         let local_set = frame.is_whole() && classify::is_local_set(text);
         server.expected.push(Expect::Query { local_set, drops: drops.is_some(), verb });
         ToServer::FORWARD
@@ -179,6 +194,7 @@ impl Session {
     fn on_parse(
         &mut self,
         frame: &Frame<'_>,
+        hints: Option<Hints>,
         server: &mut ServerState,
         to_server: &mut Vec<u8>,
     ) -> Result<ToServer, Violation> {
@@ -194,7 +210,7 @@ impl Session {
                 ));
             }
             // Too large to be kept for another lease.
-            self.note_text(frame, b"", server);
+            self.note_hints(hints_of(frame, b""), b"", server);
             server.in_batch.unnamed_drops = None;
             server.in_batch.unnamed_verb =
                 Verb::of_statement(frame.body.get(1..).unwrap_or_default());
@@ -205,25 +221,14 @@ impl Session {
             return Ok(self.on_parse_named(frame, &parse, server, to_server));
         }
         let text = parse.text();
-        self.note_text(frame, text, server);
+        self.note_hints(hints.unwrap_or_else(|| hints_of(frame, text)), text, server);
         server.in_batch.unnamed_is_local = classify::is_local_set(text);
         server.in_batch.unnamed_drops = deallocated(text);
         server.in_batch.unnamed_verb = Verb::of_statement(text);
         Ok(parse_unnamed(frame, parse.definition, server))
     }
 
-    /// Notes what a text may leave behind. A text that is not here to its end, or is too
-    /// long to be looked through, might hide anything.
-    fn note_text(&self, frame: &Frame<'_>, text: &[u8], server: &mut ServerState) {
-        if frame.is_whole() && text.len() <= TEXT_LIMIT {
-            self.note_hints(classify::text(text), text, server);
-        } else {
-            let all = Hints { deallocates: true, leaves: Leaves::Ask, ..Hints::NONE };
-            self.note_hints(all, b"", server);
-        }
-    }
-
-    /// As [`Session::note_text`] for a definition that a Parse has brought before.
+    /// Notes what a definition may leave behind that a Parse has brought before.
     pub(crate) fn note_definition(&self, definition: &[u8], server: &mut ServerState) {
         let text = text(definition);
         self.note_hints(classify::text(text), text, server);
@@ -245,6 +250,9 @@ impl Session {
         }
         if hints.resets {
             self.note_reset(text, server);
+        }
+        if hints.takes_values || hints.sees_values {
+            self.note_values(hints, text, server);
         }
     }
 }

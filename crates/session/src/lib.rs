@@ -33,6 +33,7 @@ mod reset;
 mod retry;
 mod rules;
 mod schema;
+mod sequences;
 mod server;
 mod session;
 mod show;
@@ -49,6 +50,7 @@ pub use parameters::{ParameterSet, is_carried};
 pub use pins::{Pin, Pins};
 pub use rules::{Asks, Feature, StateRules, Treatment};
 pub use schema::Schema;
+pub use sequences::SequenceUses;
 pub use server::{Counters, ServerState};
 pub use session::{Mode, Session};
 pub use verdict::{

@@ -7,7 +7,7 @@ use wire::message::{self, Parse, TransactionStatus};
 use wire::tag::{backend as b, frontend as f};
 use wire::{ErrorFields, SqlState};
 
-use crate::classify::Leaves;
+use crate::classify::{Hints, Leaves};
 use crate::expect::Expect;
 use crate::frame::Frame;
 use crate::pins::Pin;
@@ -19,23 +19,31 @@ use crate::verb::{self, Verb};
 use crate::verdict::{Disposition, Pass, Then, ToClient, Violation};
 
 impl Session {
-    /// Appends what brings `server` to this client's settings, if they differ. True if that must
+    /// Appends what brings `server` to this client's settings, if they differ, and lets it forget
+    /// values of sequences, if `frame`, of whose text `hints` are known, may ask for some. True if that must
     /// be answered before `frame` can go.
     pub(crate) fn prepare(
         &self,
         frame: &Frame<'_>,
+        hints: Option<Hints>,
         server: &mut ServerState,
         to_server: &mut Vec<u8>,
     ) -> bool {
+        let forgets = self.forgets(frame, hints, server);
         let is_same = Arc::ptr_eq(&self.parameters, &server.parameters);
-        if (is_same && !server.has_foreign_role) || server.status == TransactionStatus::Failed {
+        if (is_same && !server.has_foreign_role && !forgets)
+            || server.status == TransactionStatus::Failed
+        {
             return false;
         }
-        let sql = if server.has_foreign_role {
+        let mut sql = if server.has_foreign_role {
             self.parameters.sql_anew(&server.parameters)
         } else {
             self.parameters.sql_from(&server.parameters)
         };
+        if forgets {
+            server.forget_values(&mut sql);
+        }
         if sql.is_empty() {
             server.parameters = Arc::clone(&self.parameters);
             server.has_foreign_role = false;

@@ -16,6 +16,8 @@ pub enum Pin {
     PreparedStatements,
     /// `LISTEN`.
     Listen,
+    /// Values of sequences that it has taken.
+    Sequences,
     /// The server could not be asked.
     Unknown,
     /// What no server can be asked about: `LOAD`, dblink's connections, the random seed, a
@@ -29,12 +31,13 @@ pub struct Pins(u8);
 
 impl Pin {
     /// In the order in which they are told.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::TemporaryObjects,
         Self::AdvisoryLocks,
         Self::HoldableCursors,
         Self::PreparedStatements,
         Self::Listen,
+        Self::Sequences,
         Self::Unknown,
         Self::Unaccountable,
     ];
@@ -47,6 +50,7 @@ impl Pin {
             Self::HoldableCursors => "holdable_cursors",
             Self::PreparedStatements => "prepared_statements",
             Self::Listen => "listen",
+            Self::Sequences => "sequences",
             Self::Unknown => "unknown",
             Self::Unaccountable => "unaccountable",
         }
@@ -76,6 +80,10 @@ impl Pins {
 
     pub(crate) fn insert(&mut self, pin: Pin) {
         self.0 |= pin.bit();
+    }
+
+    pub(crate) fn remove(&mut self, pin: Pin) {
+        self.0 &= !pin.bit();
     }
 }
 

@@ -287,6 +287,7 @@ impl Session {
             return None;
         }
         if !server.is_abandoned() {
+            self.end_values(server);
             match server.leaves {
                 Leaves::Nothing => {}
                 Leaves::Unaccountable if !self.rules.rejects(Feature::Unaccountable) => {
@@ -340,7 +341,9 @@ impl Session {
                     return;
                 }
             }
+            Tag::DiscardSequences => return server.sequences_discarded(),
             Tag::DiscardAll => {
+                server.sequences_discarded();
                 server.statements.clear();
                 server.stand_in = None;
                 self.statements = None;

@@ -103,7 +103,7 @@ impl Session {
         while let Ok(Some(header)) = Header::peek(rest) {
             let Some((whole, after)) = rest.split_at_checked(header.frame_len()) else { break };
             let frame = Frame { header, body: whole.get(HEADER_LEN..).unwrap_or_default() };
-            if self.on_frame(&frame, server, to_server, to_client)? == ToServer::FORWARD {
+            if self.on_frame(&frame, None, server, to_server, to_client)? == ToServer::FORWARD {
                 to_server.extend_from_slice(whole);
             }
             rest = after;

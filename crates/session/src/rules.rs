@@ -23,6 +23,8 @@ pub enum Feature {
     PreparedStatements,
     /// See [`Pin::Listen`].
     Listen,
+    /// See [`Pin::Sequences`]; what `currval` and `lastval` return.
+    Sequences,
     /// See [`Pin::Unaccountable`].
     Unaccountable,
     /// `SET` and `set_config`, but for the two below.
@@ -40,6 +42,8 @@ pub enum Treatment {
     Pin,
     /// Whichever server the client gets next has it.
     Replay,
+    /// It ends with its transaction.
+    Forget,
     /// The statement fails.
     Reject,
 }
@@ -74,16 +78,20 @@ type Treatments = &'static [(&'static str, Treatment)];
 const KEPT: Treatments = &[("pin", Treatment::Pin), ("reject", Treatment::Reject)];
 const EITHER: Treatments =
     &[("replay", Treatment::Replay), ("pin", Treatment::Pin), ("reject", Treatment::Reject)];
+/// Ends with its transaction where nothing else was said.
+const FORGOTTEN: Treatments =
+    &[("forget", Treatment::Forget), ("pin", Treatment::Pin), ("reject", Treatment::Reject)];
 const REPLAYED: Treatments = &[("replay", Treatment::Replay), ("reject", Treatment::Reject)];
 
 impl Feature {
     /// In the order in which they are told.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::TemporaryObjects,
         Self::AdvisoryLocks,
         Self::HoldableCursors,
         Self::PreparedStatements,
         Self::Listen,
+        Self::Sequences,
         Self::Unaccountable,
         Self::Settings,
         Self::Role,
@@ -98,6 +106,7 @@ impl Feature {
             Self::HoldableCursors => Pin::HoldableCursors.as_str(),
             Self::PreparedStatements => Pin::PreparedStatements.as_str(),
             Self::Listen => Pin::Listen.as_str(),
+            Self::Sequences => Pin::Sequences.as_str(),
             Self::Unaccountable => Pin::Unaccountable.as_str(),
             Self::Settings => "settings",
             Self::Role => "role",
@@ -114,6 +123,7 @@ impl Feature {
             | Self::PreparedStatements
             | Self::Unaccountable => KEPT,
             Self::Listen => EITHER,
+            Self::Sequences => FORGOTTEN,
             Self::Settings | Self::Role | Self::SessionAuthorization => REPLAYED,
         }
     }
@@ -131,6 +141,7 @@ impl Feature {
             Self::HoldableCursors => "cursors WITH HOLD",
             Self::PreparedStatements => "PREPARE",
             Self::Listen => "LISTEN",
+            Self::Sequences => "currval and lastval",
             Self::Unaccountable => "LOAD, setseed and connections of dblink",
             Self::Settings => "SET for the session",
             Self::Role => "SET ROLE for the session",

@@ -17,6 +17,7 @@ use crate::parameters::{ParameterSet, is_carried};
 use crate::pins::Pins;
 use crate::reset::Reset;
 use crate::schema::{Schema, SchemaWatch};
+use crate::sequences::{Sequences, Values};
 use crate::statements::{PendingChanges, ServerStatements};
 use crate::unnamed::{SentTexts, Unnamed};
 use crate::verb::Verb;
@@ -54,6 +55,7 @@ pub struct ServerState {
     /// A name of the client's under which there is an empty statement, to be dropped by SQL.
     pub(crate) stand_in: Option<Box<[u8]>>,
     pub(crate) unnamed: Unnamed,
+    pub(crate) sequences: Sequences,
     pub(crate) unnamed_texts: SentTexts,
     pub(crate) batch: Batch,
     /// Counts the Syncs that were sent.
@@ -185,6 +187,8 @@ pub struct Counters {
     pub preparations: u32,
     /// The server was asked what its client has left behind.
     pub accounts: u32,
+    /// A server was made to forget values of sequences that others may have left.
+    pub sequences_forgotten: u32,
     /// A write was refused because the server, or its transaction, is read-only.
     pub read_only_refusals: u32,
     /// A statement was refused, or is yet to be, by a rule for what outlasts transactions.
@@ -215,6 +219,7 @@ impl ServerState {
             settings_reset: false,
             stand_in: None,
             unnamed: Unnamed::Absent,
+            sequences: Sequences::none(),
             unnamed_texts: SentTexts::default(),
             batch: Batch::default(),
             batch_number: 0,
@@ -377,6 +382,7 @@ impl ServerState {
         self.leaves = Leaves::Nothing;
         self.pins = Pins::default();
         self.end_lease();
+        self.sequences.values = Values::Own;
         self.unnamed = Unnamed::Absent;
     }
 
@@ -438,6 +444,7 @@ impl ServerState {
         self.custom.clear();
         self.reset = Reset::Nothing;
         self.settings_reset = false;
+        self.sequences.end_lease();
         self.skip = Skip::No;
         self.copy_syncs = 0;
         self.front = Front::Nothing;

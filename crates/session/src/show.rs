@@ -419,6 +419,7 @@ fn ends(pin: Pin) -> &'static str {
         Pin::HoldableCursors => "until they are closed",
         Pin::PreparedStatements => "until they are deallocated",
         Pin::Listen => "until UNLISTEN",
+        Pin::Sequences => "until DISCARD SEQUENCES",
         Pin::Unknown => "until the server has answered what is left",
         Pin::Unaccountable => "until DISCARD ALL",
     }

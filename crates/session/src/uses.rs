@@ -16,6 +16,9 @@ const LOCKS: [&[u8]; 4] = [
     b"pg_try_advisory_lock_shared",
 ];
 
+/// Functions that return what a sequence has given before.
+const SEQUENCES: [&[u8]; 2] = [b"currval", b"lastval"];
+
 /// Functions whose effect no server can be asked about.
 const UNACCOUNTABLE: [&[u8]; 3] = [b"setseed", b"dblink_connect", b"dblink_connect_u"];
 
@@ -124,6 +127,8 @@ fn of_calls(tokens: &[Token<'_>], found: &mut Features) {
         let Some((Token::Symbol(b'('), arguments)) = behind.split_first() else { continue };
         if LOCKS.iter().any(|name| token.is_name(name)) {
             found.insert(Feature::AdvisoryLocks);
+        } else if SEQUENCES.iter().any(|name| token.is_name(name)) {
+            found.insert(Feature::Sequences);
         } else if UNACCOUNTABLE.iter().any(|name| token.is_name(name)) {
             found.insert(Feature::Unaccountable);
         } else if token.is_name(b"set_config") {
@@ -200,6 +205,8 @@ mod tests {
             ("with x as (select 1) select * into local temp t from x", Some(TemporaryObjects)),
             ("SELECT pg_catalog.pg_advisory_lock(1)", Some(AdvisoryLocks)),
             ("select \"pg_try_advisory_lock_shared\" (1, 2)", Some(AdvisoryLocks)),
+            ("select pg_catalog.CURRVAL('s')", Some(Sequences)),
+            ("INSERT INTO t VALUES (\"lastval\"())", Some(Sequences)),
             ("SET SESSION AUTHORIZATION joe", Some(SessionAuthorization)),
             ("set session_authorization = joe", Some(SessionAuthorization)),
             ("SET ROLE joe", Some(Role)),
@@ -230,6 +237,7 @@ mod tests {
             "CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$ SELECT pg_advisory_lock(1) $$",
             "create view v as select pg_advisory_lock(1)",
             "SELECT pg_advisory_xact_lock(1), pg_advisory_unlock(1), pg_advisory_lock",
+            "SELECT nextval('s'), setval('s', 1), 'currval(1)', lastval FROM t",
             "SET LOCAL ROLE joe",
             "SET TRANSACTION READ ONLY",
             "set constraints all deferred",

@@ -37,6 +37,8 @@ pub struct PoolMetrics {
     pub prepared_hits: Counter,
     /// Statements that had to be prepared on the server at hand.
     pub prepared_misses: Counter,
+    /// Times that a server was made to forget values of sequences.
+    pub sequences_forgotten: Counter,
     /// Statements sent again unseen.
     pub retries: Counts<Retry>,
     /// Leased servers that were lost.
@@ -131,6 +133,14 @@ const ROWS: &[Row<Pool>] = &[
             POOL,
         ),
         read: |spec, pool| one(spec, pool, &pool.1.prepared_misses),
+    },
+    Row {
+        spec: Spec::counter(
+            "pgmesh_sequences_forgotten_total",
+            "Times that a server was made to forget values of sequences before a transaction.",
+            POOL,
+        ),
+        read: |spec, pool| one(spec, pool, &pool.1.sequences_forgotten),
     },
     Row {
         spec: Spec::counter(

@@ -163,6 +163,7 @@ fn every_value_arrives_under_its_name() {
     pool.server_sent.add(40);
     pool.prepared_hits.add(5);
     pool.prepared_misses.inc();
+    pool.sequences_forgotten.add(3);
     pool.retries.inc(Retry::PlanChanged);
     let mut client = metrics.clients().accepted(Via::Tcp);
     client.logged_in();
@@ -177,7 +178,7 @@ fn every_value_arrives_under_its_name() {
 
     let text = exposition.text().unwrap();
     let samples = parse(&text).unwrap();
-    let of = |name, labels: &[(&str, &str)]| value(&samples, name, labels).unwrap_or(-1.0);
+    let of = |name: &str, labels: &[(&str, &str)]| value(&samples, name, labels).unwrap_or(-1.0);
     let shop = ("database", "shop");
     assert_eq!(of("pgmesh_wait_seconds_bucket", &[("le", "0.0001"), shop]), 1.0);
     assert_eq!(of("pgmesh_query_seconds_bucket", &[("le", "0.001")]), 0.0);
@@ -189,8 +190,8 @@ fn every_value_arrives_under_its_name() {
     assert_eq!(of("pgmesh_sent_bytes_total", &[("peer", "client")]), 20.0);
     assert_eq!(of("pgmesh_received_bytes_total", &[("peer", "server")]), 30.0);
     assert_eq!(of("pgmesh_sent_bytes_total", &[("peer", "server")]), 40.0);
-    assert_eq!(of("pgmesh_prepared_hits_total", &[]), 5.0);
-    assert_eq!(of("pgmesh_prepared_misses_total", &[]), 1.0);
+    let counted = ["prepared_hits", "prepared_misses", "sequences_forgotten"];
+    assert_eq!(counted.map(|it| of(&format!("pgmesh_{it}_total"), &[])), [5.0, 1.0, 3.0]);
     assert_eq!(of("pgmesh_retries_total", &[("reason", "plan_changed")]), 1.0);
     assert_eq!(of("pgmesh_retries_total", &[("reason", "statement_missing")]), 0.0);
     assert_eq!(of("pgmesh_server_connects_total", &[("role", "primary")]), 6.0);

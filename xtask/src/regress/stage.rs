@@ -149,7 +149,8 @@ fn create(database: &str) -> String {
     )
 }
 
-/// What of proxy.toml is special here.
+/// What of proxy.toml is special here. The tests ask for values of sequences that earlier
+/// transactions have taken.
 fn sections(lending: Lending) -> String {
     let shuffle = match lending {
         Lending::Usual => String::new(),
@@ -159,6 +160,7 @@ fn sections(lending: Lending) -> String {
     };
     format!(
         "\n[[hba]]\ntype = \"host\"\nmethod = \"trust\"\n\
-         \n[pool]\nmode = \"transaction\"\nsize = {POOL_SIZE}\nmax_db_connections = 200\n{shuffle}"
+         \n[pool]\nmode = \"transaction\"\nsize = {POOL_SIZE}\nmax_db_connections = 200\n\
+         state.sequences = \"pin\"\n{shuffle}"
     )
 }

@@ -442,6 +442,7 @@ impl<L> Active<L> {
         if counters != session::Counters::default() {
             metrics.prepared_hits.add(counters.statement_hits.into());
             metrics.prepared_misses.add(counters.statement_misses.into());
+            metrics.sequences_forgotten.add(counters.sequences_forgotten.into());
             for _ in 0..counters.plan_retries {
                 metrics.retries.inc(telemetry::Retry::PlanChanged);
             }

@@ -38,6 +38,7 @@ mod prepared;
 mod rates;
 mod rotation;
 mod secrets;
+mod sequences;
 mod server_login;
 mod servers;
 mod session_state;

@@ -27,6 +27,11 @@ impl Postgres {
                 Some(value) => (value.to_owned().into_bytes(), 1),
                 None => return failure("42704", format!("unrecognized parameter \"{name}\"")),
             },
+            Sql::Nextval => (self.take_value().to_string().into_bytes(), 1),
+            Sql::Lastval => match self.value {
+                Some(value) => (value.to_string().into_bytes(), 1),
+                None => return failure("55000", "lastval is not yet defined in this session"),
+            },
             Sql::SetConfig { value, .. } => {
                 for pair in value.clone().lines() {
                     let (name, value) = pair.split_once('=').unwrap();
@@ -52,6 +57,12 @@ impl Postgres {
             self.put_complete(&format!("SELECT {count}"));
         }
         Ok(())
+    }
+
+    fn take_value(&mut self) -> u32 {
+        let next = &self.database.next_value;
+        next.set(next.get() + 1);
+        *self.value.insert(next.get())
     }
 
     fn run_account(&mut self) -> Done {
@@ -110,7 +121,16 @@ impl Postgres {
             Sql::DiscardAll => {
                 self.settings.reset_all();
                 self.statements.clear();
+                self.value = None;
                 self.put_complete("DISCARD ALL");
+            }
+            Sql::DiscardSequences => {
+                self.value = None;
+                self.put_complete("DISCARD SEQUENCES");
+            }
+            Sql::Takes => {
+                self.take_value();
+                self.put_complete("CALL");
             }
             Sql::DeallocateAll | Sql::Deallocate(_) | Sql::Forget | Sql::Prepare(_) => {
                 return self.run_prepared(sql);

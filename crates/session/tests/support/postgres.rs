@@ -16,6 +16,8 @@ use super::sql::{self, Sql};
 /// What all sessions of one database share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
+    /// Of its one sequence.
+    pub(crate) next_value: Cell<u32>,
     /// How often its table was altered.
     pub(crate) version: Cell<u32>,
     /// What was inserted and committed.
@@ -63,6 +65,8 @@ pub(crate) struct Postgres {
     unnamed: Option<Prepared>,
     pub(crate) portals: BTreeMap<String, Portal>,
     pub(crate) transaction: Transaction,
+    /// What it has had of the sequence last.
+    pub(crate) value: Option<u32>,
     /// Inserted and not committed.
     pub(crate) rows: Vec<u32>,
     skips: bool,
@@ -101,6 +105,7 @@ impl Postgres {
             unnamed: None,
             portals: BTreeMap::new(),
             transaction: Transaction::Idle,
+            value: None,
             rows: Vec::new(),
             skips: false,
             copy: None,

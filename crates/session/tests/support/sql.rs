@@ -35,6 +35,11 @@ pub(crate) enum Sql {
     },
     Reset(Option<String>),
     DiscardAll,
+    DiscardSequences,
+    /// The next value of the one sequence, which the text tells or, as a function's, does not.
+    Nextval,
+    Takes,
+    Lastval,
     DeallocateAll,
     Deallocate(String),
     /// Drops all statements, unseen in text and tag.
@@ -69,6 +74,8 @@ fn read_one(text: &str) -> Option<Sql> {
         ["select", "*", "from", "t"] => Sql::Table,
         ["select", call] if call.starts_with("pg_catalog.set_config(") => return configs(text),
         ["select", call, ..] if call.starts_with("pg_catalog.set_config(") => return configs(text),
+        ["select", "nextval()"] => Sql::Nextval,
+        ["select", "lastval()"] => Sql::Lastval,
         ["select", value] => Sql::Select((*value).to_owned()),
         ["rows", count] => Sql::Rows(count.parse().ok()?),
         ["alter", "table", "t"] => Sql::AlterTable,
@@ -83,6 +90,8 @@ fn read_one(text: &str) -> Option<Sql> {
         ["reset", "all"] => Sql::Reset(None),
         ["reset", name] => Sql::Reset(Some(name.trim_matches('"').to_owned())),
         ["discard", "all"] => Sql::DiscardAll,
+        ["discard", "sequences"] => Sql::DiscardSequences,
+        ["takes"] => Sql::Takes,
         ["deallocate", "all"] => Sql::DeallocateAll,
         ["deallocate", ..] => deallocate(text),
         ["forget"] => Sql::Forget,
@@ -133,6 +142,8 @@ impl Sql {
                 | Self::Rows(_)
                 | Self::Table
                 | Self::Show(_)
+                | Self::Nextval
+                | Self::Lastval
                 | Self::SetConfig { .. }
                 | Self::Account
         )

@@ -244,7 +244,8 @@ impl Scene {
         match disposition {
             Disposition::Clean if is_whole => self.idle = Some(server),
             Disposition::NeedsReset if is_whole => {
-                server.after_reset();
+                let (kind, _) = server.reset_sql();
+                server.after_reset(kind);
                 self.idle = Some(server);
                 // Whoever answers for it has nothing of this client's either.
                 self.server_is_new();

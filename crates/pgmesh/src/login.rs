@@ -295,6 +295,7 @@ async fn open(
         // Dropped, the lease closes the server.
         return refused_settings(&error).map_or(Ok((welcome, wanted)), Err);
     }
+    lease.state.distrust();
     lease.release(Disposition::NeedsReset, std::time::Instant::now());
     let reported = reported.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let reported = reported.filter(|(name, _)| session::is_carried(name));

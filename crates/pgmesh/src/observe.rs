@@ -7,9 +7,10 @@ use control::auth_query::{AuthQuery, Stats};
 use notify::Hubs;
 use parking_lot::Mutex;
 use pool::{Closed, Observe, Pools};
+use session::ResetKind;
 use telemetry::{
     ClusterState, ConnectFailure, Counter, Counts, Discard, Listening, Lookups, Metrics, NodeState,
-    PinState, PoolLabels, PoolState, PoolStates, PoolTotals, Role, Words,
+    PinState, PoolLabels, PoolState, PoolStates, PoolTotals, Reset, Role, Words,
 };
 use topology::{Access, Node, NodeName, PoolKey, Snapshot};
 
@@ -18,7 +19,7 @@ use topology::{Access, Node, NodeName, PoolKey, Snapshot};
 pub(crate) struct PoolObserver {
     connects: Counter,
     connect_failures: Counts<ConnectFailure>,
-    resets: Counter,
+    resets: Counts<Reset>,
     discards: Counts<Discard>,
 }
 
@@ -65,7 +66,7 @@ impl PoolObserver {
         PoolTotals {
             connects: self.connects.value(),
             connect_failures: each(&self.connect_failures),
-            resets: self.resets.value(),
+            resets: each(&self.resets),
             discards: each(&self.discards),
         }
     }
@@ -98,8 +99,11 @@ impl Observe for PoolObserver {
         });
     }
 
-    fn reset(&self) {
-        self.resets.inc();
+    fn reset(&self, kind: ResetKind) {
+        self.resets.inc(match kind {
+            ResetKind::Targeted => Reset::Targeted,
+            ResetKind::All => Reset::All,
+        });
     }
 
     fn closed(&self, why: Closed) {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use session::{Disposition, ParameterSet, Schema};
+use session::{Disposition, ParameterSet, ResetKind, Schema};
 use tokio::sync::watch;
 use topology::{Access, Address, Epoch, Fence, PoolKey, Snapshot};
 use wire::ErrorMessage;
@@ -101,8 +101,8 @@ pub trait Observe: std::fmt::Debug + Send + Sync {
     fn connected(&self);
     /// A login has failed.
     fn connect_failed(&self, error: &backend::ConnectError);
-    /// A server was reset for its next client.
-    fn reset(&self);
+    /// A server was reset for its next client, so thoroughly.
+    fn reset(&self, kind: ResetKind);
     /// A server was closed.
     fn closed(&self, why: Closed);
 }
@@ -438,44 +438,46 @@ impl DerefMut for Kept {
 }
 
 /// Makes a server fit for another client: waits until no cancel can hit it, rolls back and
-/// discards what was left, and puts it back. One round trip is made in any case, which
+/// takes away what was left, and puts it back. One round trip is made in any case, which
 /// takes the signal of a cancel that came too late.
 async fn reset(pool: Arc<Pool>, server: Box<Server>) {
     // Dropped in any other way, the lease closes the server.
     let mut lease = Lease::new(server, Arc::clone(&pool));
     let recall = Arc::clone(&lease.recall);
-    let is_fit = tokio::select! {
+    let fit = tokio::select! {
         biased;
         () = recall.called() => return lease.close(Closed::Epoch),
-        is_fit = make_fit(&pool, &mut lease) => is_fit,
+        fit = make_fit(&pool, &mut lease) => fit,
     };
-    if is_fit {
-        pool.observer().reset();
+    if let Some(kind) = fit {
+        pool.observer().reset(kind);
         lease.release(Disposition::Clean, Instant::now());
     } else {
         lease.close(Closed::Reset);
     }
 }
 
-async fn make_fit(pool: &Pool, server: &mut Server) -> bool {
+/// `None` if that cannot be done.
+async fn make_fit(pool: &Pool, server: &mut Server) -> Option<ResetKind> {
     let config = &pool.settings.config;
     if let Some(cancels) = &server.cancels {
         let settled = tokio::time::timeout(config.cancel_timeout, Cancels::settle(cancels)).await;
         if !matches!(settled, Ok(Settled::Untouched | Settled::Ended)) {
-            return false;
+            return None;
         }
     }
-    for sql in server.state.reset_sql() {
+    let (kind, texts) = server.state.reset_sql();
+    for sql in texts {
         let Server { stream, state, .. } = server;
         let catalog = &pool.shared.catalog;
-        let ran = backend::run(stream, sql, config.reset_timeout, |name, value| {
-            state.on_reset_parameter(catalog, name, value);
+        let ran = backend::run(stream, &sql, config.reset_timeout, |name, value| {
+            state.on_reset_parameter(kind, catalog, name, value);
         });
         if let Err(error) = ran.await {
-            tracing::info!(pool = %pool.key, %error, "server could not be reset, closing it");
-            return false;
+            tracing::info!(pool = %pool.key, sql = &*sql, %error, "server could not be reset, closing it");
+            return None;
         }
     }
-    server.state.after_reset();
-    true
+    server.state.after_reset(kind);
+    Some(kind)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backend::Target;
-use session::Catalog;
+use session::{Catalog, ResetKind};
 use topology::{Access, Address, Epoch, Snapshot};
 
 use crate::keeper::{connected, new_server};
@@ -167,12 +167,13 @@ async fn prove(mut adoption: Adoption, mut server: Server, epoch: Epoch) {
     let Server { stream, state, .. } = &mut server;
     let catalog = &pool.shared.catalog;
     let answer = backend::is_in_recovery(stream, PROOF_TIMEOUT, |name, value| {
-        state.on_reset_parameter(catalog, name, value);
+        state.on_reset_parameter(ResetKind::All, catalog, name, value);
     });
     match answer.await {
         Ok(false) => {
             server.epoch = epoch;
-            server.state.after_reset();
+            // It is as after its login.
+            server.state.after_reset(ResetKind::All);
             pool.servers.add(epoch, server.address.clone(), &server.recall);
             adoption.over = true;
             connected(&pool, Box::new(server));

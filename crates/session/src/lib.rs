@@ -13,6 +13,7 @@ mod account;
 mod batch;
 mod catalog;
 mod classify;
+mod cleaning;
 mod client;
 mod deadlines;
 mod deallocate;
@@ -44,6 +45,7 @@ mod verb;
 mod verdict;
 
 pub use catalog::{Catalog, Statement};
+pub use cleaning::ResetKind;
 pub use deadlines::{Deadlines, Doing, Overdue, Timeouts};
 pub use frame::{Frame, SMALL_LIMIT, STATEMENT_LIMIT, TEXT_LIMIT, client_need};
 pub use parameters::{ParameterSet, is_carried};

@@ -155,6 +155,7 @@ impl Session {
     ) -> ToClient {
         message::put_ready_for_query(to_client, self.standing);
         server.own = OwnQuery::None;
+        server.distrust();
         server.end_lease();
         ToClient { pass: Pass::Replace, then: Then::Release(Disposition::NeedsReset) }
     }
@@ -196,6 +197,8 @@ impl Session {
         }
         message::put(to_client, b::ERROR_RESPONSE, |out| out.extend_from_slice(body));
         server.own = OwnQuery::None;
+        // That may be the server's fault.
+        server.distrust();
         server.end_lease();
         self.skip_statement(tag, to_client);
         Some(Disposition::NeedsReset)

@@ -14,10 +14,10 @@ use crate::classify::Leaves;
 use crate::expect::{Expect, ExpectedReplies};
 use crate::frame::{TEXT_LIMIT, server_need};
 use crate::parameters::{ParameterSet, is_carried};
-use crate::pins::Pins;
+use crate::pins::{Pin, Pins};
 use crate::reset::Reset;
 use crate::schema::{Schema, SchemaWatch};
-use crate::sequences::{Sequences, Values};
+use crate::sequences::Sequences;
 use crate::statements::{PendingChanges, ServerStatements};
 use crate::unnamed::{SentTexts, Unnamed};
 use crate::verb::Verb;
@@ -360,32 +360,6 @@ impl ServerState {
         std::mem::take(&mut self.counters)
     }
 
-    /// The SQL that cleans the server after [`Disposition::NeedsReset`].
-    pub fn reset_sql(&self) -> &'static [&'static str] {
-        if self.in_transaction() { &["ROLLBACK", "DISCARD ALL"] } else { &["DISCARD ALL"] }
-    }
-
-    /// Shows a parameter that the server reports while [`ServerState::reset_sql`] runs: that
-    /// is what its login's value is now, for the server's configuration may have changed.
-    pub fn on_reset_parameter(&mut self, catalog: &Catalog, name: &str, value: &str) {
-        if is_carried(name) {
-            self.login_parameters = catalog.changed(&self.login_parameters, [(name, value)]);
-        }
-    }
-
-    /// Notes that [`ServerState::reset_sql`] has run: nothing of any client is left.
-    pub fn after_reset(&mut self) {
-        self.statements.clear();
-        self.status = TransactionStatus::Idle;
-        self.parameters = Arc::clone(&self.login_parameters);
-        self.has_foreign_role = false;
-        self.leaves = Leaves::Nothing;
-        self.pins = Pins::default();
-        self.end_lease();
-        self.sequences.values = Values::Own;
-        self.unnamed = Unnamed::Absent;
-    }
-
     /// What the server says while nobody has it. False if it must be closed: it has said
     /// its last word, or something that an idle server does not say, or half of something.
     pub fn on_idle(&mut self, catalog: &Catalog, bytes: &[u8]) -> bool {
@@ -434,10 +408,10 @@ impl ServerState {
         if self.unnamed == Unnamed::Current {
             self.unnamed = Unnamed::Foreign;
         }
+        self.statements.end_lease(self.pins.has(Pin::TemporaryObjects));
         self.has_foreign_role |= self.parameters.has_role;
         self.unnamed_texts.clear();
         self.pending.clear();
-        self.stand_in = None;
         self.batch.clear();
         self.in_batch = InBatch::default();
         self.deallocates = false;

@@ -148,6 +148,8 @@ pub(crate) struct ServerStatements {
     limit: usize,
     /// Counts uses; orders them.
     clock: u64,
+    /// The last use before this lease.
+    lent_at: u64,
     entries: HashMap<u64, Use>,
 }
 
@@ -170,7 +172,7 @@ pub(crate) enum Presence {
 
 impl ServerStatements {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), clock: 0, entries: HashMap::new() }
+        Self { limit: limit.max(1), clock: 0, lent_at: 0, entries: HashMap::new() }
     }
 
     /// Looks a statement up and notes that it is used.
@@ -208,6 +210,16 @@ impl ServerStatements {
         if let Some(used) = self.entries.get_mut(&id) {
             used.stale = true;
         }
+    }
+
+    /// A lease ends. What it has used may name a temporary object, if there are any: that is
+    /// closed and parsed again before its next use.
+    pub(crate) fn end_lease(&mut self, has_temporary_objects: bool) {
+        if has_temporary_objects {
+            let used = self.entries.values_mut().filter(|used| used.at > self.lent_at);
+            used.for_each(|used| used.stale = true);
+        }
+        self.lent_at = self.clock;
     }
 
     /// The statement to close so that one more fits. Those that have not been parsed yet

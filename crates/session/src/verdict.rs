@@ -67,7 +67,7 @@ pub enum Then {
 pub enum Disposition {
     /// As it was lent: the next client may have it.
     Clean,
-    /// Something was left behind: `ROLLBACK` if in a transaction, then `DISCARD ALL`.
+    /// Something was left behind, to be taken away by [`crate::ServerState::reset_sql`].
     NeedsReset,
     /// It cannot be trusted: close it.
     Discard,

@@ -2,7 +2,7 @@
 
 mod support;
 
-use session::Mode;
+use session::{Mode, ResetKind};
 use support::client::*;
 use support::postgres::Transaction;
 use support::scene::Scene;
@@ -30,7 +30,7 @@ fn a_client_that_goes_in_a_transaction_has_it_rolled_back_before_the_reset() {
                 scene.say(0, last);
             }
             let server = scene.relay.server_of(0).unwrap();
-            assert_eq!(server.state.reset_sql(), ["ROLLBACK", "DISCARD ALL"], "one by one");
+            assert_eq!(server.state.reset_sql(), (ResetKind::Targeted, vec!["ROLLBACK".into()]));
             scene.relay.client_leaves(0);
             assert_eq!(scene.relay.resets + scene.relay.discards, 1);
             assert_eq!(scene.say(1, query("select 1")), "TDCZ");
@@ -207,7 +207,7 @@ fn what_an_idle_server_says_is_heard_and_anything_else_closes_it() {
     wire::message::put_parameter_status(&mut report, "TimeZone", "cet");
     assert!(state.on_idle(&catalog, &report));
     assert_eq!(state.parameters().get("timezone"), Some("cet"));
-    state.after_reset();
+    state.after_reset(ResetKind::All);
     assert_eq!(state.parameters().get("timezone"), Some("cet"), "its login's value has changed");
     let mut ready = Vec::new();
     wire::message::put_ready_for_query(&mut ready, wire::message::TransactionStatus::Idle);
@@ -220,7 +220,7 @@ fn a_default_that_changed_while_the_server_was_lent_is_known_after_the_reset() {
     let mut scene = Scene::new(1, 1);
     let catalog = std::sync::Arc::clone(&scene.relay.catalog);
     let state = &mut scene.relay.idle[0].state;
-    state.on_reset_parameter(&catalog, "TimeZone", "cet");
-    state.after_reset();
+    state.on_reset_parameter(ResetKind::All, &catalog, "TimeZone", "cet");
+    state.after_reset(ResetKind::All);
     assert_eq!(state.parameters().get("TimeZone"), Some("cet"));
 }

@@ -266,6 +266,16 @@ words! {
 }
 
 words! {
+    /// What was taken off a server before its next client.
+    Reset {
+        /// Everything: `DISCARD ALL`.
+        All = "all",
+        /// What its client was known to have left.
+        Targeted = "targeted",
+    }
+}
+
+words! {
     /// What the loss of a leased server came to for its client.
     ServerLoss {
         /// Half of a message had reached the client, or the server's last word: disconnected.

@@ -32,7 +32,7 @@ pub use exposition::Exposition;
 pub use histogram::Histogram;
 pub use labels::{
     Cancel, ClientEnd, ConnectFailure, Counter, Counts, Discard, KeyFetch, LdapCheck, Limit,
-    PoolLabels, Refusal, Retry, Role, ServerLoss, Token, Via, Words,
+    PoolLabels, Refusal, Reset, Retry, Role, ServerLoss, Token, Via, Words,
 };
 pub use listening::Listening;
 pub use lookups::Lookups;

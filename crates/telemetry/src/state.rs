@@ -12,7 +12,7 @@ use prometheus::proto::{Metric, MetricFamily};
 use crate::clients::ClientMetrics;
 use crate::cluster::ClusterState;
 use crate::family::{Row, Spec, collect, descs};
-use crate::labels::{ConnectFailure, Discard, PoolLabels, Words};
+use crate::labels::{ConnectFailure, Discard, PoolLabels, Reset, Words};
 use crate::{Error, POOLS_MAX};
 
 /// What a pool is doing at the moment of a scrape.
@@ -60,8 +60,9 @@ pub struct PoolTotals {
     pub connects: u64,
     /// Logins to servers that failed; a kind that is not there is zero.
     pub connect_failures: Vec<(ConnectFailure, u64)>,
-    /// Servers whose session state was reset before the next client.
-    pub resets: u64,
+    /// Servers whose session state was reset before the next client; a kind that is not there is
+    /// zero.
+    pub resets: Vec<(Reset, u64)>,
     /// Servers closed; a reason that is not there is zero.
     pub discards: Vec<(Discard, u64)>,
 }
@@ -169,7 +170,7 @@ fn bounded(mut pools: Vec<PoolState>) -> Vec<PoolState> {
                     connects: sum.totals.connects + pool.totals.connects,
                     connect_failures: [sum.totals.connect_failures, pool.totals.connect_failures]
                         .concat(),
-                    resets: sum.totals.resets + pool.totals.resets,
+                    resets: [sum.totals.resets, pool.totals.resets].concat(),
                     discards: [sum.totals.discards, pool.totals.discards].concat(),
                 },
             },
@@ -275,11 +276,9 @@ const ROWS: &[Row<View>] = &[
         spec: Spec::counter(
             "pgmesh_server_resets_total",
             "Servers whose session state was reset before the next client.",
-            POOL,
+            &["database", "user", "role", "kind"],
         ),
-        read: |spec, view| {
-            each(spec, view, |spec, base, pool| spec.sample(base, pool.totals.resets))
-        },
+        read: |spec, view| words(spec, view, |pool| &pool.totals.resets),
     },
     Row {
         spec: Spec::counter(
@@ -450,7 +449,7 @@ mod tests {
             totals: PoolTotals {
                 connects: 7,
                 connect_failures: vec![(ConnectFailure::Tls, 1)],
-                resets: 8,
+                resets: vec![(Reset::All, 8)],
                 discards: vec![(Discard::Idle, 1), (Discard::Unclean, 2)],
             },
         };
@@ -461,7 +460,8 @@ mod tests {
         let last = &pools[POOLS_MAX];
         assert_eq!(last.labels, PoolLabels::other(Role::Primary));
         assert_eq!((last.active, last.idle, last.login), (2, 4, 6));
-        assert_eq!((last.totals.connects, last.totals.resets), (14, 16));
+        assert_eq!(last.totals.connects, 14);
+        assert_eq!(last.totals.resets.iter().map(|(_, count)| count).sum::<u64>(), 16);
         assert_eq!(last.totals.discards.iter().map(|(_, count)| count).sum::<u64>(), 6);
         assert_eq!((last.waiting, last.size), (10, 12));
         assert_eq!(last.pinned.iter().map(|pin| pin.now).sum::<u64>(), 2);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use telemetry::{
     Build, Cancel, CertificateExpiries, ClusterState, ConnectFailure, Discard, Exposition,
     Listening, Lookups, Metrics, NodeState, POOLS_MAX, PinState, PoolLabels, PoolState, PoolStates,
-    PoolTotals, Refusal, Registry, Retry, Role, Via,
+    PoolTotals, Refusal, Registry, Reset, Retry, Role, Via, Words,
 };
 
 const BUILD: Build = Build { version: "1.2.3", commit: "abc" };
@@ -52,7 +52,7 @@ fn state(labels: PoolLabels) -> PoolState {
         totals: PoolTotals {
             connects: 6,
             connect_failures: vec![(ConnectFailure::Timeout, 7), (ConnectFailure::Timeout, 1)],
-            resets: 1,
+            resets: vec![(Reset::Targeted, 1)],
             discards: vec![(Discard::Idle, 9)],
         },
     }
@@ -197,7 +197,7 @@ fn every_value_arrives_under_its_name() {
     assert_eq!(of("pgmesh_server_connects_total", &[("role", "primary")]), 6.0);
     assert_eq!(of("pgmesh_server_connect_failures_total", &[("kind", "timeout")]), 8.0);
     assert_eq!(of("pgmesh_server_connect_failures_total", &[("kind", "tls")]), 0.0);
-    assert_eq!(of("pgmesh_server_resets_total", &[]), 1.0);
+    assert_eq!(of("pgmesh_server_resets_total", &[("kind", "targeted")]), 1.0);
     assert_eq!(of("pgmesh_server_discards_total", &[("reason", "idle")]), 9.0);
     assert_eq!(of("pgmesh_accepts_total", &[("via", "tcp")]), 10.0);
     assert_eq!(of("pgmesh_logins_total", &[]), 1.0);
@@ -329,7 +329,8 @@ fn label_sets_are_bounded_whatever_clients_ask_for() {
     let samples = parse(&exposition.text().unwrap()).unwrap();
     for name in ["pgmesh_prepared_misses_total", "pgmesh_server_resets_total"] {
         let of_family: Vec<_> = samples.iter().filter(|sample| sample.name == name).collect();
-        assert_eq!(of_family.len(), POOLS_MAX + 1, "{name}");
+        let kinds = if name == "pgmesh_server_resets_total" { Reset::ALL.len() } else { 1 };
+        assert_eq!(of_family.len(), (POOLS_MAX + 1) * kinds, "{name}");
     }
     for name in ["pgmesh_prepared_misses_total", "pgmesh_server_resets_total"] {
         let of_family = samples.iter().filter(|sample| sample.name == name);

@@ -43,7 +43,7 @@ impl Passwords for Known {
 impl Observe for Silent {
     fn connected(&self) {}
     fn connect_failed(&self, _: &backend::ConnectError) {}
-    fn reset(&self) {}
+    fn reset(&self, _: session::ResetKind) {}
     fn closed(&self, _: Closed) {}
 }
 

@@ -36,6 +36,7 @@ mod peers;
 mod pool;
 mod prepared;
 mod rates;
+mod resets;
 mod rotation;
 mod secrets;
 mod sequences;

@@ -58,16 +58,17 @@ impl Relay {
     }
 
     fn reset(&self, server: &mut Server) {
-        for sql in server.state.reset_sql() {
-            server.postgres.receive(&super::client::query(sql));
+        let (kind, texts) = server.state.reset_sql();
+        for sql in texts {
+            server.postgres.receive(&super::client::query(&sql));
             for (tag, body) in transcript::frames(&server.postgres.take_output(usize::MAX)) {
                 assert_ne!(tag, b::ERROR_RESPONSE, "a reset failed");
                 if tag == b::PARAMETER_STATUS {
                     let (name, value) = wire::message::parameter_status(&body).unwrap();
-                    server.state.on_reset_parameter(&self.catalog, name, value);
+                    server.state.on_reset_parameter(kind, &self.catalog, name, value);
                 }
             }
         }
-        server.state.after_reset();
+        server.state.after_reset(kind);
     }
 }

@@ -53,6 +53,8 @@ pub(crate) fn server_need(header: Header) -> usize {
     use tag::backend as b;
     let limit = match header.tag {
         b::COMMAND_COMPLETE | b::READY_FOR_QUERY | b::PARAMETER_STATUS => SMALL_LIMIT,
+        // It is kept until it is known whether an error follows that a fresh Parse mends.
+        b::PARAMETER_DESCRIPTION => SMALL_LIMIT,
         b::ERROR_RESPONSE | b::NOTICE_RESPONSE => TEXT_LIMIT,
         b::NOTIFICATION_RESPONSE => NOTIFICATION_HEAD,
         _ => 0,

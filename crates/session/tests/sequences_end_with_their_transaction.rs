@@ -140,6 +140,12 @@ fn a_client_that_keeps_its_values_keeps_its_server() {
         // What no text tells of is forgotten.
         assert_eq!(scene.say(0, query("takes")), "CZ");
         assert!(is_undefined(&mut scene, 1, query(ASKS)));
+        // A block that takes some later than it begins.
+        assert_eq!(
+            scene.say(0, [query("begin"), query(TAKES), query("commit")].concat()),
+            "CZTDCZCZ"
+        );
+        assert_eq!(scene.say(0, query(ASKS)), "TDCZ");
     }
 }
 
@@ -158,10 +164,14 @@ fn in_session_mode_values_are_the_clients() {
     let mut scene = Scene::new(1, 0);
     for _ in 0..2 {
         let client = scene.add(Mode::Session, &[]);
+        assert_eq!(scene.say(client, query("takes")), "CZ");
+        assert_eq!(scene.say(client, query("select 1")), "TDCZ");
+        assert_eq!(scene.say(client, query(ASKS)), "TDCZ");
+        scene.relay.client_leaves(client);
+        scene.relay.run();
+        let client = scene.add(Mode::Session, &[]);
         assert_eq!(scene.say(client, query("select 1")), "TDCZ");
         assert!(is_undefined(&mut scene, client, query(ASKS)));
-        assert_eq!(scene.say(client, query("takes")), "CZ");
-        assert_eq!(scene.say(client, query(ASKS)), "TDCZ");
         scene.relay.client_leaves(client);
         scene.relay.run();
     }

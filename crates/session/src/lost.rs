@@ -15,6 +15,7 @@ use crate::classify::Leaves;
 use crate::expect::Expect;
 use crate::fate::{self, Group, Known, Outcome, Ready, Says};
 use crate::frame::Frame;
+use crate::pins::Pin;
 use crate::server::{CopyState, Front, InBatch, OwnQuery, ServerState, Skip};
 use crate::session::{Mode, Phase, Session};
 use crate::unnamed::Unnamed;
@@ -38,7 +39,7 @@ impl Session {
     ) -> Lost {
         let is_kept = self.mode == Mode::Session && server.leaves != Leaves::Nothing;
         if is_kept || server.is_asked() || !server.pins.is_empty() {
-            return Lost::Fatal(Box::new(state_lost()));
+            return Lost::Fatal(Box::new(self.state_lost(server)));
         }
         let is_cut = sent.last_frame_incomplete || server.client_mid_frame;
         let groups = if server.batch.is_failing() {
@@ -69,6 +70,25 @@ impl Session {
             }
         }
         Lost::Told
+    }
+
+    /// What was there that no other server has.
+    #[cold]
+    fn state_lost(&self, server: &ServerState) -> ErrorMessage {
+        let pins: Vec<&str> = server.pins.iter().map(Pin::as_str).collect();
+        let detail = if self.mode == Mode::Session {
+            "pool_mode=session: settings that are not reported, temporary objects, locks and the like end with the server.".to_owned()
+        } else if pins.is_empty() {
+            "The server had not answered yet what the last transaction has left for the session."
+                .to_owned()
+        } else {
+            format!("The client kept its server for this: {}.", pins.join(", "))
+        };
+        ErrorMessage::fatal(
+            SqlState::ADMIN_SHUTDOWN,
+            "terminating connection: the server was lost, and with it session state that cannot be restored",
+        )
+        .with_detail(detail)
     }
 
     /// The server owed the client nothing.
@@ -208,12 +228,4 @@ impl ServerState {
         let is_alone = ends || known.block() == TransactionStatus::Idle;
         self.front = if is_alone { Front::FailedAlone } else { Front::Failed };
     }
-}
-
-fn state_lost() -> ErrorMessage {
-    ErrorMessage::fatal(
-        SqlState::ADMIN_SHUTDOWN,
-        "terminating connection: the server was lost, and with it session state that cannot be restored",
-    )
-    .with_detail("pool_mode=session: settings that are not reported, temporary objects, locks and the like end with the server.")
 }

@@ -64,6 +64,19 @@ fn an_idle_client_in_session_mode_goes_on_if_nothing_of_its_was_there() {
 }
 
 #[test]
+fn a_client_is_told_what_it_kept_its_lost_server_for() {
+    let mut scene = Scene::new(1, 1);
+    assert_eq!(scene.say(0, query("select setseed")), "TDCZ");
+    assert!(scene.is_leased(0));
+    let lines = scene.lose(0);
+    assert_eq!(brief(&lines), ["57P01"]);
+    assert!(
+        lines[0].contains("|DThe client kept its server for this: unaccountable.|"),
+        "{lines:?}"
+    );
+}
+
+#[test]
 fn a_client_between_two_statements_of_its_transaction_hears_of_it_with_the_next() {
     for next in [query("select 1"), unnamed("insert 2"), function_call(), sync()] {
         let mut scene = in_block();

@@ -62,6 +62,11 @@ impl Hubs {
         Ok(subscriber)
     }
 
+    /// The pools whose logins they use.
+    pub fn pools(&self) -> &Arc<Pools> {
+        &self.pools
+    }
+
     /// Ends the sessions in a database on which nobody listens any more, and which only wait for
     /// clients to come back: who drops or renames the database must find it unused.
     pub fn leave_database(&self, database: &str) {

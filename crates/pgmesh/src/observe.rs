@@ -116,6 +116,7 @@ impl Observe for PoolObserver {
             Closed::Reset => Discard::Reset,
             Closed::ServerClosed => Discard::ServerClosed,
             Closed::Unclean => Discard::Unclean,
+            Closed::Vacated => Discard::Vacated,
         });
     }
 }

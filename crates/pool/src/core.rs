@@ -344,6 +344,12 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
         unwanted.map(|idle| idle.server).collect()
     }
 
+    /// Takes the idle servers, and opens none that no client has asked for.
+    pub(crate) fn leave(&mut self) -> Vec<T> {
+        self.used = false;
+        self.take_unwanted(|_| false)
+    }
+
     /// Takes the server that has been idle for longest, so that another pool may open one.
     pub(crate) fn take_oldest_idle(&mut self) -> Option<T> {
         if self.idle.is_empty() { None } else { Some(self.idle.remove(0).server) }

@@ -241,6 +241,7 @@ pub(crate) fn new_server(
             .of_pool(&pool.sequences),
         unread: Vec::new(),
         unsent: Vec::new(),
+        vacancy: None,
         id,
         epoch,
         expires: Instant::now() + lifetime,

@@ -52,7 +52,8 @@ impl Lease {
     }
 
     fn end(&mut self) -> Option<Box<Server>> {
-        let server = self.server.take()?;
+        let mut server = self.server.take()?;
+        server.vacancy = None;
         if !self.pins.is_empty() {
             self.pool.pins.change(std::mem::take(&mut self.pins), Pins::default());
         }

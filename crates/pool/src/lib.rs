@@ -25,6 +25,7 @@ mod pool;
 mod recall;
 mod registry;
 mod server;
+mod vacancy;
 mod warm;
 mod watch;
 
@@ -41,3 +42,4 @@ pub use pool::{Closed, Observe, Pool, Welcome};
 pub use recall::Recall;
 pub use registry::{Pools, Report, Resolve, Settings};
 pub use server::Server;
+pub use vacancy::Vacancy;

@@ -93,6 +93,8 @@ pub enum Closed {
     Reset,
     /// It closed the connection.
     ServerClosed,
+    /// A client needed its database empty.
+    Vacated,
 }
 
 /// Told of what happens to a pool's servers; counts, and does not wait.

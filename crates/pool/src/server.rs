@@ -16,6 +16,7 @@ use crate::cancel::Cancels;
 use crate::core::Member;
 use crate::limit::Permits;
 use crate::recall::Recall;
+use crate::vacancy::Vacancy;
 
 /// A logged-in server.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Server {
     pub unread: Vec<u8>,
     /// Not yet written to it. Empty between leases.
     pub unsent: Vec<u8>,
+    /// While its client needs databases empty. Ends with the lease.
+    pub vacancy: Option<Vacancy>,
     pub(crate) id: u64,
     pub(crate) epoch: Epoch,
     pub(crate) address: Address,

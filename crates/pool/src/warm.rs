@@ -61,6 +61,11 @@ impl Warm {
         true
     }
 
+    /// Takes all that are there.
+    pub(crate) fn leave(&mut self) -> Vec<Server> {
+        std::mem::take(&mut self.servers)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.servers.len()
     }

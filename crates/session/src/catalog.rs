@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use parking_lot::Mutex;
 
 use crate::classify::{self, Hints};
+use crate::databases::{Databases, emptied};
 use crate::deallocate::deallocated;
 use crate::parameters::{self, ParameterSet, Values};
 use crate::verb::Verb;
@@ -30,6 +31,8 @@ pub struct Statement {
     pub(crate) local_set: bool,
     /// The name of the statement that it drops.
     pub(crate) drops: Option<Box<[u8]>>,
+    /// The databases that it needs empty.
+    pub(crate) empties: Databases,
     /// What it does to its transaction.
     pub(crate) verb: Verb,
     /// Set, once for all servers, when one has told that its result is no longer what clients
@@ -133,6 +136,7 @@ impl Catalog {
             hints: classify::text(text),
             local_set: classify::is_local_set(text),
             drops: deallocated(text),
+            empties: emptied(text),
             verb: Verb::of_statement(text),
             retired: OnceLock::new(),
         });

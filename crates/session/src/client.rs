@@ -6,6 +6,7 @@ use wire::tag::frontend as f;
 
 use crate::catalog::text;
 use crate::classify::{self, Hints, Leaves};
+use crate::databases::emptied;
 use crate::deallocate::deallocated;
 use crate::expect::Expect;
 use crate::frame::{Frame, STATEMENT_LIMIT};
@@ -186,6 +187,9 @@ impl Session {
         // It ends the implicit transaction of what is before it, as a FunctionCall does.
         server.end_batch();
         self.note_hints(hints.unwrap_or_else(|| hints_of(frame, text)), text, server);
+        if frame.is_whole() {
+            server.needs_empty(emptied(text));
+        }
         let local_set = frame.is_whole() && classify::is_local_set(text);
         server.expected.push(Expect::Query { local_set, drops: drops.is_some(), verb });
         ToServer::FORWARD
@@ -212,6 +216,7 @@ impl Session {
             // Too large to be kept for another lease.
             self.note_hints(hints_of(frame, b""), b"", server);
             server.in_batch.unnamed_drops = None;
+            server.in_batch.unnamed_empties = None;
             server.in_batch.unnamed_verb =
                 Verb::of_statement(frame.body.get(1..).unwrap_or_default());
             return Ok(parse_unnamed(frame, b"", server));
@@ -224,6 +229,7 @@ impl Session {
         self.note_hints(hints.unwrap_or_else(|| hints_of(frame, text)), text, server);
         server.in_batch.unnamed_is_local = classify::is_local_set(text);
         server.in_batch.unnamed_drops = deallocated(text);
+        server.in_batch.unnamed_empties = emptied(text);
         server.in_batch.unnamed_verb = Verb::of_statement(text);
         Ok(parse_unnamed(frame, parse.definition, server))
     }
@@ -302,6 +308,10 @@ pub(crate) fn extended(frame: &Frame<'_>, server: &mut ServerState, expect: Expe
 fn on_execute(frame: &Frame<'_>, server: &mut ServerState) -> ToServer {
     let is_unnamed = frame.body.first() == Some(&0);
     let local_set = is_unnamed && server.in_batch.portal_is_local;
+    if is_unnamed && server.in_batch.portal_empties.is_some() {
+        let databases = server.in_batch.portal_empties.take();
+        server.needs_empty(databases);
+    }
     let verb = if is_unnamed { server.portals.unnamed } else { server.portals.named };
     extended(frame, server, Expect::Execute { local_set, verb })
 }

@@ -15,6 +15,7 @@ mod catalog;
 mod classify;
 mod cleaning;
 mod client;
+mod databases;
 mod deadlines;
 mod deallocate;
 mod expect;
@@ -46,6 +47,7 @@ mod verdict;
 
 pub use catalog::{Catalog, Statement};
 pub use cleaning::ResetKind;
+pub use databases::Emptying;
 pub use deadlines::{Deadlines, Doing, Overdue, Timeouts};
 pub use frame::{Frame, SMALL_LIMIT, STATEMENT_LIMIT, TEXT_LIMIT, client_need};
 pub use parameters::{ParameterSet, is_carried};

@@ -120,6 +120,7 @@ impl Session {
             }
             if head.portal.is_empty() {
                 server.in_batch.portal_is_local = server.in_batch.unnamed_is_local;
+                server.in_batch.portal_empties = self.unnamed_empties(server);
             }
             server.bind(head.portal, self.unnamed_verb(server));
             return Ok(extended(frame, server, Expect::Bind { statement: 0, name: 0 }));
@@ -142,6 +143,7 @@ impl Session {
         };
         if head.portal.is_empty() {
             server.in_batch.portal_is_local = statement.as_ref().is_some_and(|it| it.local_set);
+            server.in_batch.portal_empties = statement.as_ref().and_then(|it| it.empties.clone());
         }
         server.expected.push(Expect::Bind { statement: id, name: name_hash(head.statement) });
         // One made by PREPARE cannot end a transaction.
@@ -196,6 +198,7 @@ impl Session {
             server.in_batch.unnamed_set = true;
             server.in_batch.unnamed_is_local = false;
             server.in_batch.unnamed_drops = None;
+            server.in_batch.unnamed_empties = None;
             server.in_batch.unnamed_verb = Verb::Plain;
             return extended(frame, server, Expect::CloseUnnamed);
         }

@@ -191,6 +191,7 @@ impl Session {
             server.counters.read_only_refusals += 1;
         }
         server.note_failure(front);
+        server.needs_none_empty();
         let client_name = self.failing_name(&fields, server);
         server.copy = CopyState::None;
         server.is_doubtful |= server.copy_syncs > 0;
@@ -247,6 +248,9 @@ impl Session {
             if server.is_quiet() {
                 server.portals.named = Verb::Plain;
             }
+        }
+        if server.status != TransactionStatus::Open {
+            server.needs_none_empty();
         }
         if server.settings_reset {
             server.settings_reset = false;

@@ -11,6 +11,7 @@ use crate::account::Account;
 use crate::batch::Batch;
 use crate::catalog::Catalog;
 use crate::classify::Leaves;
+use crate::databases::{Databases, Need};
 use crate::expect::{Expect, ExpectedReplies};
 use crate::frame::{TEXT_LIMIT, server_need};
 use crate::parameters::{ParameterSet, is_carried};
@@ -75,6 +76,7 @@ pub struct ServerState {
     pub(crate) parameters_before: Option<Arc<ParameterSet>>,
     /// A frame of the client's has been forwarded in part: the server must get the rest.
     pub(crate) client_mid_frame: bool,
+    pub(crate) emptying: Need,
     pub(crate) counters: Counters,
     /// Its process, if it has told which.
     pub(crate) pid: Option<i32>,
@@ -112,8 +114,12 @@ pub(crate) struct InBatch {
     pub(crate) unnamed_verb: Verb,
     /// It drops the statement of this name.
     pub(crate) unnamed_drops: Option<Box<[u8]>>,
+    /// It needs these databases empty.
+    pub(crate) unnamed_empties: Databases,
     /// The unnamed portal does.
     pub(crate) portal_is_local: bool,
+    /// And needs these databases empty.
+    pub(crate) portal_empties: Databases,
 }
 
 /// Answers of a group of messages of which ReadyForQuery has not come.
@@ -232,6 +238,7 @@ impl ServerState {
             portals: Portals::default(),
             parameters_before: None,
             client_mid_frame: false,
+            emptying: Need::None,
             counters: Counters::default(),
             pid: None,
         }
@@ -424,6 +431,7 @@ impl ServerState {
         self.front = Front::Nothing;
         self.portals = Portals::default();
         self.parameters_before = None;
+        self.emptying = Need::None;
         self.client = Client::Active;
     }
 

@@ -10,6 +10,7 @@ use wire::message;
 use wire::tag::frontend as f;
 
 use crate::catalog::text;
+use crate::databases::{Databases, emptied};
 use crate::deallocate::deallocated;
 use crate::expect::Expect;
 use crate::frame::Frame;
@@ -135,6 +136,7 @@ impl Session {
             server.expected.push(Expect::Restore);
             server.in_batch.unnamed_set = true;
             server.in_batch.unnamed_drops = deallocated(text(&self.unnamed));
+            server.in_batch.unnamed_empties = emptied(text(&self.unnamed));
             server.in_batch.unnamed_verb = Verb::of_statement(text(&self.unnamed));
         }
         Ok(())
@@ -146,6 +148,16 @@ impl Session {
             server.in_batch.unnamed_drops.clone()
         } else {
             deallocated(text(&self.unnamed))
+        }
+    }
+
+    /// The databases that the unnamed statement, which was ensured before, needs empty.
+    #[inline]
+    pub(crate) fn unnamed_empties(&self, server: &ServerState) -> Databases {
+        if server.in_batch.unnamed_set {
+            server.in_batch.unnamed_empties.clone()
+        } else {
+            emptied(text(&self.unnamed))
         }
     }
 

@@ -262,6 +262,8 @@ words! {
         ServerClosed = "server_closed",
         /// It came back with something outstanding.
         Unclean = "unclean",
+        /// A client was about to drop, rename, move or copy its database.
+        Vacated = "vacated",
     }
 }
 

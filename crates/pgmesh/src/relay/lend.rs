@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use notify::{Event, HubError, Hubs, Subscriber};
-use pool::{Cancels, CheckoutError, Closed, Lease, Pool};
-use session::{Disposition, ServerState, Timeouts};
+use pool::{Cancels, CheckoutError, Closed, Lease, Pool, Vacancy};
+use session::{Disposition, Emptying, ServerState, Timeouts};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use topology::Fence;
@@ -40,6 +40,9 @@ pub(crate) trait Lend {
 
     /// A place at what listens for all clients of this encoding, if anything does.
     fn hub(&self, encoding: &str) -> Option<Self::Hub>;
+
+    /// Lets databases be left for what a client does on this server, or no longer.
+    fn vacate(&self, on: &mut Self::Leased, emptying: Emptying);
 
     /// How long the client may go on with what it does.
     fn timeouts(&self) -> &Timeouts;
@@ -157,6 +160,22 @@ impl Lend for Lender {
                 |error| tracing::warn!(pool = %self.pool.key(), %error, "LISTEN is not shared"),
             )
             .ok()
+    }
+
+    #[cold]
+    fn vacate(&self, on: &mut Lease, emptying: Emptying) {
+        on.vacancy = match emptying {
+            Emptying::Ends => None,
+            Emptying::Begins(databases) => {
+                let hubs = Arc::clone(&self.hubs);
+                Some(Vacancy::begin(move || {
+                    for database in &databases {
+                        hubs.pools().leave_database(database);
+                        hubs.leave_database(database);
+                    }
+                }))
+            }
+        };
     }
 
     #[inline]

@@ -349,6 +349,16 @@ where
         }
     }
 
+    /// Sees to the databases that the client needs empty.
+    #[inline]
+    fn vacate(&mut self) {
+        if let Link::Leased(active) = &mut self.link
+            && let Some(emptying) = active.lease.parts().state.take_emptying()
+        {
+            self.lender.vacate(&mut active.lease, emptying);
+        }
+    }
+
     /// Ends the lease.
     fn release(&mut self, disposition: session::Disposition) {
         let Link::Leased(mut active) = std::mem::replace(&mut self.link, Link::None) else {

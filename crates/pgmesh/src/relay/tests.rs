@@ -16,7 +16,8 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use pool::{Cancels, CheckoutError, Closed};
-use session::{Catalog, Disposition, Mode, ParameterSet, ServerState, Session, Timeouts};
+use session::{Catalog, Disposition, Emptying, Mode, ParameterSet};
+use session::{ServerState, Session, Timeouts};
 use telemetry::PoolMetrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
@@ -138,6 +139,8 @@ impl Lend for Servers {
     fn hub(&self, _: &str) -> Option<Infallible> {
         None
     }
+
+    fn vacate(&self, _: &mut FakeLease, _: Emptying) {}
 
     fn timeouts(&self) -> &Timeouts {
         &self.1

@@ -62,6 +62,7 @@ where
             let begins = self.begins_exchange();
             let taken = self.take_client(chunk, along, back, inserted);
             self.client.unread = rest_of(chunk, taken.consumed);
+            self.vacate();
             let done = self.send_to_server(cx, taken.out);
             if done == Err(Gone::Untouched) && begins && back.is_empty() {
                 self.take_back(chunk);
@@ -289,6 +290,7 @@ where
             let taken = take_server(&mut self.session, active, chunk, along, back, inserted);
             active.traffic.client_sent += taken.out.len() as u64;
             *active.lease.parts().unread = rest_of(chunk, taken.consumed);
+            self.vacate();
             match taken.then {
                 Then::Quiet => self.end_query(),
                 Then::Continue if taken.readied => self.mark_next(),

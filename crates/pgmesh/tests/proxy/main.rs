@@ -22,6 +22,7 @@ mod certificates;
 mod command_line;
 mod core_dumps;
 mod crowd;
+mod databases;
 mod departures;
 mod hostile;
 mod issuer;

@@ -1,0 +1,66 @@
+//! A database that a client needs to itself, to drop, rename, move or copy it, is left by all
+//! servers that only wait there for clients.
+//!
+//! Not at once: whoever may not do that, or names a database that is not there, is told so before,
+//! and must not cost others their servers. And again and again, since servers come back from
+//! their clients meanwhile, and those who look for sessions in the database look as often.
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::pool::Closed;
+use crate::{Pool, Pools};
+
+/// Before it is left. Less than from one look of Postgres' to the next.
+const PATIENCE: Duration = Duration::from_millis(30);
+
+/// From one time to the next; as long as Postgres waits before it looks again.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// So often at the most, which is twice as long as Postgres waits. If it has gone on by then it has a
+/// lock, and nobody gets in.
+const ROUNDS: u32 = 100;
+
+/// Databases are being left; dropped, they may be entered again.
+#[derive(Debug)]
+pub struct Vacancy {
+    _task: JoinSet<()>,
+}
+
+impl Vacancy {
+    /// Calls `leave` as often as has to be, soon and not now. Must be called on a tokio runtime.
+    pub fn begin(leave: impl Fn() + Send + 'static) -> Self {
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            sleep(PATIENCE).await;
+            for _ in 0..ROUNDS {
+                leave();
+                sleep(AGAIN).await;
+            }
+        });
+        Self { _task: task }
+    }
+}
+
+impl Pools {
+    /// Closes the servers in a database that nobody uses, on all nodes, and keeps none ready there
+    /// until a client asks again.
+    pub fn leave_database(&self, database: &str) {
+        let pools = self.all();
+        pools.iter().filter(|pool| &*pool.key().database == database).for_each(|pool| pool.leave());
+    }
+}
+
+impl Pool {
+    fn leave(&self) {
+        let idle = self.core.lock().leave();
+        let warm = self.warm.lock().leave();
+        let closed = idle.len() + warm.len();
+        if closed > 0 {
+            (0..closed).for_each(|_| self.observer().closed(Closed::Vacated));
+            tracing::info!(pool = %self.key, closed, "leaving a database that a client needs empty");
+        }
+    }
+}

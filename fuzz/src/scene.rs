@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use session::{
-    Abandoned, Catalog, Disposition, Frame, Lost, Mode, Pass, Sent, ServerState, Session, Then,
-    ToServer, Unleased, Violation, client_need,
+    Abandoned, Catalog, Disposition, Frame, Lost, Mode, Pass, ResetKind, Sent, ServerState,
+    Session, Then, ToServer, Unleased, Violation, client_need,
 };
 use wire::{HEADER_LEN, Header};
 
@@ -244,8 +244,7 @@ impl Scene {
         match disposition {
             Disposition::Clean if is_whole => self.idle = Some(server),
             Disposition::NeedsReset if is_whole => {
-                let (kind, _) = server.reset_sql();
-                server.after_reset(kind);
+                server.after_reset(ResetKind::All);
                 self.idle = Some(server);
                 // Whoever answers for it has nothing of this client's either.
                 self.server_is_new();

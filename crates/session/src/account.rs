@@ -12,6 +12,7 @@ use wire::{Cursor, Malformed, message};
 use crate::classify::{self, Leaves};
 use crate::expect::Expect;
 use crate::frame::Frame;
+use crate::names::Told;
 use crate::parameters::{LISTEN, ParameterSet, is_accounted, put_literal};
 use crate::pins::{Pin, Pins};
 use crate::server::{OwnQuery, ServerState};
@@ -40,8 +41,10 @@ const SQL: &str = "\
         AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()) \
     UNION ALL SELECT '', 'holdable_cursors' \
       WHERE EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable) \
-    UNION ALL SELECT '', 'prepared_statements' \
-      WHERE EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) \
+    UNION ALL SELECT CASE WHEN from_sql THEN 'prepare:' ELSE 'parse:' END \
+        OPERATOR(pg_catalog.||) name, \
+        CASE WHEN from_sql THEN statement ELSE '' END FROM pg_catalog.pg_prepared_statements \
+      WHERE from_sql OR pg_catalog.left(name, 7) OPERATOR(pg_catalog.<>) 'pgmesh:' \
     UNION ALL SELECT 'listen', pg_catalog.pg_listening_channels() \
     UNION ALL SELECT 'session_authorization', SESSION_USER \
       FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) \
@@ -62,10 +65,24 @@ const NAME_MAX: usize = 63;
 pub(crate) struct Account {
     settings: Vec<(String, String)>,
     channels: Vec<String>,
+    told: Told,
+    carries: Carries,
     bytes: usize,
     pins: Pins,
     text: Text,
 }
+
+/// Whether what `PREPARE` has made can be given to another server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Carries {
+    #[default]
+    Nothing,
+    Prepared,
+}
+
+/// In front of the name of a statement that `PREPARE` has made, and of one that Parse has.
+const PREPARE: &str = "prepare:";
+const PARSE: &str = "parse:";
 
 /// How the values of settings come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -82,16 +99,16 @@ const CONVERTED: &str = "converted";
 
 impl Account {
     /// An answer to come: what no server can be asked about is known before.
-    fn of(leaves: Leaves) -> Self {
+    fn of(leaves: Leaves, carries: Carries) -> Self {
         let known = (leaves == Leaves::Unaccountable).then_some(Pin::Unaccountable);
-        Self { pins: known.into_iter().collect(), ..Self::default() }
+        Self { pins: known.into_iter().collect(), carries, ..Self::default() }
     }
 
     /// Whether another server can be given the values as they are here: literals are written in
     /// the encoding of the server.
     pub(crate) fn can_be_replayed(&self) -> bool {
         let is_plain = |(name, value): &(String, String)| name.is_ascii() && value.is_ascii();
-        self.text == Text::AsKept || self.settings.iter().all(is_plain)
+        self.text == Text::AsKept || self.settings.iter().chain(&self.told.sql).all(is_plain)
     }
 
     /// Takes a row.
@@ -116,10 +133,17 @@ impl Account {
             return Ok(());
         }
         self.bytes += name.len() + value.len();
-        if self.bytes > SETTINGS_MAX {
+        if let Some(name) = name.strip_prefix(PARSE) {
+            self.told.parsed.push(name.to_owned());
+        } else if let Some(name) = name.strip_prefix(PREPARE) {
+            if self.carries == Carries::Prepared && self.bytes <= SETTINGS_MAX {
+                self.told.sql.push((name.to_owned(), value.to_owned()));
+            } else {
+                self.pins.insert(Pin::PreparedStatements);
+            }
+        } else if self.bytes > SETTINGS_MAX {
             return Err(Malformed);
-        }
-        if name == LISTEN {
+        } else if name == LISTEN {
             self.channels.push(value.to_owned());
         } else {
             self.settings.push((name.to_owned(), value.to_owned()));
@@ -139,6 +163,7 @@ impl Session {
     pub fn may_pin(&self, frame: &Frame<'_>) -> bool {
         let also = [
             (!self.shares_channels).then_some(Pin::Listen),
+            (!self.carries_prepared()).then_some(Pin::PreparedStatements),
             self.keeps_values().then_some(Pin::Sequences),
         ];
         let also: Pins = also.into_iter().flatten().collect();
@@ -161,7 +186,8 @@ impl Session {
         }
         message::put_query(to_server, &sql);
         server.expected.push(Expect::Own);
-        server.own = OwnQuery::Account(Box::new(Account::of(server.leaves)));
+        let carries = if self.carries_prepared() { Carries::Prepared } else { Carries::Nothing };
+        server.own = OwnQuery::Account(Box::new(Account::of(server.leaves, carries)));
         // As any simple query does, this one destroys the unnamed statement.
         server.unnamed = Unnamed::Absent;
         server.counters.accounts += 1;
@@ -192,6 +218,9 @@ impl Session {
         server.parameters = there;
         let keeps_values = server.pins.has(Pin::Sequences);
         server.pins = account.pins;
+        if !self.settle_names(&account.told, server) {
+            server.pins.insert(Pin::PreparedStatements);
+        }
         if keeps_values {
             server.pins.insert(Pin::Sequences);
         }
@@ -199,6 +228,8 @@ impl Session {
             server.pins.insert(Pin::Listen);
         }
         server.leaves = Leaves::Nothing;
+        server.may_have_names = false;
+        server.deallocates = false;
         server.custom.clear();
     }
 }

@@ -15,6 +15,7 @@ use wire::message::Parse;
 use wire::tag::frontend;
 
 use crate::frame::{Frame, TEXT_LIMIT};
+use crate::naming;
 use crate::pins::{Pin, Pins};
 use crate::verb::Verb;
 
@@ -70,13 +71,27 @@ pub(crate) struct Hints {
     pub(crate) takes_values: bool,
     /// Asks for values that were taken before.
     pub(crate) sees_values: bool,
+    /// What it may do with prepared statements by their names.
+    pub(crate) names: NameUse,
+}
+
+/// What a text may do with prepared statements by their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum NameUse {
+    None,
+    /// Run or drop them.
+    Uses,
+    /// Make them, too.
+    Makes,
+    /// Look at all of them, too.
+    Views,
 }
 
 /// Parts of words that tell of it: connections of dblink, random seeds; settings; session locks,
 /// temporary objects; holdable cursors (two words, for what is between them); prepared statements;
 /// defaults; the view through which settings can be changed; what asks for values of sequences, and
-/// what takes some, be it for a column's default.
-const HINTS: [&str; 19] = [
+/// what takes some, be it for a column's default; what uses prepared statements by name.
+const HINTS: [&str; 21] = [
     "dblink",
     "seed",
     "set",
@@ -96,6 +111,8 @@ const HINTS: [&str; 19] = [
     "insert",
     "copy",
     "merge",
+    "execute",
+    "prepare",
 ];
 
 impl Hints {
@@ -108,6 +125,7 @@ impl Hints {
         resets: false,
         takes_values: false,
         sees_values: false,
+        names: NameUse::None,
     };
 }
 
@@ -133,11 +151,16 @@ pub(crate) fn text(text: &[u8]) -> Hints {
             4 => temporary = true,
             5 => holds = true,
             6 => declares = true,
-            7 => hints.deallocates = true,
+            7 => {
+                hints.deallocates = true;
+                hints.names = hints.names.max(NameUse::Uses);
+            }
             8 => (hints.deallocates, hints.resets) = (true, true),
             9 | 10 => hints.resets = true,
             11 => updates = has_word(text, b"update"),
             12 | 13 => hints.sees_values |= is_word_at(text, found.range()),
+            19 => hints.names = hints.names.max(NameUse::Uses),
+            20 => hints.names = naming::prepares(text),
             _ => hints.takes_values |= is_word_at(text, found.range()),
         }
     }
@@ -182,7 +205,7 @@ pub(crate) fn may_pin(frame: &Frame<'_>, also: Pins) -> bool {
     text.split(|&byte| byte == b';').any(|statement| match word(statement, 0).as_slice() {
         b"listen" => also.has(Pin::Listen),
         b"load" => true,
-        b"prepare" => word(statement, 1) != b"transaction",
+        b"prepare" => also.has(Pin::PreparedStatements) && word(statement, 1) != b"transaction",
         _ => false,
     })
 }

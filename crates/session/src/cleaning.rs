@@ -102,6 +102,7 @@ impl ServerState {
         }
         if kind == ResetKind::All {
             self.statements.clear();
+            self.names.clear();
             self.parameters = Arc::clone(&self.login_parameters);
             self.has_foreign_role = false;
         }

@@ -5,7 +5,7 @@ use wire::message::{self, Named, Parse, TransactionStatus};
 use wire::tag::frontend as f;
 
 use crate::catalog::text;
-use crate::classify::{self, Hints, Leaves};
+use crate::classify::{self, Hints, Leaves, NameUse};
 use crate::databases::emptied;
 use crate::deallocate::deallocated;
 use crate::expect::Expect;
@@ -177,6 +177,11 @@ impl Session {
         }
         server.batch.give_up();
         let text = frame.body.strip_suffix(b"\0").unwrap_or(frame.body);
+        let hints = hints.unwrap_or_else(|| hints_of(frame, text));
+        self.note_hints(hints, text, server);
+        if self.bring_names_to_query(hints, text, server, to_server).is_err() {
+            return server.hold(to_server);
+        }
         let drops = if frame.is_whole() { deallocated(text) } else { None };
         if let Some(name) = &drops
             && self.stand_in(name, server, to_server).is_err()
@@ -186,7 +191,6 @@ impl Session {
         let verb = query_verb(frame, text, server);
         // It ends the implicit transaction of what is before it, as a FunctionCall does.
         server.end_batch();
-        self.note_hints(hints.unwrap_or_else(|| hints_of(frame, text)), text, server);
         if frame.is_whole() {
             server.needs_empty(emptied(text));
         }
@@ -226,7 +230,11 @@ impl Session {
             return Ok(self.on_parse_named(frame, &parse, server, to_server));
         }
         let text = parse.text();
-        self.note_hints(hints.unwrap_or_else(|| hints_of(frame, text)), text, server);
+        let hints = hints.unwrap_or_else(|| hints_of(frame, text));
+        self.note_hints(hints, text, server);
+        if self.bring_names(hints, text, server, to_server).is_err() {
+            return Ok(server.hold(to_server));
+        }
         server.in_batch.unnamed_is_local = classify::is_local_set(text);
         server.in_batch.unnamed_drops = deallocated(text);
         server.in_batch.unnamed_empties = emptied(text);
@@ -235,9 +243,11 @@ impl Session {
     }
 
     /// Notes what a definition may leave behind that a Parse has brought before.
-    pub(crate) fn note_definition(&self, definition: &[u8], server: &mut ServerState) {
+    pub(crate) fn note_definition(&self, definition: &[u8], server: &mut ServerState) -> Hints {
         let text = text(definition);
-        self.note_hints(classify::text(text), text, server);
+        let hints = classify::text(text);
+        self.note_hints(hints, text, server);
+        hints
     }
 
     #[inline]
@@ -249,6 +259,7 @@ impl Session {
         if hints.names_custom {
             server.note_custom(text);
         }
+        server.may_have_names |= hints.names >= NameUse::Makes;
         if hints.deallocates {
             server.deallocates = true;
             // Were the batch sent again, what comes behind could not wait for this one's answer.

@@ -11,6 +11,7 @@ use crate::catalog::NAME_PREFIX;
 use crate::classify::Leaves;
 use crate::expect::Expect;
 use crate::lexer::is_in_word;
+use crate::names::Origin;
 use crate::server::ServerState;
 use crate::session::Session;
 use crate::statements::key;
@@ -35,7 +36,7 @@ impl Session {
         if server.reads_copy() || name.starts_with(NAME_PREFIX) {
             return Ok(());
         }
-        if self.statement(name, server)?.is_none() {
+        if self.statement(name, server)?.is_none() && !self.has_prepared(name) {
             return Ok(());
         }
         // A DEALLOCATE is refused in a failed transaction, and nothing would be dropped.
@@ -48,6 +49,7 @@ impl Session {
         message::put_parse(to_server, name, EMPTY);
         server.expected.push(Expect::StandIn);
         server.expected.push(Expect::StandIn);
+        server.names.set(name, Some(Origin::StandIn));
         if server.stand_in.replace(name.into()).is_some_and(|left| *left != *name) {
             server.note_leaves(Leaves::Ask);
         }

@@ -51,6 +51,12 @@ pub(crate) enum Expect {
     /// A Close or Parse of ours, hidden, that puts an empty statement under a name of the
     /// client's; nothing can be wrong with it.
     StandIn,
+    /// A message of ours, hidden, for what gives the server a name of the client's.
+    Name,
+    /// The one of them that does, or that takes one away. Has a pending change.
+    Named,
+    /// A Sync of ours behind them, hidden, in front of a Query.
+    NameSync,
     /// What must fail in place of a statement that is refused: an error.
     Refused(Feature),
     /// A Sync: ReadyForQuery.
@@ -74,13 +80,21 @@ impl Expect {
     pub(crate) fn has_pending(self) -> bool {
         matches!(
             self,
-            Self::ParseNamed | Self::OwnParse | Self::Adopt | Self::Forget | Self::OwnClose
+            Self::ParseNamed
+                | Self::OwnParse
+                | Self::Adopt
+                | Self::Forget
+                | Self::OwnClose
+                | Self::Named
         )
     }
 
     /// Whether ReadyForQuery answers it.
     fn ends_with_ready(self) -> bool {
-        matches!(self, Self::Query { .. } | Self::Function | Self::Own | Self::Sync)
+        matches!(
+            self,
+            Self::Query { .. } | Self::Function | Self::Own | Self::Sync | Self::NameSync
+        )
     }
 
     /// Whether no message of the client's is answered by it.
@@ -93,6 +107,9 @@ impl Expect {
                 | Self::OwnClose
                 | Self::Clear
                 | Self::StandIn
+                | Self::Name
+                | Self::Named
+                | Self::NameSync
                 | Self::CopyEnd
         )
     }
@@ -225,6 +242,11 @@ impl ExpectedReplies {
         self.queue.back().is_some_and(|expect| expect.ends_with_ready())
     }
 
+    /// Whether the next ReadyForQuery answers a Sync of ours in front of a Query.
+    pub(crate) fn is_ready_hidden(&self) -> bool {
+        self.queue.iter().find(|expect| expect.ends_with_ready()) == Some(&Expect::NameSync)
+    }
+
     /// Whether the last thing sent is a Sync.
     pub(crate) fn back_is_sync(&self) -> bool {
         self.queue.back() == Some(&Expect::Sync)
@@ -235,7 +257,7 @@ impl ExpectedReplies {
     /// has not been sent yet.
     pub(crate) fn skip_to_sync(&mut self, mut dropped: impl FnMut(Expect)) -> bool {
         while let Some(expect) = self.front() {
-            if expect == Expect::Sync {
+            if matches!(expect, Expect::Sync | Expect::NameSync) {
                 return true;
             }
             dropped(expect);

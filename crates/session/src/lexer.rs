@@ -26,6 +26,11 @@ impl<'a> Tokens<'a> {
         Self { rest: text }
     }
 
+    /// What has not been read.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// What is in quotes, of which the first has been read; doubled they stand for themselves,
     /// as does one behind a backslash where `escapes`.
     fn quoted(&mut self, quote: u8, escapes: bool) -> &'a [u8] {

@@ -24,6 +24,8 @@ mod frame;
 mod hearing;
 mod lexer;
 mod lost;
+mod names;
+mod naming;
 mod own;
 mod parameters;
 mod pause;

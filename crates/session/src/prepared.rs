@@ -10,6 +10,7 @@ use crate::classify::Leaves;
 use crate::client::extended;
 use crate::expect::Expect;
 use crate::frame::Frame;
+use crate::names::probe_name;
 use crate::server::ServerState;
 use crate::session::Session;
 use crate::statements::{Change, Presence, key, name_hash};
@@ -70,7 +71,8 @@ impl Session {
         server: &mut ServerState,
         to_server: &mut Vec<u8>,
     ) -> Result<ToServer, Uncertain> {
-        let taken = self.statement(parse.name, server)?;
+        let may_be_free = server.may_have_dropped(parse.name);
+        let taken = self.statement(parse.name, server)?.filter(|_| !may_be_free);
         let schema = server.schema.now();
         let statement = self.catalog.statement(&self.parameters, schema, parse.definition);
         let client_name = Box::from(key(parse.name));
@@ -83,6 +85,17 @@ impl Session {
             return Ok(ToServer::REPLACE);
         }
         self.note_hints(statement.hints, statement.text(), server);
+        self.bring_names(statement.hints, statement.text(), server, to_server)?;
+        if self.bring_name(parse.name, server, to_server)? {
+            // So must this, for one that PREPARE has made.
+            server.expected.push(Expect::ParseNamed);
+            server.change(Change::Replaced { taken: 0, statement, client_name });
+            message::put_parse(to_server, parse.name, parse.definition);
+            return Ok(ToServer::REPLACE);
+        }
+        if server.may_have_names || may_be_free {
+            probe_name(parse.name, &statement, server, to_server);
+        }
         if is_parsed(&statement, server, to_server)? {
             // In a failed transaction the server would refuse it.
             if server.expected.ready_outstanding() == usize::from(server.is_ahead())
@@ -205,14 +218,13 @@ impl Session {
         // One made by PREPARE in this lease is on the server under the client's own name.
         let may_be_there = (server.leaves != Leaves::Nothing
             || !server.pins.is_empty()
-            || server.stand_in.is_some())
+            || server.stand_in.is_some()
+            || server.may_have_names
+            || server.has_name(name)
+            || self.has_prepared(name))
             && !name.starts_with(NAME_PREFIX);
-        if may_be_there {
-            match self.statement(name, server) {
-                Ok(None) => return extended(frame, server, Expect::Close),
-                Ok(Some(_)) => {}
-                Err(Uncertain) => return server.hold(to_server),
-            }
+        if may_be_there && self.statement(name, server).is_err() {
+            return server.hold(to_server);
         }
         // The server keeps its own: the next client of the same text finds it.
         if server.is_quiet() && !may_be_there {
@@ -233,6 +245,7 @@ impl Session {
 
     /// The client no longer has a statement of this name.
     pub(crate) fn drop_statement(&mut self, name: &[u8]) {
+        self.drop_prepared(name);
         if let Some(statements) = &mut self.statements {
             statements.remove(key(name));
         }
@@ -240,7 +253,8 @@ impl Session {
 
     /// The client's statement of this name, parsed on the server if there is one. One that has
     /// been retired is not used any more: its result would not be what the client was told. So
-    /// it has another name, and the server fails what uses it with 26000.
+    /// it has another name, and the server fails what uses it with 26000. `None`, too, for one
+    /// that only the server knows by the client's own name.
     #[inline]
     fn ensure_named(
         &self,
@@ -248,11 +262,17 @@ impl Session {
         server: &mut ServerState,
         to_server: &mut Vec<u8>,
     ) -> Result<Option<Arc<Statement>>, Uncertain> {
-        let statement = self.statement(name, server)?;
-        if let Some(statement) = &statement
-            && !statement.is_retired()
-        {
-            ensure_parsed(statement, server, to_server)?;
+        let statement = self.statement(name, server)?.filter(|_| !server.may_have_dropped(name));
+        match &statement {
+            Some(statement) => {
+                if !statement.is_retired() {
+                    ensure_parsed(statement, server, to_server)?;
+                }
+                self.bring_names(statement.hints, statement.text(), server, to_server)?;
+            }
+            None => {
+                self.bring_name(name, server, to_server)?;
+            }
         }
         Ok(statement)
     }
@@ -270,7 +290,7 @@ impl ServerState {
         }
     }
 
-    fn change(&mut self, change: Change) {
+    pub(crate) fn change(&mut self, change: Change) {
         self.pending.push(self.batch_number, change);
     }
 }
@@ -328,7 +348,11 @@ fn make_room(server: &mut ServerState, to_server: &mut Vec<u8>) {
 }
 
 /// Closes a statement on the server within the client's batch, unseen.
-fn close_on_server(statement: &Statement, server: &mut ServerState, to_server: &mut Vec<u8>) {
+pub(crate) fn close_on_server(
+    statement: &Statement,
+    server: &mut ServerState,
+    to_server: &mut Vec<u8>,
+) {
     message::put_close_statement(to_server, &statement.name);
     server.expected.push(Expect::OwnClose);
     server.change(Change::Closed { id: statement.id });

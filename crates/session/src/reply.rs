@@ -14,7 +14,7 @@ use crate::pins::Pin;
 use crate::reset::Reset;
 use crate::retry::{Failure, PLAN_CHANGED, put_with_client_name};
 use crate::rules::Feature;
-use crate::server::{CopyState, Front, OwnQuery, ServerState, Skip};
+use crate::server::{CopyState, Front, ServerState, Skip};
 use crate::session::{Mode, Session, end_copy};
 use crate::statements::Change;
 use crate::unnamed::Unnamed;
@@ -74,12 +74,18 @@ impl Session {
         if server.batch.is_failing() {
             return self.on_failing(frame, server, to_client, to_server);
         }
+        if let Expect::Name | Expect::Named = front
+            && let Some(verdict) = self.on_name(tag, front, server)
+        {
+            return Ok(verdict);
+        }
         match tag {
             // Behind it may be a Query, which would be skipped and never answered.
             b::ERROR_RESPONSE if front == Expect::StandIn => {
                 Err(Violation::Server("an empty statement is refused"))
             }
             b::ERROR_RESPONSE => Ok(self.on_error(frame, front, server, to_client, to_server)),
+            b::READY_FOR_QUERY if front == Expect::NameSync => server.on_name_sync(frame),
             b::READY_FOR_QUERY => self.on_ready(frame, front, server, to_client, to_server),
             b::COMMAND_COMPLETE => {
                 self.on_tag(frame, front, server);
@@ -152,7 +158,7 @@ impl Session {
     }
 
     /// The answer for the oldest pending change has come.
-    fn apply_pending(&mut self, server: &mut ServerState) {
+    pub(crate) fn apply_pending(&mut self, server: &mut ServerState) {
         match server.pending.pop() {
             Some(Change::Parsed { statement, client_name }) => {
                 server.statements.insert(Arc::clone(&statement));
@@ -167,7 +173,11 @@ impl Session {
                 server.statements.mark_stale(taken);
                 self.statements.get_or_insert_default().insert(client_name, statement);
             }
-            Some(Change::Dropped { client_name }) => self.drop_statement(&client_name),
+            Some(Change::Dropped { client_name }) => {
+                server.names.set(&client_name, None);
+                self.drop_statement(&client_name);
+            }
+            Some(Change::Name { name, origin }) => server.names.set(&name, origin),
             Some(Change::Closed { id }) => server.statements.remove(id),
             None => {}
         }
@@ -184,6 +194,9 @@ impl Session {
         let fields = ErrorFields::parse(frame.body).unwrap_or_default();
         let failure = self.fail_batch(&fields, server, to_server);
         if failure == Failure::Hidden {
+            return ToClient::SWALLOW;
+        }
+        if server.fails_name(front, frame.body) {
             return ToClient::SWALLOW;
         }
         server.batch.let_go(to_client);
@@ -207,7 +220,7 @@ impl Session {
             feature.refusal().put(to_client);
             return ToClient { pass: Pass::Replace, then: Then::Continue };
         }
-        if let OwnQuery::FailedAhead(body) = &server.own {
+        if let Some(body) = server.failure_ahead() {
             message::put(to_client, b::ERROR_RESPONSE, |out| out.extend_from_slice(body));
             return ToClient { pass: Pass::Replace, then: Then::Continue };
         }
@@ -232,7 +245,10 @@ impl Session {
         server.status = ready_status(frame)?;
         match front {
             Expect::Sync | Expect::Function => {}
-            Expect::Query { .. } => self.unnamed_dropped(server),
+            Expect::Query { .. } => {
+                self.unnamed_dropped(server);
+                server.name_failure = None;
+            }
             _ => return Err(Violation::Server("ReadyForQuery before all was answered")),
         }
         server.expected.pop();
@@ -334,13 +350,12 @@ impl Session {
                 if matches!(front, Expect::Query { drops: true, .. } | Expect::Execute { .. })
                     && let Some(name) = server.stand_in.take()
                 {
+                    server.names.set(&name, None);
                     return self.drop_statement(&name);
                 }
             }
             Tag::DeallocateAll => {
-                server.statements.clear();
-                server.stand_in = None;
-                self.statements = None;
+                self.forget_statements(server);
                 if server.pins.is_empty() {
                     return;
                 }
@@ -348,9 +363,7 @@ impl Session {
             Tag::DiscardSequences => return server.sequences_discarded(),
             Tag::DiscardAll => {
                 server.sequences_discarded();
-                server.statements.clear();
-                server.stand_in = None;
-                self.statements = None;
+                self.forget_statements(server);
                 server.reset = Reset::All;
                 server.settings_reset = true;
                 // It is never one of several statements in a text: all is as after a login.

@@ -128,7 +128,7 @@ impl Session {
                 Change::Named { client_name, .. }
                 | Change::Replaced { client_name, .. }
                 | Change::Dropped { client_name } => Some(client_name.clone()),
-                Change::Closed { .. } => None,
+                Change::Closed { .. } | Change::Name { .. } => None,
             },
             _ => None,
         }

@@ -120,9 +120,8 @@ impl Feature {
             Self::TemporaryObjects
             | Self::AdvisoryLocks
             | Self::HoldableCursors
-            | Self::PreparedStatements
             | Self::Unaccountable => KEPT,
-            Self::Listen => EITHER,
+            Self::PreparedStatements | Self::Listen => EITHER,
             Self::Sequences => FORGOTTEN,
             Self::Settings | Self::Role | Self::SessionAuthorization => REPLAYED,
         }

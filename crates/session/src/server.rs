@@ -14,6 +14,7 @@ use crate::classify::Leaves;
 use crate::databases::{Databases, Need};
 use crate::expect::{Expect, ExpectedReplies};
 use crate::frame::{TEXT_LIMIT, server_need};
+use crate::names::Names;
 use crate::parameters::{ParameterSet, is_carried};
 use crate::pins::{Pin, Pins};
 use crate::reset::Reset;
@@ -55,6 +56,12 @@ pub struct ServerState {
     pub(crate) settings_reset: bool,
     /// A name of the client's under which there is an empty statement, to be dropped by SQL.
     pub(crate) stand_in: Option<Box<[u8]>>,
+    /// What it has under names that clients gave.
+    pub(crate) names: Names,
+    /// A text of this lease may have made more by `PREPARE`.
+    pub(crate) may_have_names: bool,
+    /// What was to be put there has failed in front of a Query: the ErrorResponse's body.
+    pub(crate) name_failure: Option<Box<[u8]>>,
     pub(crate) unnamed: Unnamed,
     pub(crate) sequences: Sequences,
     pub(crate) unnamed_texts: SentTexts,
@@ -224,6 +231,9 @@ impl ServerState {
             reset: Reset::Nothing,
             settings_reset: false,
             stand_in: None,
+            names: Names::default(),
+            may_have_names: false,
+            name_failure: None,
             unnamed: Unnamed::Absent,
             sequences: Sequences::none(),
             unnamed_texts: SentTexts::default(),
@@ -280,7 +290,9 @@ impl ServerState {
 
     /// Whether what the server says now is between it and us.
     pub(crate) fn is_hidden(&self) -> bool {
-        self.is_exchanging() || self.expected.front() == Some(Expect::Own)
+        let front = self.expected.front();
+        self.is_exchanging()
+            || matches!(front, Some(Expect::Own | Expect::Name | Expect::Named | Expect::NameSync))
     }
 
     #[inline]
@@ -419,6 +431,8 @@ impl ServerState {
         self.has_foreign_role |= self.parameters.has_role;
         self.unnamed_texts.clear();
         self.pending.clear();
+        self.may_have_names = false;
+        self.name_failure = None;
         self.batch.clear();
         self.in_batch = InBatch::default();
         self.deallocates = false;

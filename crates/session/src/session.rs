@@ -9,6 +9,7 @@ use crate::catalog::Catalog;
 use crate::fate::Outcome;
 use crate::frame::Frame;
 use crate::hearing::Hearing;
+use crate::names::SqlStatements;
 use crate::parameters::ParameterSet;
 use crate::rules::{Feature, StateRules};
 use crate::server::{CopyState, ServerState, Skip};
@@ -36,6 +37,8 @@ pub struct Session {
     /// Settings as the client knows them.
     pub(crate) parameters: Arc<ParameterSet>,
     pub(crate) statements: Option<Box<ClientStatements>>,
+    /// What it has made by SQL `PREPARE`, if that follows it.
+    pub(crate) prepared: Option<Box<SqlStatements>>,
     /// The definition of its unnamed statement; empty if it has none.
     pub(crate) unnamed: Vec<u8>,
     /// Once it has parsed `SHOW pgmesh.session`.
@@ -73,6 +76,7 @@ impl Session {
             parameters: Arc::clone(&startup),
             startup,
             statements: None,
+            prepared: None,
             unnamed: Vec::new(),
             shows: None,
             mode,

@@ -354,6 +354,10 @@ impl Session {
             let value = if is_utf8 { value.into() } else { ascii(value) };
             row("replay", name, value)
         }));
+        let prepared = self.prepared.iter().flat_map(|them| them.iter());
+        rows.extend(prepared.map(|(name, sql)| {
+            row("prepared", name, if is_utf8 { (&**sql).into() } else { ascii(sql) })
+        }));
         rows
     }
 }

@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::catalog::Statement;
+use crate::names::Origin;
 use crate::unnamed::Uncertain;
 
 /// A client's statements by the names that it gave them.
@@ -41,6 +42,8 @@ pub(crate) enum Change {
     Dropped { client_name: Box<[u8]> },
     /// The server has closed a statement.
     Closed { id: u64 },
+    /// The server has this, or nothing, under a name of the client's.
+    Name { name: Box<[u8]>, origin: Option<Origin> },
 }
 
 /// Changes in the order of their answers, each with the batch (count of Syncs sent before it)
@@ -67,6 +70,10 @@ impl PendingChanges {
 
     pub(crate) fn front(&self) -> Option<&Change> {
         self.queue.front().map(|(_, change)| change)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -97,7 +104,8 @@ impl PendingChanges {
             | Change::Named { .. }
             | Change::Replaced { .. }
             | Change::Dropped { .. }
-            | Change::Closed { .. } => None,
+            | Change::Closed { .. }
+            | Change::Name { .. } => None,
         });
         certain(found, batch)
     }
@@ -112,9 +120,17 @@ impl PendingChanges {
             | Change::Named { .. }
             | Change::Replaced { .. }
             | Change::Dropped { .. }
-            | Change::Closed { .. } => None,
+            | Change::Closed { .. }
+            | Change::Name { .. } => None,
         });
         certain(found, batch)
+    }
+
+    /// Whether anything is to be, or not to be, under a name of the client's.
+    pub(crate) fn has_name(&self, name: &[u8]) -> bool {
+        self.queue.iter().any(
+            |(_, change)| matches!(change, Change::Name { name: known, .. } if **known == *name),
+        )
     }
 
     /// Whether statement `id` will be closed.
@@ -129,7 +145,10 @@ impl PendingChanges {
         self.queue.iter().fold((0, 0), |(more, less), (_, change)| match change {
             Change::Parsed { .. } => (more + 1, less),
             Change::Closed { .. } => (more, less + 1),
-            Change::Named { .. } | Change::Replaced { .. } | Change::Dropped { .. } => (more, less),
+            Change::Named { .. }
+            | Change::Replaced { .. }
+            | Change::Dropped { .. }
+            | Change::Name { .. } => (more, less),
         })
     }
 }
@@ -203,6 +222,11 @@ impl ServerStatements {
 
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<Arc<Statement>> {
+        self.entries.values().map(|used| Arc::clone(&used.statement)).collect()
     }
 
     /// Marks a statement as stale.

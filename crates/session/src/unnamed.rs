@@ -130,8 +130,12 @@ impl Session {
         if server.expected.touches_unnamed() || server.unnamed == Unnamed::Foreign {
             return Err(Uncertain);
         }
-        if server.unnamed == Unnamed::Absent && !self.unnamed.is_empty() {
-            self.note_definition(&self.unnamed, server);
+        if self.unnamed.is_empty() {
+            return Ok(());
+        }
+        let hints = self.note_definition(&self.unnamed, server);
+        self.bring_names(hints, text(&self.unnamed), server, to_server)?;
+        if server.unnamed == Unnamed::Absent {
             message::put_parse(to_server, b"", &self.unnamed);
             server.expected.push(Expect::Restore);
             server.in_batch.unnamed_set = true;

@@ -7,8 +7,9 @@
 //! - which error refuses a named statement inside a failed transaction: where the server has
 //!   yet to be given the statement, it is 25P02 whatever else is wrong with the message;
 //! - a plan that DDL has made invalid, which is mended and not reported;
-//! - settings that servers do not report, and statements made by PREPARE: they end with the
-//!   lease.
+//! - settings that servers do not report;
+//! - a name of SQL in a Query behind a Bind without a Sync, or that comes to be between the Bind
+//!   and the Execute of what uses it.
 
 mod support;
 
@@ -90,6 +91,19 @@ fn deallocate() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec!["deallocate s1", "Deallocate PREPARE \"s1\";"])
 }
 
+/// With a Sync in front: a Bind without one would have begun what a Sync of ours must not commit.
+fn named() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "prepare s1 as select 5",
+        "prepare s2 as select 6",
+        "execute s1",
+        "execute s2",
+        "execute s3",
+        "select 1; execute s1",
+        "deallocate s2; prepare s2 as select 7",
+    ])
+}
+
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => statement().prop_map(str::to_owned),
@@ -126,6 +140,11 @@ fn phrase() -> impl Strategy<Value = Vec<Vec<u8>>> {
             run(name),
         ]),
         (name(), statement()).prop_map(|(name, sql)| vec![[parse(name, sql), sync()].concat()]),
+        named().prop_map(|sql| vec![sync(), query(sql)]),
+        named().prop_map(|sql| {
+            let last = sql.rsplit("; ").next().unwrap_or_default();
+            vec![sync(), [unnamed(last), parse("", "select 1")].concat(), sync()]
+        }),
         deallocate().prop_map(|sql| vec![[unnamed(sql), parse("", "select 1")].concat(), sync()]),
         name().prop_map(|name| vec![run(name)]),
         name().prop_map(|name| vec![run(name), run(name)]),

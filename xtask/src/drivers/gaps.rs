@@ -17,13 +17,6 @@ const FLUSH: &str = "the driver ends a `prepare` with Flush instead of Sync, and
     sees as a transaction, and to add one would end it early";
 
 const GAPS: &[Gap] = &[
-    Gap {
-        driver: Driver::Psql,
-        check: "sql_prepare",
-        reason: "a client that has prepared in SQL keeps its server until it deallocates, and \
-                 `pool.max_pinned`, here 2, keeps 6 clients from taking 3 servers: the others get \
-                 53400",
-    },
     Gap { driver: Driver::Asyncpg, check: "prepare_ahead", reason: FLUSH },
     Gap { driver: Driver::AsyncpgNewer, check: "prepare_ahead", reason: FLUSH },
 ];

@@ -30,6 +30,7 @@ mod ldap;
 mod leftovers;
 mod limits;
 mod modes;
+mod names;
 mod notifications;
 mod oauth;
 mod parameters;

@@ -18,6 +18,13 @@ impl Postgres {
         if portal.sql == Sql::Account {
             return self.run_account();
         }
+        if let Sql::Execute(name) = &portal.sql {
+            let (_, executed) = self.prepared(name)?;
+            if !matches!(executed, Sql::Select(_) | Sql::Rows(_) | Sql::Show(_)) {
+                return failure("0A000", "not in the model");
+            }
+            portal.sql = executed;
+        }
         let (text, total) = match &portal.sql {
             Sql::Select(text) => (text.clone().into_bytes(), 1),
             Sql::Parameter => (portal.parameter.clone(), 1),
@@ -67,8 +74,12 @@ impl Postgres {
 
     fn run_account(&mut self) -> Done {
         let mut rows = self.settings.of_session();
-        if self.has_foreign_names() {
-            rows.push((String::new(), "prepared_statements".to_owned()));
+        for (name, prepared) in self.statements.iter().filter(|(it, _)| !it.starts_with("pgmesh:"))
+        {
+            rows.push(match &prepared.made_by {
+                Some(sql) => (format!("prepare:{name}"), sql.clone()),
+                None => (format!("parse:{name}"), String::new()),
+            });
         }
         for (name, value) in rows {
             let mut body = vec![0, 2];
@@ -132,7 +143,7 @@ impl Postgres {
                 self.take_value();
                 self.put_complete("CALL");
             }
-            Sql::DeallocateAll | Sql::Deallocate(_) | Sql::Forget | Sql::Prepare(_) => {
+            Sql::DeallocateAll | Sql::Deallocate(_) | Sql::Forget | Sql::Prepare(..) => {
                 return self.run_prepared(sql);
             }
             Sql::CopyIn => {
@@ -169,8 +180,13 @@ impl Postgres {
                 self.statements.clear();
                 self.put_complete("CALL");
             }
-            Sql::Prepare(name) => {
-                let prepared = Prepared { text: "select 1".to_owned(), version: 0 };
+            Sql::Prepare(name, _) if self.statements.contains_key(name) => {
+                let message = format!("prepared statement \"{name}\" already exists");
+                return failure("42P05", message);
+            }
+            Sql::Prepare(name, text) => {
+                let made_by = Some(format!("prepare {name} as {text}"));
+                let prepared = Prepared { text: text.clone(), version: 0, made_by };
                 self.statements.insert(name.clone(), prepared);
                 self.put_complete("PREPARE");
             }

@@ -37,6 +37,8 @@ pub(crate) enum Transaction {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
+    /// The PREPARE that made it, if one did.
+    pub(crate) made_by: Option<String>,
     pub(crate) text: String,
     /// The table's version that it was parsed for.
     pub(crate) version: u32,
@@ -138,8 +140,9 @@ impl Postgres {
         !self.output.is_empty()
     }
 
+    /// Statements under names of the proxy's.
     pub(crate) fn statement_count(&self) -> usize {
-        self.statements.len()
+        self.statements.keys().filter(|name| name.starts_with("pgmesh:")).count()
     }
 
     /// Whether nothing is under way: what must hold when another client gets the server.
@@ -151,11 +154,6 @@ impl Postgres {
             && self.buffer.is_empty()
             && self.output.is_empty()
             && !self.is_closed
-    }
-
-    /// Whether a statement was made by PREPARE and not under a name of the proxy's.
-    pub(crate) fn has_foreign_names(&self) -> bool {
-        self.statements.keys().any(|name| !name.starts_with("pgmesh:"))
     }
 
     fn on_message(&mut self, tag: u8, body: &[u8]) {
@@ -261,7 +259,7 @@ impl Postgres {
             None => return failure("42601", format!("syntax error in {text}")),
         };
         self.check_failed(&parsed)?;
-        let prepared = Prepared { text, version: self.database.version.get() };
+        let prepared = Prepared { text, version: self.database.version.get(), made_by: None };
         if name.is_empty() {
             self.unnamed = Some(prepared);
         } else {
@@ -277,7 +275,7 @@ impl Postgres {
         Ok(())
     }
 
-    fn prepared(&self, name: &str) -> Result<(Prepared, Sql), Failure> {
+    pub(crate) fn prepared(&self, name: &str) -> Result<(Prepared, Sql), Failure> {
         let found =
             if name.is_empty() { self.unnamed.as_ref() } else { self.statements.get(&key(name)) };
         match found {

@@ -44,7 +44,10 @@ pub(crate) enum Sql {
     Deallocate(String),
     /// Drops all statements, unseen in text and tag.
     Forget,
-    Prepare(String),
+    /// Of this name, and what it runs.
+    Prepare(String, String),
+    /// Of this name.
+    Execute(String),
     /// The session's question about what its client has left behind.
     Account,
     CopyIn,
@@ -95,7 +98,10 @@ fn read_one(text: &str) -> Option<Sql> {
         ["deallocate", "all"] => Sql::DeallocateAll,
         ["deallocate", ..] => deallocate(text),
         ["forget"] => Sql::Forget,
-        ["prepare", name, "as", "select", _] => Sql::Prepare((*name).to_owned()),
+        ["prepare", name, "as", "select", value] => {
+            Sql::Prepare((*name).to_owned(), format!("select {value}"))
+        }
+        ["execute", name] => Sql::Execute((*name).to_owned()),
         ["copy", "t", "from", "stdin"] => Sql::CopyIn,
         ["copy", "t", "to", "stdout"] => Sql::CopyOut,
         _ => return None,
@@ -145,6 +151,7 @@ impl Sql {
                 | Self::Nextval
                 | Self::Lastval
                 | Self::SetConfig { .. }
+                | Self::Execute(_)
                 | Self::Account
         )
     }

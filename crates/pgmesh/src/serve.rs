@@ -154,7 +154,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 
     let _accepting = listen(&settings, &app)?;
     tracing::info!(metrics = %admin.local_addr(), version = BUILD.version, "pgmesh is up");
-    tracing::info!(signal = wait_for_signal().await?, "stopping");
+    // Not in the macro: what is not logged is not evaluated.
+    let signal = wait_for_signal().await?;
+    tracing::info!(signal, "stopping");
     Ok(())
 }
 

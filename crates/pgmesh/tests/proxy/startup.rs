@@ -198,3 +198,12 @@ fn encryption_that_is_not_offered_is_declined_and_login_goes_on() {
     client.send(&startup);
     assert_eq!(client.message().tag, b'R');
 }
+
+#[test]
+fn clients_are_served_whatever_is_logged() {
+    let postgres = postgres();
+    for level in ["error", "warn", "debug"] {
+        let mesh = Setup::before(&postgres).with("log", &format!("level = \"{level}\"")).start();
+        assert_eq!(Raw::log_in(&mesh.app()).value("SELECT 1"), "1", "{level}");
+    }
+}

@@ -48,6 +48,12 @@ impl<S: Copy + PartialEq> Expected<S> {
         entries.collect::<anyhow::Result<_>>().map(Self)
     }
 
+    /// Both lists.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
     /// Why a test differs, if that is known of the whole test.
     pub(crate) fn reason(&self, suite: S, test: &str) -> Option<&str> {
         let whole = self.entries(suite, test).find(|entry| entry.words.is_none())?;
@@ -80,6 +86,7 @@ impl<S: Copy + PartialEq> Expected<S> {
     pub(crate) fn of(&self, suite: S) -> Vec<&str> {
         let entries = self.0.iter().filter(|entry| entry.suite == suite);
         let mut tests: Vec<&str> = entries.map(|entry| entry.test.as_str()).collect();
+        tests.sort_unstable();
         tests.dedup();
         tests
     }
@@ -140,6 +147,6 @@ mod tests {
         assert_eq!((reason(&["a b", "c"]), reason(&[])), (None, None));
         assert_eq!(expected.reason(Suite::One, "stats"), None);
         assert_eq!(expected.reason(Suite::One, "f[x]"), Some("third"));
-        assert_eq!(expected.of(Suite::One), ["stats", "f[x]"]);
+        assert_eq!(expected.of(Suite::One), ["f[x]", "stats"]);
     }
 }

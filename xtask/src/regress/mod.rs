@@ -22,10 +22,13 @@ use crate::expected::Expected;
 use crate::step;
 use report::Run;
 use stage::Way;
-use suite::{Lending, Plan, Schedule, Suite};
+use suite::{Lending, Plan, Schedule, Sequences, Suite};
 
 /// The tests that cannot be as without a proxy, from the root of the workspace.
 const LIST: &str = "tests/regress/expected.txt";
+
+/// More of them, unless a test keeps its server for its sequences.
+const FORGOTTEN_LIST: &str = "tests/regress/expected-forget.txt";
 
 /// For one test: many times what the longest takes without a proxy.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -35,6 +38,8 @@ usage: cargo xtask regress [regress | isolation] [OPTION…]
   --schedule parallel | serial   up to 20 tests at a time (the default), or one
   --shuffle                      one at a time, through a pgmesh that lends another of 8 servers
                                  for every transaction
+  --pin-sequences                pgmesh with state.sequences = pin: a test keeps its server from
+                                 its first INSERT on
   --only TEST,…                  these, after the one that every test relies on
   --direct, --pgmesh             the ways to go; without any of them, both
   --pgbouncer PATH               this PgBouncer in transaction mode, too
@@ -61,6 +66,7 @@ impl Asked {
             suite: Suite::Regress,
             schedule: Schedule::Parallel,
             lending: Lending::Usual,
+            sequences: Sequences::Forgotten,
             only: Vec::new(),
             limit: LIMIT,
         };
@@ -83,6 +89,7 @@ impl Asked {
                     asked.plan.schedule = Schedule::Serial;
                     asked.plan.lending = Lending::Shuffled;
                 }
+                "--pin-sequences" => asked.plan.sequences = Sequences::Pinned,
                 "--only" => asked.plan.only.extend(value()?.split(',').map(str::to_owned)),
                 "--direct" => asked.direct = true,
                 "--pgmesh" => asked.pgmesh = true,
@@ -102,6 +109,15 @@ impl Asked {
             (asked.direct, asked.pgmesh) = (true, true);
         }
         Ok(asked)
+    }
+
+    /// What is known to differ.
+    fn expected(&self) -> anyhow::Result<Expected<Suite>> {
+        let always = Expected::load(LIST, Suite::named)?;
+        Ok(match self.plan.sequences {
+            Sequences::Forgotten => always.and(Expected::load(FORGOTTEN_LIST, Suite::named)?),
+            Sequences::Pinned => always,
+        })
     }
 
     /// Without a proxy first: the others are measured by that.
@@ -125,7 +141,7 @@ impl Asked {
 /// not in the list of those that must.
 pub(crate) fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<()> {
     let asked = Asked::parse(arguments)?;
-    let expected = Expected::load(LIST, Suite::named)?;
+    let expected = asked.expected()?;
     let ways = asked.ways(interrupt)?;
     let sources = sources::prepare(interrupt)?;
     let (suite, order) = (asked.plan.suite.name(), asked.plan.order());
@@ -133,7 +149,7 @@ pub(crate) fn run(arguments: &[&str], interrupt: &Interrupt) -> anyhow::Result<(
     let out = step::target_directory()?.join("regress/out");
     let mut runs: Vec<Run> = Vec::new();
     for way in ways {
-        let kept = out.join(format!("{suite}-{way}-{order}"));
+        let kept = out.join(format!("{suite}-{way}-{order}{}", asked.plan.sequences.suffix()));
         println!("{way}: running; results will be in {}", kept.display());
         let outcome = suite::run(&asked.plan, &way, &sources, &kept, interrupt)
             .with_context(|| way.to_string())?;
@@ -165,8 +181,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_can_be_read() {
-        Expected::load(LIST, Suite::named).unwrap();
+    fn the_lists_can_be_read() {
+        let of = |arguments: &[&str]| {
+            let expected = Asked::parse(arguments).unwrap().expected().unwrap();
+            expected.of(Suite::Regress).contains(&"sequence")
+        };
+        assert!(of(&[]) && !of(&["--pin-sequences"]));
     }
 
     #[test]

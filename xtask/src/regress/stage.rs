@@ -11,7 +11,7 @@ use testbed::{
     PostgresOptions,
 };
 
-use super::suite::{Lending, Plan};
+use super::suite::{Lending, Plan, Sequences};
 
 /// 20 tests at a time, some of which open further connections; and room for pools of roles that
 /// come and go.
@@ -87,7 +87,7 @@ impl Stage {
                 let options =
                     PgmeshOptions { interrupt: interrupt.clone(), ..PgmeshOptions::new(binary) };
                 let pgmesh = Pgmesh::start_with(&options, |ports| {
-                    ports.toml_for_postgres(&postgres) + &sections(plan.lending)
+                    ports.toml_for_postgres(&postgres) + &sections(plan)
                 });
                 Proxy::Pgmesh(pgmesh.context("start pgmesh")?)
             }
@@ -149,10 +149,13 @@ fn create(database: &str) -> String {
     )
 }
 
-/// What of proxy.toml is special here. The tests ask for values of sequences that earlier
-/// transactions have taken.
-fn sections(lending: Lending) -> String {
-    let shuffle = match lending {
+/// What of proxy.toml is special here.
+fn sections(plan: &Plan) -> String {
+    let sequences = match plan.sequences {
+        Sequences::Forgotten => "",
+        Sequences::Pinned => "state.sequences = \"pin\"\n",
+    };
+    let shuffle = match plan.lending {
         Lending::Usual => String::new(),
         Lending::Shuffled => format!(
             "debug_shuffle = true\nmin_size = {SHUFFLED}\nserver_login_concurrency = {SHUFFLED}\n"
@@ -161,6 +164,6 @@ fn sections(lending: Lending) -> String {
     format!(
         "\n[[hba]]\ntype = \"host\"\nmethod = \"trust\"\n\
          \n[pool]\nmode = \"transaction\"\nsize = {POOL_SIZE}\nmax_db_connections = 200\n\
-         state.sequences = \"pin\"\n{shuffle}"
+         {sequences}{shuffle}"
     )
 }

@@ -52,12 +52,22 @@ pub(super) enum Lending {
     Shuffled,
 }
 
+/// What of a session's sequences pgmesh keeps behind a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sequences {
+    /// Nothing: its default.
+    Forgotten,
+    /// All, with the server: nearly every test has one of its own from its first INSERT on.
+    Pinned,
+}
+
 /// What is run.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) suite: Suite,
     pub(super) schedule: Schedule,
     pub(super) lending: Lending,
+    pub(super) sequences: Sequences,
     /// Nothing but these, if there are any.
     pub(super) only: Vec<String>,
     /// For one test, which is killed then.
@@ -97,6 +107,16 @@ impl Suite {
         match self {
             Self::Regress => "parallel_schedule",
             Self::Isolation => "isolation_schedule",
+        }
+    }
+}
+
+impl Sequences {
+    /// For the names of directories.
+    pub(super) fn suffix(self) -> &'static str {
+        match self {
+            Self::Forgotten => "",
+            Self::Pinned => "-pinned",
         }
     }
 }

@@ -154,10 +154,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 
     let _accepting = listen(&settings, &app)?;
     tracing::info!(metrics = %admin.local_addr(), version = BUILD.version, "pgmesh is up");
-    // Not in the macro: what is not logged is not evaluated.
-    let signal = wait_for_signal().await?;
-    tracing::info!(signal, "stopping");
-    Ok(())
+    wait_for_signal().await
 }
 
 /// What takes clients, and what lies in the file system for it. These files are not the tasks': they
@@ -340,11 +337,14 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
-async fn wait_for_signal() -> anyhow::Result<&'static str> {
+async fn wait_for_signal() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok("SIGTERM"),
-        _ = interrupt.recv() => Ok("SIGINT"),
-    }
+    // Not in the macro, which evaluates nothing that is not logged.
+    let signal = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!(signal, "stopping");
+    Ok(())
 }

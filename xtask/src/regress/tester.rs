@@ -3,7 +3,8 @@
 //! It asks a server whether a step waits for another session's lock, and names both by the process
 //! ids that it got at its logins. A proxy in transaction mode invents those: a session has a server
 //! of its own for a transaction only. But every session has an `application_name` of its own, which
-//! its servers get with it, so the sessions are named by that; without a proxy, too.
+//! its servers get with it, so the sessions are named by that; without a proxy, too. The connection that
+//! asks is none of them: a step that waits for its snapshot only, waits for the question.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +25,8 @@ const NAME: &str = r#"pg_strdup(PQparameterStatus(conns[i].conn, "application_na
 const QUERY: &str = "SELECT coalesce(pg_catalog.bool_or(\
     pg_catalog.pg_isolation_test_session_is_blocked(one.pid, ARRAY(\
         SELECT other.pid FROM pg_catalog.pg_stat_activity other \
-        WHERE other.application_name LIKE 'isolation/%'))), false) \
+        WHERE other.application_name LIKE 'isolation/%' \
+        AND other.application_name NOT LIKE '%/control connection'))), false) \
     FROM pg_catalog.pg_stat_activity one \
     WHERE one.state = 'active' AND one.application_name = $1";
 

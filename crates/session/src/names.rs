@@ -212,7 +212,10 @@ impl Session {
                 bring_sql(name, sql, server, to_server);
             }
         }
-        for (name, statement) in self.statements.iter().flat_map(|them| them.iter()) {
+        // In the order in which they were made, as far as that is known.
+        let mut parsed: Vec<_> = self.statements.iter().flat_map(|them| them.iter()).collect();
+        parsed.sort_unstable_by_key(|(_, statement)| statement.id);
+        for (name, statement) in parsed {
             if (views || mentions(text, name)) && !statement.is_retired() {
                 self.note_hints(statement.hints, statement.text(), server);
                 bring_parsed(name, statement, server, to_server);

@@ -61,7 +61,7 @@ pub(crate) fn is_identity(name: &str) -> bool {
 }
 
 /// Whether it is set and reset as any other.
-fn is_setting(name: &str) -> bool {
+pub(crate) fn is_setting(name: &str) -> bool {
     name != LISTEN && !is_identity(name)
 }
 

@@ -6,7 +6,7 @@ use wire::message::{self, BindHead, Parse, TransactionStatus};
 use wire::tag::frontend as f;
 
 use crate::catalog::{NAME_PREFIX, Statement};
-use crate::classify::Leaves;
+use crate::classify::{Leaves, NameUse};
 use crate::client::extended;
 use crate::expect::Expect;
 use crate::frame::Frame;
@@ -264,6 +264,16 @@ impl Session {
     ) -> Result<Option<Arc<Statement>>, Uncertain> {
         let statement = self.statement(name, server)?.filter(|_| !server.may_have_dropped(name));
         match &statement {
+            // It looks for itself, and must find the client's name and no other.
+            Some(statement)
+                if statement.hints.names == NameUse::Views
+                    && !statement.is_retired()
+                    && server.status != TransactionStatus::Failed =>
+            {
+                self.note_hints(statement.hints, statement.text(), server);
+                self.bring_names(statement.hints, statement.text(), server, to_server)?;
+                return Ok(None);
+            }
             Some(statement) => {
                 if !statement.is_retired() {
                     ensure_parsed(statement, server, to_server)?;

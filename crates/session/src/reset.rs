@@ -6,6 +6,7 @@ use std::sync::Arc;
 use wire::message;
 
 use crate::classify::has_word;
+use crate::parameters::is_setting;
 use crate::server::ServerState;
 use crate::session::Session;
 
@@ -80,11 +81,17 @@ impl Session {
         for (name, value) in reset.iter().filter(|(name, _)| login.get(name).is_some()) {
             message::put_parameter_status(to_client, name, value);
         }
-        self.parameters = self.catalog.changed(&self.parameters, reset);
-        // What servers do not report has not been seen to change.
-        let kept = server.parameters.iter();
-        let kept = kept.filter(|(name, _)| login.get(name).is_some() || !server.reset.covers(name));
-        server.parameters = self.catalog.parameters(kept);
+        let wanted = self.catalog.changed(&self.parameters, reset);
+        // What servers do not report has not been seen to change. Of roles and LISTEN RESET ALL takes
+        // nothing.
+        let is_kept = |name: &str| {
+            login.get(name).is_some() || !server.reset.covers(name) || !is_setting(name)
+        };
+        // What the client has set in an earlier transaction must not come back in this one.
+        let own = |name: &str| is_kept(name) || self.startup.get(name).is_some();
+        self.parameters = self.catalog.parameters(wanted.iter().filter(|(name, _)| own(name)));
+        let there = server.parameters.iter().filter(|(name, _)| is_kept(name));
+        server.parameters = self.catalog.parameters(there);
         if server.is_quiet() {
             server.reset = Reset::Nothing;
         }

@@ -275,3 +275,18 @@ fn a_statement_parsed_under_other_settings_is_another() {
     }
     assert_eq!(scene.relay.idle[0].state.statement_count(), 2);
 }
+
+#[test]
+fn what_reset_all_takes_in_a_transaction_does_not_come_back_in_it() {
+    for seed in 0..20 {
+        let mut scene = Scene::with(2, 2, 100, seed);
+        assert_eq!(scene.say(0, query("set lock_timeout = 9")), "CZ");
+        assert_eq!(scene.say(0, unnamed("begin")), "12nCZ");
+        assert_eq!(scene.say(0, query("reset all")), "CZ");
+        let before = scene.lines(0, query("show lock_timeout"));
+        assert!(!before.iter().any(|line| line.ends_with('9')), "{before:?}");
+        assert_eq!(scene.say(0, query("rollback")), "CZ");
+        let after = scene.lines(0, query("show lock_timeout"));
+        assert!(after.iter().any(|line| line.ends_with('9')), "{after:?}");
+    }
+}

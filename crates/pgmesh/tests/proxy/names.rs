@@ -93,6 +93,19 @@ fn what_parse_has_made_is_known_to_sql_by_its_name() {
         assert_eq!(first.query("PREPARE s AS SELECT 1").errors[0].code, "42P05");
         assert_eq!((first.value(VIEW).as_str(), next.value(VIEW).as_str()), ("s", "s"));
     }
+    // One that looks itself finds itself, in the batch that makes it and later.
+    let mut batch = Vec::new();
+    parse(&mut batch, "v", VIEW);
+    run(&mut batch, "v", &[]);
+    run(&mut batch, "v", &[]);
+    sync(&mut batch);
+    first.send(&batch);
+    assert_eq!(first.answer().rows, [["s,v"], ["s,v"]]);
+    for _ in 0..4 {
+        assert_eq!(execute(&mut first, "v", &[]).rows, [["s,v"]]);
+        assert_eq!(execute(&mut first, "s", &["5"]).rows, [["6"]]);
+    }
+    assert_eq!(first.query("DEALLOCATE v").errors, vec![]);
     // Dropped in SQL that does not say so at its front, and made anew by PREPARE.
     let anew = "SELECT 1; DEALLOCATE s; PREPARE s AS SELECT 'anew'";
     assert_eq!(first.query(anew).errors, vec![]);

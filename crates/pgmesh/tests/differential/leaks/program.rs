@@ -221,15 +221,16 @@ const KEPT: [&str; 53] = [
 ];
 
 /// What shows the state of a session. What of a setting of its own name is only ever null or
-/// empty depends on whether its server has seen the name before.
+/// empty depends on whether its server has seen the name before; and of a PREPARE in a text with
+/// other statements only its own part is there on another server.
 pub(super) const SHOWN: [&str; 12] = [
     "SELECT name, setting FROM pg_catalog.pg_settings WHERE context IN ('user', 'superuser') \
      AND setting IS DISTINCT FROM boot_val ORDER BY name",
     "SELECT nullif(current_setting('my.a', true), ''), nullif(current_setting('my.b', true), ''), \
      nullif(current_setting('my.login', true), '')",
     "SELECT current_user, session_user, current_setting('role'), current_setting('search_path')",
-    "SELECT name, statement, parameter_types FROM pg_catalog.pg_prepared_statements \
-     WHERE from_sql ORDER BY name",
+    "SELECT name, (regexp_match(statement, 'PREPARE ' || name || '[^;]*'))[1], parameter_types \
+     FROM pg_catalog.pg_prepared_statements WHERE from_sql ORDER BY name",
     "SELECT name, statement, is_holdable FROM pg_catalog.pg_cursors ORDER BY name",
     "SELECT * FROM pg_catalog.pg_listening_channels() AS channel ORDER BY channel",
     "SELECT locktype, mode, objsubid FROM pg_catalog.pg_locks WHERE pid = pg_backend_pid() \

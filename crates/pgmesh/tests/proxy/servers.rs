@@ -90,25 +90,37 @@ fn a_commit_of_what_is_lost_is_an_error_and_a_rollback_is_none() {
 #[test]
 fn a_hold_ends_in_an_error_and_not_in_a_disconnect() {
     let mut postgres = postgres();
-    let limits = "hold_timeout = '200ms'\nmax_held = 1";
+    let mesh = Setup::before(&postgres).with("failover", "hold_timeout = '200ms'").start();
+    let mut client = Raw::log_in(&mesh.app());
+    client.value("SELECT 1");
+    postgres.stop(Stop::Fast).unwrap();
+    wait_for(&mesh, "pgmesh_servers", "state=\"idle\"", 0.0);
+    let answer = client.query("SELECT 1");
+    assert_eq!((answer.errors[0].code.as_str(), answer.status), ("57P03", 'I'));
+    assert!(answer.errors[0].message.contains("hold_timeout"), "{:?}", answer.errors);
+    postgres.restart().unwrap();
+    assert_eq!(client.value("SELECT 1"), "1");
+}
+
+#[test]
+fn no_more_than_max_held_wait_for_a_server_that_is_away() {
+    let mut postgres = postgres();
+    // The one that is held must still be when the other one comes, so its hold is long.
+    let limits = "hold_timeout = '60s'\nmax_held = 1";
     let mesh = Setup::before(&postgres).with("failover", limits).start();
     let mut clients = [Raw::log_in(&mesh.app()), Raw::log_in(&mesh.app())];
     clients[0].value("SELECT 1");
     postgres.stop(Stop::Fast).unwrap();
     wait_for(&mesh, "pgmesh_servers", "state=\"idle\"", 0.0);
-    let answer = clients[0].query("SELECT 1");
-    assert_eq!((answer.errors[0].code.as_str(), answer.status), ("57P03", 'I'));
-    assert!(answer.errors[0].message.contains("hold_timeout"), "{:?}", answer.errors);
     clients[0].ask("SELECT 1");
     wait_for_waiters(&mesh, 1);
     wait_for(&mesh, "pgmesh_pool_holding", "", 1.0);
     let answer = clients[1].query("SELECT 1");
+    assert_eq!((answer.errors[0].code.as_str(), answer.status), ("57P03", 'I'));
     assert!(answer.errors[0].message.contains("max_held"), "{:?}", answer.errors);
-    clients[0].answer();
     postgres.restart().unwrap();
-    for client in &mut clients {
-        assert_eq!(client.value("SELECT 1"), "1");
-    }
+    assert_eq!(clients[0].answer().rows, [["1"]]);
+    assert_eq!(clients[1].value("SELECT 1"), "1");
 }
 
 #[test]

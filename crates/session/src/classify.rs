@@ -182,6 +182,20 @@ pub(crate) fn text(text: &[u8]) -> Hints {
     hints
 }
 
+/// What a text may do. Of one that is not here to its end, or is too long, the worst.
+pub(crate) fn text_of(frame: &Frame<'_>, text: &[u8]) -> Hints {
+    if frame.is_whole() && text.len() <= TEXT_LIMIT {
+        return self::text(text);
+    }
+    Hints {
+        deallocates: true,
+        leaves: Leaves::Ask,
+        takes_values: true,
+        sees_values: true,
+        ..Hints::NONE
+    }
+}
+
 /// Whether a frame of a client's that has no server begins what may keep it one for good, as far
 /// as its text tells. Of what does so by some rules only, `also` says what does.
 pub(crate) fn may_pin(frame: &Frame<'_>, also: Pins) -> bool {

@@ -13,7 +13,6 @@ use crate::frame::{Frame, STATEMENT_LIMIT};
 use crate::lost::doom;
 use crate::pins::Pin;
 use crate::rules::Asks;
-use crate::sequences::hints as hints_of;
 use crate::server::{CopyState, InBatch, ServerState, Skip};
 use crate::session::{Mode, Session, unknown_tag};
 use crate::verb::Verb;
@@ -177,7 +176,7 @@ impl Session {
         }
         server.batch.give_up();
         let text = frame.body.strip_suffix(b"\0").unwrap_or(frame.body);
-        let hints = hints.unwrap_or_else(|| hints_of(frame, text));
+        let hints = hints.unwrap_or_else(|| classify::text_of(frame, text));
         self.note_hints(hints, text, server);
         if self.bring_names_to_query(hints, text, server, to_server).is_err() {
             return server.hold(to_server);
@@ -218,7 +217,7 @@ impl Session {
                 ));
             }
             // Too large to be kept for another lease.
-            self.note_hints(hints_of(frame, b""), b"", server);
+            self.note_hints(classify::text_of(frame, b""), b"", server);
             server.in_batch.unnamed_drops = None;
             server.in_batch.unnamed_empties = None;
             server.in_batch.unnamed_verb =
@@ -230,7 +229,7 @@ impl Session {
             return Ok(self.on_parse_named(frame, &parse, server, to_server));
         }
         let text = parse.text();
-        let hints = hints.unwrap_or_else(|| hints_of(frame, text));
+        let hints = hints.unwrap_or_else(|| classify::text_of(frame, text));
         self.note_hints(hints, text, server);
         if self.bring_names(hints, text, server, to_server).is_err() {
             return Ok(server.hold(to_server));

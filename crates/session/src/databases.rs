@@ -129,13 +129,10 @@ fn template(options: &[Token<'_>]) -> Option<Box<str>> {
 }
 
 fn name_of(token: Token<'_>) -> Option<Box<str>> {
-    let text = |bytes| std::str::from_utf8(bytes).ok();
-    Some(match token {
-        Token::Word(word) => text(word)?.to_ascii_lowercase().into(),
-        Token::Quoted(name) => text(name)?.replace("\"\"", "\"").into(),
-        Token::Literal(name) => text(name)?.replace("''", "'").into(),
-        Token::Symbol(_) => return None,
-    })
+    if let Token::Literal(name) = token {
+        return Some(str::from_utf8(name).ok()?.replace("''", "'").into());
+    }
+    Some(String::from_utf8(token.identifier()?).ok()?.into())
 }
 
 #[cfg(test)]

@@ -104,6 +104,19 @@ impl<'a> Iterator for Tokens<'a> {
     }
 }
 
+/// A name in quotes as it is meant.
+fn undouble(quoted: &[u8]) -> Vec<u8> {
+    let mut name = Vec::with_capacity(quoted.len());
+    let mut was_quote = false;
+    for &byte in quoted {
+        was_quote = byte == b'"' && !was_quote;
+        if !was_quote {
+            name.push(byte);
+        }
+    }
+    name
+}
+
 /// Whether a byte goes on with a word; those of other alphabets do.
 pub(crate) fn is_in_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..)
@@ -113,6 +126,15 @@ impl Token<'_> {
     /// Whether it is this word without quotes; `word` is in small letters.
     pub(crate) fn is(&self, word: &[u8]) -> bool {
         matches!(self, Self::Word(text) if text.eq_ignore_ascii_case(word))
+    }
+
+    /// The name that it is: folded to small letters unless it is quoted.
+    pub(crate) fn identifier(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Word(word) => Some(word.to_ascii_lowercase()),
+            Self::Quoted(quoted) => Some(undouble(quoted)),
+            Self::Literal(_) | Self::Symbol(_) => None,
+        }
     }
 
     /// Whether it is this name, with quotes or without.

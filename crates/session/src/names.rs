@@ -21,7 +21,7 @@ use crate::frame::Frame;
 use crate::naming::{made_by, mentions};
 use crate::prepared::close_on_server;
 use crate::reply::ready_status;
-use crate::rules::{Asks, Feature, Treatment};
+use crate::rules::{Feature, Treatment};
 use crate::server::{InBatch, OwnQuery, ServerState};
 use crate::session::{Mode, Session};
 use crate::statements::{Change, key};
@@ -29,7 +29,7 @@ use crate::unnamed::Uncertain;
 use crate::verdict::{ToClient, Violation};
 
 /// What a client has made by `PREPARE`: its texts by their names.
-pub(crate) type SqlStatements = BTreeMap<Box<str>, Arc<str>>;
+pub(crate) type SqlStatements = BTreeMap<Box<[u8]>, Arc<str>>;
 
 /// The statement and the portal by which a text is run that makes another.
 const MAKER: &[u8] = b"pgmesh:prepare";
@@ -106,11 +106,11 @@ impl Session {
     /// Whether a text may use names that the client or the server has.
     #[inline]
     fn may_bring(&self, hints: Hints, server: &ServerState) -> bool {
-        let asks = self.rules.asks() == Asks::Always;
         let uses = hints.names != NameUse::None;
         let has_parsed = self.statements.is_some() || !server.pending.is_empty();
         (uses && (has_parsed || hints.names == NameUse::Views))
-            || ((uses || asks) && (self.prepared.is_some() || !server.names.is_empty()))
+            || ((uses || self.asks_always())
+                && (self.prepared.is_some() || !server.names.is_empty()))
     }
 
     /// As [`Session::bring_names`], for the name in a message of the extended protocol. True if
@@ -135,13 +135,13 @@ impl Session {
     /// Whether the client has made a statement of this name by `PREPARE`.
     pub(crate) fn has_prepared(&self, name: &[u8]) -> bool {
         let prepared = self.prepared.as_deref();
-        prepared.is_some_and(|them| them.keys().any(|known| known.as_bytes() == key(name)))
+        prepared.is_some_and(|them| them.contains_key(key(name)))
     }
 
     /// The client no longer has what `PREPARE` had made of this name.
     pub(crate) fn drop_prepared(&mut self, name: &[u8]) {
         if let Some(prepared) = &mut self.prepared {
-            prepared.retain(|known, _| known.as_bytes() != key(name));
+            prepared.remove(key(name));
             if prepared.is_empty() {
                 self.prepared = None;
             }
@@ -204,9 +204,8 @@ impl Session {
         self.take_foreign_names(server, to_server);
         let text = if deallocated(text).is_some() { b"" } else { text };
         let views = hints.names == NameUse::Views;
-        let brings_prepared = views || self.rules.asks() == Asks::Always;
+        let brings_prepared = views || self.asks_always();
         for (name, sql) in self.prepared.iter().flat_map(|them| them.iter()) {
-            let name = name.as_bytes();
             if brings_prepared || mentions(text, name) {
                 self.note_hints(classify::text(sql.as_bytes()), sql.as_bytes(), server);
                 bring_sql(name, sql, server, to_server);
@@ -234,9 +233,7 @@ impl Session {
         let is_own = |name: &[u8], origin: &Origin| match origin {
             Origin::Sql(sql) => {
                 let prepared = self.prepared.as_deref();
-                let found = prepared
-                    .and_then(|them| them.iter().find(|(known, _)| known.as_bytes() == name));
-                found.is_some_and(|(_, own)| own == sql)
+                prepared.and_then(|them| them.get(name)).is_some_and(|own| own == sql)
             }
             Origin::Parse(id) => self.known(name).is_some_and(|own| own.id == *id),
             Origin::StandIn => true,
@@ -266,7 +263,7 @@ impl Session {
                 Some(Origin::Sql(sql)) if **sql == *own => Arc::clone(sql),
                 _ => {
                     let sql: Arc<str> = own.into();
-                    prepared.insert(name.as_str().into(), Arc::clone(&sql));
+                    prepared.insert(name.as_bytes().into(), Arc::clone(&sql));
                     sql
                 }
             };
@@ -275,7 +272,7 @@ impl Session {
         for (name, origin) in server.names.0.drain() {
             match origin {
                 Origin::Sql(_) if !there.contains_key(&name) => {
-                    prepared.retain(|known, _| known.as_bytes() != &*name);
+                    prepared.remove(&name);
                 }
                 Origin::Parse(id) if !told.parsed.iter().any(|it| it.as_bytes() == &*name) => {
                     if self.known(&name).is_some_and(|own| own.id == id) {
@@ -292,9 +289,7 @@ impl Session {
         self.prepared = (!prepared.is_empty()).then(|| Box::new(prepared));
         is_carried
     }
-}
 
-impl Session {
     /// A tag has said that neither the client nor the server has any statement.
     pub(crate) fn forget_statements(&mut self, server: &mut ServerState) {
         server.statements.clear();
@@ -410,8 +405,8 @@ fn bring_sql(name: &[u8], sql: &Arc<str>, server: &mut ServerState, to_server: &
     server.expected.push(Expect::Name);
 }
 
-/// Parses a statement under the client's own name too, and closes it there: if PREPARE has made one of that name since
-/// the server was last asked, it says so.
+/// Parses a statement under the client's own name too, and closes it there: if PREPARE has made
+/// one of that name since the server was last asked, it says so.
 pub(crate) fn probe_name(
     name: &[u8],
     statement: &Statement,

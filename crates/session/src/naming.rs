@@ -72,24 +72,7 @@ fn statement(text: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn is_this_name(token: Token<'_>, name: &[u8]) -> bool {
-    match token {
-        Token::Word(word) => key(&word.to_ascii_lowercase()) == name,
-        Token::Quoted(quoted) => key(&undouble(quoted)) == name,
-        Token::Literal(_) | Token::Symbol(_) => false,
-    }
-}
-
-/// A name in quotes as it is meant.
-fn undouble(quoted: &[u8]) -> Vec<u8> {
-    let mut name = Vec::with_capacity(quoted.len());
-    let mut was_quote = false;
-    for &byte in quoted {
-        was_quote = byte == b'"' && !was_quote;
-        if !was_quote {
-            name.push(byte);
-        }
-    }
-    name
+    token.identifier().is_some_and(|meant| key(&meant) == name)
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use wire::message::{BindHead, Parse, TransactionStatus};
 use wire::tag::frontend as f;
 
 use crate::catalog::text;
-use crate::classify::{self, Hints, Leaves};
-use crate::frame::{Frame, TEXT_LIMIT};
+use crate::classify::{self, Hints};
+use crate::frame::Frame;
 use crate::pins::Pin;
 use crate::rules::{Feature, Treatment};
 use crate::server::{ServerState, Skip};
@@ -126,20 +126,6 @@ impl ServerState {
     }
 }
 
-/// What a text may do. Of one that is not here to its end, or is too long, the worst.
-pub(crate) fn hints(frame: &Frame<'_>, text: &[u8]) -> Hints {
-    if frame.is_whole() && text.len() <= TEXT_LIMIT {
-        return classify::text(text);
-    }
-    Hints {
-        deallocates: true,
-        leaves: Leaves::Ask,
-        takes_values: true,
-        sees_values: true,
-        ..Hints::NONE
-    }
-}
-
 impl Session {
     /// What the text of a frame may do, where that must be known before it goes: it may begin a
     /// transaction on a server that has values of earlier ones.
@@ -155,9 +141,13 @@ impl Session {
             return None;
         }
         match frame.header.tag {
-            f::QUERY => Some(hints(frame, frame.body.strip_suffix(b"\0").unwrap_or(frame.body))),
-            f::PARSE if !frame.is_whole() => Some(hints(frame, b"")),
-            f::PARSE => Parse::read(frame.body).ok().map(|parse| hints(frame, parse.text())),
+            f::QUERY => {
+                Some(classify::text_of(frame, frame.body.strip_suffix(b"\0").unwrap_or(frame.body)))
+            }
+            f::PARSE if !frame.is_whole() => Some(classify::text_of(frame, b"")),
+            f::PARSE => {
+                Parse::read(frame.body).ok().map(|parse| classify::text_of(frame, parse.text()))
+            }
             f::BIND if server.sequences.uses.has(Place::Anywhere) => self.hints_of_bind(frame),
             _ => None,
         }

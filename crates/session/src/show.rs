@@ -356,6 +356,7 @@ impl Session {
         }));
         let prepared = self.prepared.iter().flat_map(|them| them.iter());
         rows.extend(prepared.map(|(name, sql)| {
+            let name = String::from_utf8_lossy(name);
             row("prepared", name, if is_utf8 { (&**sql).into() } else { ascii(sql) })
         }));
         rows
@@ -406,7 +407,11 @@ impl Portal {
     }
 }
 
-fn row<'a>(kind: &'a str, name: &'a str, value: impl Into<Cow<'a, str>>) -> Row<'a> {
+fn row<'a>(
+    kind: &'a str,
+    name: impl Into<Cow<'a, str>>,
+    value: impl Into<Cow<'a, str>>,
+) -> Row<'a> {
     [kind.into(), name.into(), value.into()]
 }
 

@@ -2,7 +2,7 @@
 
 use testbed::{APP_USER, Credentials, Pgmesh, Postgres, PostgresOptions, Role};
 
-use crate::clients::{Answer, Raw, parse, run, sync};
+use crate::clients::{Raw, parse, run};
 use crate::metrics::{eventually, sample, wait_for};
 use crate::proxy::Setup;
 
@@ -37,15 +37,6 @@ fn use_database(mesh: &Pgmesh, database: &str) {
     wait_for(mesh, "pgmesh_listen_clients", "", 0.0);
 }
 
-fn prepared(client: &mut Raw, name: &str, sql: &str) -> Answer {
-    let mut batch = Vec::new();
-    parse(&mut batch, name, sql);
-    run(&mut batch, name, &[]);
-    sync(&mut batch);
-    client.send(&batch);
-    client.answer()
-}
-
 #[test]
 fn what_only_waits_in_a_database_is_not_in_the_way_of_those_who_need_it_empty() {
     let (postgres, mesh) = start("min_size = 2");
@@ -69,7 +60,11 @@ fn what_only_waits_in_a_database_is_not_in_the_way_of_those_who_need_it_empty() 
     for name in ["", "s"] {
         assert_eq!(client.query("CREATE DATABASE three").errors, vec![]);
         use_database(&mesh, "three");
-        assert_eq!(prepared(&mut client, name, "DROP DATABASE three").errors, vec![]);
+        let answer = client.batch(|out| {
+            parse(out, name, "DROP DATABASE three");
+            run(out, name, &[]);
+        });
+        assert_eq!(answer.errors, vec![]);
     }
 }
 

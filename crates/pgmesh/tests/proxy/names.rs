@@ -1,6 +1,6 @@
 //! Prepared statements by name in SQL: one name space of PREPARE and of Parse, on any server.
 
-use crate::clients::{Answer, Raw, parse, run, run_described, sync};
+use crate::clients::{Raw, parse, run, run_described};
 use crate::metrics::sample;
 use crate::postgres;
 use crate::proxy::Setup;
@@ -23,22 +23,6 @@ fn start() -> (testbed::Postgres, testbed::Pgmesh) {
     (postgres, mesh)
 }
 
-fn prepare(client: &mut Raw, name: &str, sql: &str) -> Answer {
-    let mut batch = Vec::new();
-    parse(&mut batch, name, sql);
-    sync(&mut batch);
-    client.send(&batch);
-    client.answer()
-}
-
-fn execute(client: &mut Raw, name: &str, values: &[&str]) -> Answer {
-    let mut batch = Vec::new();
-    run(&mut batch, name, values);
-    sync(&mut batch);
-    client.send(&batch);
-    client.answer()
-}
-
 #[test]
 fn what_prepare_has_made_is_there_on_every_server_and_for_nobody_else() {
     let (_postgres, mesh) = start();
@@ -50,13 +34,12 @@ fn what_prepare_has_made_is_there_on_every_server_and_for_nobody_else() {
         assert_eq!(first.value("EXECUTE s (1)"), "2", "{round}");
         assert_eq!(next.value("EXECUTE s (1)"), "3", "{round}");
         // By the extended protocol, and as one that Parse has made.
-        let mut batch = Vec::new();
-        parse(&mut batch, "", "EXECUTE s (5)");
-        run_described(&mut batch, "", &[]);
-        sync(&mut batch);
-        first.send(&batch);
-        assert_eq!(first.answer().rows, [["6"]], "{round}");
-        assert_eq!(execute(&mut next, "s", &["5"]).rows, [["7"]], "{round}");
+        let answer = first.batch(|out| {
+            parse(out, "", "EXECUTE s (5)");
+            run_described(out, "", &[]);
+        });
+        assert_eq!(answer.rows, [["6"]], "{round}");
+        assert_eq!(next.execute("s", &["5"]).rows, [["7"]], "{round}");
         // In a transaction that had begun before.
         assert_eq!(first.query("BEGIN").status, 'T');
         assert_eq!(first.value("EXECUTE \"T t\""), "t", "{round}");
@@ -65,12 +48,12 @@ fn what_prepare_has_made_is_there_on_every_server_and_for_nobody_else() {
         assert_eq!((first.value(VIEW).as_str(), next.value(VIEW).as_str()), ("T t!,s!", "s!"));
         assert_eq!(next.query("EXECUTE \"T t\"").errors[0].code, "26000");
         assert_eq!(first.query("PREPARE s AS SELECT 1").errors[0].code, "42P05", "{round}");
-        assert_eq!(prepare(&mut next, "s", "SELECT 1").errors[0].code, "42P05", "{round}");
+        assert_eq!(next.prepare("s", "SELECT 1").errors[0].code, "42P05", "{round}");
     }
     assert_eq!(next.query("DEALLOCATE s").commands, ["DEALLOCATE"]);
     for _ in 0..4 {
         assert_eq!(next.query("EXECUTE s (1)").errors[0].code, "26000");
-        assert_eq!(execute(&mut next, "s", &["5"]).errors[0].code, "26000");
+        assert_eq!(next.execute("s", &["5"]).errors[0].code, "26000");
         assert_eq!(next.value(VIEW), "-");
         assert_eq!(first.value("EXECUTE s (1)"), "2");
     }
@@ -84,26 +67,25 @@ fn what_prepare_has_made_is_there_on_every_server_and_for_nobody_else() {
 fn what_parse_has_made_is_known_to_sql_by_its_name() {
     let (_postgres, mesh) = start();
     let (mut first, mut next) = (Raw::log_in(&mesh.app()), Raw::log_in(&mesh.app()));
-    assert_eq!(prepare(&mut first, "s", "SELECT $1::int + 1").tags, "1Z");
-    assert_eq!(prepare(&mut next, "s", "SELECT 'other'").tags, "1Z");
+    assert_eq!(first.prepare("s", "SELECT $1::int + 1").tags, "1Z");
+    assert_eq!(next.prepare("s", "SELECT 'other'").tags, "1Z");
     for _ in 0..4 {
         assert_eq!(first.value("EXECUTE s (1)"), "2");
-        assert_eq!(execute(&mut first, "s", &["5"]).rows, [["6"]]);
+        assert_eq!(first.execute("s", &["5"]).rows, [["6"]]);
         assert_eq!(next.value("EXECUTE s"), "other");
         assert_eq!(first.query("PREPARE s AS SELECT 1").errors[0].code, "42P05");
         assert_eq!((first.value(VIEW).as_str(), next.value(VIEW).as_str()), ("s", "s"));
     }
     // One that looks itself finds itself, in the batch that makes it and later.
-    let mut batch = Vec::new();
-    parse(&mut batch, "v", VIEW);
-    run(&mut batch, "v", &[]);
-    run(&mut batch, "v", &[]);
-    sync(&mut batch);
-    first.send(&batch);
-    assert_eq!(first.answer().rows, [["s,v"], ["s,v"]]);
+    let answer = first.batch(|out| {
+        parse(out, "v", VIEW);
+        run(out, "v", &[]);
+        run(out, "v", &[]);
+    });
+    assert_eq!(answer.rows, [["s,v"], ["s,v"]]);
     for _ in 0..4 {
-        assert_eq!(execute(&mut first, "v", &[]).rows, [["s,v"]]);
-        assert_eq!(execute(&mut first, "s", &["5"]).rows, [["6"]]);
+        assert_eq!(first.execute("v", &[]).rows, [["s,v"]]);
+        assert_eq!(first.execute("s", &["5"]).rows, [["6"]]);
     }
     assert_eq!(first.query("DEALLOCATE v").errors, vec![]);
     // Dropped in SQL that does not say so at its front, and made anew by PREPARE.
@@ -111,7 +93,7 @@ fn what_parse_has_made_is_known_to_sql_by_its_name() {
     assert_eq!(first.query(anew).errors, vec![]);
     for _ in 0..4 {
         assert_eq!(first.value("EXECUTE s"), "anew");
-        assert_eq!(execute(&mut first, "s", &[]).rows, [["anew"]]);
+        assert_eq!(first.execute("s", &[]).rows, [["anew"]]);
         assert_eq!((first.value(VIEW).as_str(), next.value(VIEW).as_str()), ("s!", "s"));
     }
 }
@@ -131,7 +113,7 @@ fn what_can_be_made_no_more_fails_as_it_would_directly_and_only_where_it_is_used
         let failed = client.query("EXECUTE s");
         assert_eq!((failed.errors[0].code.as_str(), failed.status), ("42P01", 'E'));
         assert_eq!(client.query("COMMIT").commands, ["ROLLBACK"]);
-        let failed = execute(&mut client, "s", &[]);
+        let failed = client.execute("s", &[]);
         assert_eq!((failed.errors[0].code.as_str(), failed.status), ("42P01", 'I'));
     }
     client.value("CREATE TABLE t AS SELECT 2 AS n; SELECT 1");
@@ -148,7 +130,7 @@ fn settings_and_statements_come_together() {
     assert_eq!(client.query("PREPARE s AS SELECT n FROM t").errors, vec![]);
     for _ in 0..4 {
         assert_eq!(client.value("EXECUTE s"), "3");
-        assert_eq!(execute(&mut client, "s", &[]).rows, [["3"]]);
+        assert_eq!(client.execute("s", &[]).rows, [["3"]]);
     }
     // What one of them sets is followed, too.
     let sets = "PREPARE z AS SELECT set_config('work_mem', '7MB', false)";

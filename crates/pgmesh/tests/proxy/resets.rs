@@ -2,7 +2,7 @@
 
 use testbed::{Login, Pgmesh, Postgres};
 
-use crate::clients::{Answer, Raw, parse, run, run_described, sync};
+use crate::clients::{Raw, parse, run_described};
 use crate::metrics::{sample, wait_for, wait_for_at_least};
 use crate::postgres;
 use crate::proxy::Setup;
@@ -25,22 +25,6 @@ fn resets(mesh: &Pgmesh, kind: &str) -> f64 {
     sample(mesh, "pgmesh_server_resets_total", &format!("kind=\"{kind}\""))
 }
 
-fn prepare(client: &mut Raw, name: &str, sql: &str) {
-    let mut batch = Vec::new();
-    parse(&mut batch, name, sql);
-    sync(&mut batch);
-    client.send(&batch);
-    assert_eq!(client.answer().tags, "1Z");
-}
-
-fn execute(client: &mut Raw, name: &str) -> Answer {
-    let mut batch = Vec::new();
-    run(&mut batch, name, &[]);
-    sync(&mut batch);
-    client.send(&batch);
-    client.answer()
-}
-
 /// What keeps a client its server, and can be taken away by itself.
 const LEAVES: [&str; 4] = [
     "CREATE TEMP TABLE mine (n int)",
@@ -59,7 +43,7 @@ const LEFT: &str = "\
 fn what_was_left_goes_and_the_statements_of_others_stay() {
     let (_postgres, mesh, owner) = start();
     let mut next = Raw::log_in(&owner);
-    prepare(&mut next, "shared", "SELECT 'shared'");
+    assert_eq!(next.prepare("shared", "SELECT 'shared'").tags, "1Z");
     let misses = || sample(&mesh, "pgmesh_prepared_misses_total", "user=\"owner\"");
     wait_for(&mesh, "pgmesh_prepared_misses_total", "user=\"owner\"", 1.0);
     let each = LEAVES.map(str::to_owned);
@@ -75,7 +59,7 @@ fn what_was_left_goes_and_the_statements_of_others_stay() {
         assert_eq!(next.value(LEFT), "owner 4MB", "{leaves}");
         assert_eq!(resets(&mesh, "targeted"), (at + 1) as f64, "{leaves}");
         let hits = sample(&mesh, "pgmesh_prepared_hits_total", "user=\"owner\"");
-        assert_eq!(execute(&mut next, "shared").rows, [["shared"]], "{leaves}");
+        assert_eq!(next.execute("shared", &[]).rows, [["shared"]], "{leaves}");
         wait_for_at_least(&mesh, "pgmesh_prepared_hits_total", "user=\"owner\"", hits + 1.0);
         assert_eq!(misses(), 1.0, "{leaves}");
     }
@@ -111,17 +95,15 @@ fn a_statement_that_meant_a_temporary_table_is_parsed_again() {
     next.value("CREATE TABLE t AS SELECT 1 AS n; SELECT 1");
     let mut first = Raw::log_in(&owner);
     assert_eq!(first.query("CREATE TEMP TABLE t AS SELECT 'own' AS a").errors, vec![]);
-    prepare(&mut first, "s", text);
-    assert_eq!(execute(&mut first, "s").rows, [["own"]]);
+    assert_eq!(first.prepare("s", text).tags, "1Z");
+    assert_eq!(first.execute("s", &[]).rows, [["own"]]);
     drop(first);
     // Inside a transaction an error could not be mended any more.
     assert_eq!(next.query("BEGIN").status, 'T');
-    let mut batch = Vec::new();
-    parse(&mut batch, "s", text);
-    run_described(&mut batch, "s", &[]);
-    sync(&mut batch);
-    next.send(&batch);
-    let answer = next.answer();
+    let answer = next.batch(|out| {
+        parse(out, "s", text);
+        run_described(out, "s", &[]);
+    });
     assert_eq!((answer.tags.as_str(), answer.rows), ("12TDCZ", vec![vec!["1".to_owned()]]));
     assert_eq!(resets(&mesh, "targeted"), 1.0);
 }

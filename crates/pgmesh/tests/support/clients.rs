@@ -180,6 +180,30 @@ impl Raw {
         answer.rows.first().and_then(|row| row.first()).cloned().unwrap_or_default()
     }
 
+    /// Sends messages and a Sync behind them, and waits for their answer.
+    pub(crate) fn batch(&mut self, put: impl FnOnce(&mut Vec<u8>)) -> Answer {
+        let mut batch = Vec::new();
+        put(&mut batch);
+        sync(&mut batch);
+        self.send(&batch);
+        self.answer()
+    }
+
+    /// Parse, as a batch.
+    pub(crate) fn prepare(&mut self, name: &str, sql: &str) -> Answer {
+        self.batch(|out| parse(out, name, sql))
+    }
+
+    /// Bind of a statement, with values in text, and Execute, as a batch.
+    pub(crate) fn execute(&mut self, name: &str, values: &[&str]) -> Answer {
+        self.batch(|out| run(out, name, values))
+    }
+
+    /// Bind of a statement without parameters, Describe and Execute, as a batch.
+    pub(crate) fn describe_and_execute(&mut self, name: &str) -> Answer {
+        self.batch(|out| run_described(out, name, &[]))
+    }
+
     /// The next message.
     pub(crate) fn message(&mut self) -> Message {
         self.next().expect("the connection has ended")

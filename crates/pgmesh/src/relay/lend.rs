@@ -271,36 +271,3 @@ impl Leased for Lease {
         Self::close(self, why);
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-    use std::time::Duration;
-
-    use tokio::time::sleep;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_database_is_left_again_and_again_but_not_for_what_is_refused_at_once() {
-        let times = Arc::new(AtomicUsize::new(0));
-        let begin = || {
-            let times = Arc::clone(&times);
-            Vacancy::begin(move || {
-                times.fetch_add(1, Relaxed);
-            })
-        };
-        let refused = begin();
-        sleep(Duration::from_millis(10)).await;
-        drop(refused);
-        sleep(Duration::from_secs(1)).await;
-        assert_eq!(times.load(Relaxed), 0);
-        let runs = begin();
-        sleep(Duration::from_secs(5)).await;
-        let so_far = times.load(Relaxed);
-        assert!(so_far > 40, "as long as Postgres waits: {so_far}");
-        drop(runs);
-        sleep(Duration::from_secs(1)).await;
-        assert_eq!(times.load(Relaxed), so_far);
-    }
-}

@@ -228,7 +228,9 @@ pub(crate) fn new_server(
         let reported = reported.collect();
         pool.set_welcome(Arc::new(Welcome { reported, carried: Arc::clone(&carried) }));
     }
-    let lifetime = pool.jittered(pool.settings.config.server_lifetime, id);
+    let limits = &pool.settings.config;
+    let lifetime = pool.jittered(limits.server_lifetime, id);
+    let idle_for = pool.jittered(limits.server_idle_timeout, id);
     let recall: Arc<Recall> = Arc::default();
     if permit.is_some() {
         pool.servers.add(epoch, address.clone(), &recall);
@@ -245,6 +247,7 @@ pub(crate) fn new_server(
         id,
         epoch,
         expires: Instant::now() + lifetime,
+        idle_for,
         generation: 0,
         cancels,
         waker: pool.woken.waker(id),

@@ -1,5 +1,6 @@
 //! `max_db_connections` and `max_user_connections`: servers of several pools under one limit.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -10,6 +11,8 @@ use crate::Pool;
 #[derive(Debug)]
 pub(crate) struct Limit {
     max: usize,
+    /// Whether `starved` has any, for those who need no more: set under the lock.
+    has_starved: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -80,7 +83,7 @@ impl Limits {
 
 impl Limit {
     pub(crate) fn new(max: usize) -> Self {
-        Self { max, inner: Mutex::default() }
+        Self { max, has_starved: AtomicBool::new(false), inner: Mutex::default() }
     }
 
     fn join(&self, pool: &Arc<Pool>) {
@@ -112,12 +115,19 @@ impl Limit {
         }
         if !inner.starved.iter().any(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(pool))) {
             inner.starved.push(Arc::downgrade(pool));
+            self.has_starved.store(true, Relaxed);
         }
         None
     }
 
     /// Whether a pool other than `pool` waits for one of the servers.
+    #[inline]
     fn others_starve(&self, pool: &Pool) -> bool {
+        self.has_starved.load(Relaxed) && self.is_starved_by(pool)
+    }
+
+    #[cold]
+    fn is_starved_by(&self, pool: &Pool) -> bool {
         let inner = self.inner.lock();
         inner.starved.iter().any(|other| !std::ptr::eq(other.as_ptr(), pool))
     }
@@ -135,6 +145,7 @@ impl Drop for Permit {
         let mut inner = self.limit.inner.lock();
         inner.used -= 1;
         let starved = std::mem::take(&mut inner.starved);
+        self.limit.has_starved.store(false, Relaxed);
         drop(inner);
         for pool in starved.iter().filter_map(Weak::upgrade) {
             pool.wake_keeper();

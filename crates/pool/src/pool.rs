@@ -361,7 +361,7 @@ impl Pool {
         now: Instant,
         put: Put,
     ) -> Result<(), Box<Server>> {
-        let idle_for = self.jittered(self.settings.config.server_idle_timeout, server.id);
+        let idle_for = server.idle_for;
         let mut kept = self.core.lock();
         while kept.is_behind() {
             drop(kept);

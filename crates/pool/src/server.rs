@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use session::{Catalog, ServerState};
 use tokio::io::{AsyncRead, ReadBuf};
@@ -35,6 +35,8 @@ pub struct Server {
     pub(crate) epoch: Epoch,
     pub(crate) address: Address,
     pub(crate) expires: Instant,
+    /// How long it may be idle, with this server's share of jitter.
+    pub(crate) idle_for: Duration,
     /// The pool's generation under which this server was last found valid.
     pub(crate) generation: u64,
     pub(crate) cancels: Option<Arc<Cancels>>,

@@ -9,7 +9,8 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::automaton::{Automaton, StateID};
+use aho_corasick::{Anchored, dfa::DFA};
 
 use wire::message::Parse;
 use wire::tag::frontend;
@@ -87,33 +88,59 @@ pub(crate) enum NameUse {
     Views,
 }
 
-/// Parts of words that tell of it: connections of dblink, random seeds; settings; session locks,
-/// temporary objects; holdable cursors (two words, for what is between them); prepared statements;
-/// defaults; the view through which settings can be changed; what asks for values of sequences, and
-/// what takes some, be it for a column's default; what uses prepared statements by name.
-const HINTS: [&str; 21] = [
-    "dblink",
-    "seed",
-    "set",
-    "advisory",
-    "temp",
-    "hold",
-    "declare",
-    "deallocate",
-    "discard",
-    "reset",
-    "default",
-    "pg_settings",
-    "currval",
-    "lastval",
-    "nextval",
-    "setval",
-    "insert",
-    "copy",
-    "merge",
-    "execute",
-    "prepare",
+/// What a part of a word tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Clue {
+    /// Connections of dblink, random seeds.
+    Unaccountable,
+    Sets,
+    LocksOfSession,
+    Temporary,
+    /// Cursors that outlast their transaction: two words, for what is between them.
+    Holds,
+    Declares,
+    Deallocates,
+    Discards,
+    Resets,
+    /// The view through which settings can be changed.
+    Settings,
+    /// Asks for values of sequences.
+    SeesValues,
+    /// Takes some, be it for a column's default.
+    TakesValues,
+    UsesNames,
+    MakesNames,
+}
+
+/// In which parts of words they are.
+const CLUES: [(&str, Clue); 21] = [
+    ("dblink", Clue::Unaccountable),
+    ("seed", Clue::Unaccountable),
+    ("set", Clue::Sets),
+    ("advisory", Clue::LocksOfSession),
+    ("temp", Clue::Temporary),
+    ("hold", Clue::Holds),
+    ("declare", Clue::Declares),
+    ("deallocate", Clue::Deallocates),
+    ("discard", Clue::Discards),
+    ("reset", Clue::Resets),
+    ("default", Clue::Resets),
+    ("pg_settings", Clue::Settings),
+    ("currval", Clue::SeesValues),
+    ("lastval", Clue::SeesValues),
+    ("nextval", Clue::TakesValues),
+    ("setval", Clue::TakesValues),
+    ("insert", Clue::TakesValues),
+    ("copy", Clue::TakesValues),
+    ("merge", Clue::TakesValues),
+    ("execute", Clue::UsesNames),
+    ("prepare", Clue::MakesNames),
 ];
+
+/// Those that a text has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Clues(u16);
 
 impl Hints {
     /// It does nothing that its command tag would not tell.
@@ -127,53 +154,119 @@ impl Hints {
         sees_values: false,
         names: NameUse::None,
     };
+
+    /// Of a text that is not read: the worst that others could suffer by.
+    const UNREAD: Self = Self {
+        deallocates: true,
+        leaves: Leaves::Ask,
+        takes_values: true,
+        sees_values: true,
+        ..Self::NONE
+    };
 }
 
 /// Built once from constants; read only.
-static MATCHER: LazyLock<Option<AhoCorasick>> =
-    LazyLock::new(|| AhoCorasick::builder().ascii_case_insensitive(true).build(HINTS).ok());
+static MATCHER: LazyLock<Option<DFA>> = LazyLock::new(|| {
+    let words = CLUES.map(|(word, _)| word);
+    DFA::builder().ascii_case_insensitive(true).build(words).ok()
+});
 
-/// What a text may do. Of a text that hides it there may be too many hints, not too few.
-pub(crate) fn text(text: &[u8]) -> Hints {
-    let Some(matcher) = &*MATCHER else {
-        let (leaves, all) = (Leaves::Ask, true);
-        let hints = Hints { leaves, deallocates: all, resets: all, ..Hints::NONE };
-        return Hints { takes_values: all, sees_values: all, ..hints };
-    };
-    let mut hints = Hints::NONE;
-    let (mut holds, mut declares, mut sets) = (false, false, false);
-    let (mut locks, mut temporary, mut updates) = (false, false, false);
-    for found in matcher.find_overlapping_iter(text) {
-        match found.pattern().as_usize() {
-            0 | 1 => (hints.leaves, hints.pins) = (Leaves::Unaccountable, true),
-            2 => sets = true,
-            3 => locks = true,
-            4 => temporary = true,
-            5 => holds = true,
-            6 => declares = true,
-            7 => {
-                hints.deallocates = true;
-                hints.names = hints.names.max(NameUse::Uses);
+impl Clues {
+    const NONE: Self = Self(0);
+
+    /// `None` if they cannot be told.
+    fn of(text: &[u8]) -> Option<Self> {
+        let matcher = MATCHER.as_ref()?;
+        let mut state = matcher.start_state(Anchored::No).ok()?;
+        for (at, &byte) in text.iter().enumerate() {
+            state = matcher.next_state(Anchored::No, state, byte);
+            if matcher.is_special(state) {
+                return Some(Self::from(matcher, state, text, at + 1));
             }
-            8 => (hints.deallocates, hints.resets) = (true, true),
-            9 | 10 => hints.resets = true,
-            11 => updates = has_word(text, b"update"),
-            12 | 13 => hints.sees_values |= is_word_at(text, found.range()),
-            19 => hints.names = hints.names.max(NameUse::Uses),
-            20 => hints.names = naming::prepares(text),
-            _ => hints.takes_values |= is_word_at(text, found.range()),
+        }
+        Some(Self::NONE)
+    }
+
+    /// Those that end at `end`, where `matcher` is in `state`, or behind it.
+    fn from(matcher: &DFA, mut state: StateID, text: &[u8], end: usize) -> Self {
+        let mut clues = Self::NONE;
+        clues.note(matcher, state, text, end);
+        for (at, &byte) in text.iter().enumerate().skip(end) {
+            state = matcher.next_state(Anchored::No, state, byte);
+            if matcher.is_special(state) {
+                clues.note(matcher, state, text, at + 1);
+            }
+        }
+        clues
+    }
+
+    /// Notes those that end at `end`.
+    fn note(&mut self, matcher: &DFA, state: StateID, text: &[u8], end: usize) {
+        if !matcher.is_match(state) {
+            return;
+        }
+        for index in 0..matcher.match_len(state) {
+            let pattern = matcher.match_pattern(state, index);
+            let Some((word, clue)) = CLUES.get(pattern.as_usize()) else { continue };
+            let must_be_whole = matches!(clue, Clue::SeesValues | Clue::TakesValues);
+            if !must_be_whole || is_word_at(text, end - word.len()..end) {
+                self.0 |= clue.bit();
+            }
         }
     }
-    let locks = if locks { locks_of_session(text) } else { Locks::None };
-    if locks == Locks::Freed {
+
+    fn has(self, clue: Clue) -> bool {
+        self.0 & clue.bit() != 0
+    }
+}
+
+impl Clue {
+    const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
+
+/// What a text may do. Of a text that hides it there may be too many hints, not too few.
+#[inline]
+pub(crate) fn text(text: &[u8]) -> Hints {
+    match Clues::of(text) {
+        Some(Clues::NONE) => Hints::NONE,
+        Some(clues) => of_clues(text, clues),
+        None => Hints { resets: true, ..Hints::UNREAD },
+    }
+}
+
+fn of_clues(text: &[u8], clues: Clues) -> Hints {
+    let mut hints = Hints {
+        deallocates: clues.has(Clue::Deallocates) || clues.has(Clue::Discards),
+        resets: clues.has(Clue::Resets) || clues.has(Clue::Discards),
+        takes_values: clues.has(Clue::TakesValues),
+        sees_values: clues.has(Clue::SeesValues),
+        ..Hints::NONE
+    };
+    if clues.has(Clue::Unaccountable) {
+        (hints.leaves, hints.pins) = (Leaves::Unaccountable, true);
+    }
+    if clues.has(Clue::MakesNames) {
+        hints.names = naming::prepares(text);
+    } else if clues.has(Clue::UsesNames) || clues.has(Clue::Deallocates) {
+        hints.names = NameUse::Uses;
+    }
+    let locks = clues.has(Clue::LocksOfSession).then(|| locks_of_session(text));
+    if locks == Some(Locks::Freed) {
         hints.leaves = hints.leaves.max(Leaves::Ask);
     }
-    if (holds && declares) || locks == Locks::Taken || (temporary && is_temporary(text)) {
+    if (clues.has(Clue::Holds) && clues.has(Clue::Declares))
+        || locks == Some(Locks::Taken)
+        || (clues.has(Clue::Temporary) && is_temporary(text))
+    {
         hints.leaves = hints.leaves.max(Leaves::Ask);
         hints.pins = true;
     }
     // The SET of an UPDATE is far more frequent than any other.
-    let configures = updates || (sets && has_word(text, b"set_config"));
+    let sets = clues.has(Clue::Sets);
+    let configures = (clues.has(Clue::Settings) && has_word(text, b"update"))
+        || (sets && has_word(text, b"set_config"));
     if configures {
         hints.leaves = hints.leaves.max(Leaves::Ask);
     }
@@ -187,13 +280,7 @@ pub(crate) fn text_of(frame: &Frame<'_>, text: &[u8]) -> Hints {
     if frame.is_whole() && text.len() <= TEXT_LIMIT {
         return self::text(text);
     }
-    Hints {
-        deallocates: true,
-        leaves: Leaves::Ask,
-        takes_values: true,
-        sees_values: true,
-        ..Hints::NONE
-    }
+    Hints::UNREAD
 }
 
 /// Whether a frame of a client's that has no server begins what may keep it one for good, as far

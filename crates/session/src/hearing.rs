@@ -55,13 +55,16 @@ impl Session {
     #[inline]
     pub fn unheard(&self, frame: &Frame<'_>) -> Vec<Box<str>> {
         let text = match frame.header.tag {
-            _ if !self.shares_channels => return Vec::new(),
             f::QUERY => frame.body,
             f::PARSE => frame.body.splitn(2, |&byte| byte == 0).nth(1).unwrap_or_default(),
             _ => return Vec::new(),
         };
-        let starts = matches!(text.trim_ascii_start().first(), Some(b'l' | b'L'));
-        if starts && frame.is_whole() { self.unheard_in(text) } else { Vec::new() }
+        let may_listen = matches!(text.first(), Some(b'l' | b'L' | b'\t'..=b'\r' | b' '));
+        if may_listen && self.shares_channels && frame.is_whole() {
+            self.unheard_in(text)
+        } else {
+            Vec::new()
+        }
     }
 
     #[cold]

@@ -354,6 +354,7 @@ impl ServerState {
 
     /// Whether a text may have dropped the client's statement of this name, which is on the server
     /// under the client's own name: only the server knows what is there now.
+    #[inline]
     pub(crate) fn may_have_dropped(&self, name: &[u8]) -> bool {
         self.deallocates && self.has_name(name)
     }

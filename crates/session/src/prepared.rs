@@ -27,6 +27,7 @@ const NO_PORTAL: &[u8] = b"pgmesh:none";
 
 impl Session {
     /// The client's statement of this name, as it will be when all answers have come.
+    #[inline]
     pub(crate) fn statement(
         &self,
         name: &[u8],

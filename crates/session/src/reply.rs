@@ -293,6 +293,7 @@ impl Session {
     /// Ends the lease if nothing is outstanding, no transaction is open and the mode says
     /// so. [`Session::on_server`] does it by itself, except when a frame of the client's
     /// was half-way to the server; then the relay asks when the frame has gone.
+    #[inline]
     pub fn release_if_quiet(
         &self,
         server: &mut ServerState,

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use wire::message::{BindHead, Parse, TransactionStatus};
+use wire::message::{BindHead, TransactionStatus};
 use wire::tag::frontend as f;
 
 use crate::catalog::text;
@@ -144,9 +144,11 @@ impl Session {
             f::QUERY => {
                 Some(classify::text_of(frame, frame.body.strip_suffix(b"\0").unwrap_or(frame.body)))
             }
-            f::PARSE if !frame.is_whole() => Some(classify::text_of(frame, b"")),
+            // With the types of its parameters, which the scan takes for more of the text: it is
+            // read when it is noted.
             f::PARSE => {
-                Parse::read(frame.body).ok().map(|parse| classify::text_of(frame, parse.text()))
+                let text = frame.body.splitn(2, |&byte| byte == 0).nth(1);
+                text.map(|text| classify::text_of(frame, text))
             }
             f::BIND if server.sequences.uses.has(Place::Anywhere) => self.hints_of_bind(frame),
             _ => None,

@@ -86,7 +86,16 @@ impl PendingChanges {
 
     /// What `name` will mean to the client once the answers up to batch `batch` have come:
     /// `None` if nothing pending touches it.
+    #[inline]
     pub(crate) fn client(
+        &self,
+        name: &[u8],
+        batch: u64,
+    ) -> Result<Option<Option<&Arc<Statement>>>, Uncertain> {
+        if self.is_empty() { Ok(None) } else { self.client_of_any(name, batch) }
+    }
+
+    fn client_of_any(
         &self,
         name: &[u8],
         batch: u64,
@@ -111,7 +120,12 @@ impl PendingChanges {
     }
 
     /// Whether the server will have statement `id`: `None` if nothing pending touches it.
+    #[inline]
     pub(crate) fn server(&self, id: u64, batch: u64) -> Result<Option<bool>, Uncertain> {
+        if self.is_empty() { Ok(None) } else { self.server_of_any(id, batch) }
+    }
+
+    fn server_of_any(&self, id: u64, batch: u64) -> Result<Option<bool>, Uncertain> {
         let found = self.queue.iter().rev().find_map(|(of, change)| match change {
             Change::Parsed { statement, .. } if statement.id == id => Some((*of, true)),
             Change::Closed { id: closed } if *closed == id => Some((*of, false)),

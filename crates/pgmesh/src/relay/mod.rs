@@ -15,6 +15,7 @@
 mod end;
 mod frames;
 mod hearing;
+mod inbox;
 mod lend;
 mod lost;
 mod outbox;
@@ -78,6 +79,8 @@ struct Client<C> {
     unread: Vec<u8>,
     /// How long `unread` must be before another look at it is worth while.
     needed: usize,
+    /// It has nothing more to be read, as of this poll.
+    dry: bool,
     /// To be written.
     unsent: Vec<u8>,
     /// The frame of the client's that has arrived in part.
@@ -99,6 +102,8 @@ enum Link<P: Lend> {
 struct Active<L> {
     lease: L,
     needed: usize,
+    /// It has nothing more to be read, as of this poll.
+    dry: bool,
     rest: Rest,
     since: Instant,
     /// Whether this task is woken when the server is called back.
@@ -209,6 +214,7 @@ where
             stream,
             unread,
             needed: 0,
+            dry: false,
             unsent: Vec::new(),
             rest: Rest::NONE,
             message_max: lender.max_packet_size(),
@@ -218,6 +224,10 @@ where
     }
 
     fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.client.dry = false;
+        if let Link::Leased(active) = &mut self.link {
+            active.dry = false;
+        }
         loop {
             let moved = match self.turn(cx) {
                 Err(End::ServerLost) => self.lose_server(),
@@ -291,7 +301,7 @@ where
         match Pin::new(&mut *wait).poll(cx) {
             Poll::Ready(Ok(lease)) => {
                 let since = *since;
-                self.lease(lease, since);
+                self.lease(lease, since, Instant::now());
                 return Ok(Moved::Yes);
             }
             Poll::Ready(Err(error)) => {
@@ -319,14 +329,14 @@ where
     }
 
     /// Begins a lease. `asked` is when the client first needed it.
-    fn lease(&mut self, lease: P::Leased, asked: Instant) {
-        let now = Instant::now();
+    fn lease(&mut self, lease: P::Leased, asked: Instant, now: Instant) {
         self.metrics.wait.observe(now.saturating_duration_since(asked));
         self.slot.leased(lease.cancels());
         self.client.needed = 0;
         self.link = Link::Leased(Active {
             lease,
             needed: 0,
+            dry: false,
             rest: Rest::NONE,
             since: now,
             registered: false,
@@ -383,7 +393,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Client<C> {
 
     /// Reads behind what is unread. The bytes read; 0 at the end.
     fn read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        turn::read_behind(&mut self.stream, cx, &mut self.unread, self.needed)
+        inbox::read_behind(&mut self.stream, cx, &mut self.unread, self.needed)
     }
 
     /// Takes note of a Terminate: what came before it in the same chunk goes out first.

@@ -1,29 +1,20 @@
 //! One chunk in one direction.
 
-use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use session::{Disposition, Doing, Frame, Pass, Then, ToServer, Unleased, Violation};
 use telemetry::Limit;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use wire::tag::backend;
 use wire::{ErrorFields, ErrorMessage, FrameError, HEADER_LEN, SqlState};
 
 use super::frames::{self, Next, Rest};
+use super::inbox::{read, rest_of};
 use super::outbox::{self, Gone};
 use super::scratch::{self, Scratch};
 use super::splice::Splice;
 use super::{Active, End, Hearing, Leased, Lend, Link, Moved, Relay, quota};
-
-/// Where the bytes of a turn come from.
-enum Source {
-    /// The thread's buffer, filled by this read.
-    Scratch(usize),
-    /// The connection's own, together with what was cut off before.
-    Kept(Vec<u8>),
-}
 
 /// What became of a chunk.
 pub(super) struct Taken<'a> {
@@ -39,9 +30,6 @@ pub(super) struct Taken<'a> {
     readied: bool,
 }
 
-/// How much a connection's own buffer grows at a time.
-const GROW_MAX: usize = 64 * 1024;
-
 impl<C, P> Relay<C, P>
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -51,7 +39,14 @@ where
     pub(super) fn client_turn(&mut self, cx: &mut Context<'_>) -> Result<Moved, End> {
         scratch::with(|scratch| {
             let client = &mut self.client;
-            let source = read(&mut client.stream, cx, &mut client.unread, client.needed, scratch);
+            let source = read(
+                &mut client.stream,
+                cx,
+                &mut client.unread,
+                client.needed,
+                &mut client.dry,
+                scratch,
+            );
             let source = match source {
                 Poll::Pending => return Ok(Moved::No),
                 Poll::Ready(Err(_) | Ok(None)) => return Err(End::ClientLost),
@@ -214,7 +209,7 @@ where
     fn need_server(&mut self) {
         let now = Instant::now();
         match self.lender.try_lend() {
-            Some(lease) => self.lease(lease, now),
+            Some(lease) => self.lease(lease, now, now),
             None => {
                 self.link = Link::Waiting { wait: self.lender.wait(), since: now };
                 self.mark(Doing::Waiting, now);
@@ -279,7 +274,8 @@ where
             let Link::Leased(active) = &mut self.link else { return Ok(Moved::No) };
             let needed = active.needed;
             let parts = active.lease.parts();
-            let source = match read(parts.stream, cx, parts.unread, needed, scratch) {
+            let dry = &mut active.dry;
+            let source = match read(parts.stream, cx, parts.unread, needed, dry, scratch) {
                 Poll::Pending => return Ok(Moved::No),
                 Poll::Ready(Err(_) | Ok(None)) => return Err(End::ServerLost),
                 Poll::Ready(Ok(Some(source))) => source,
@@ -401,72 +397,6 @@ fn pass_rest(rest: &mut Rest, chunk: &[u8], at: usize, splice: &mut Splice<'_>) 
         splice.pass(at, at + taken);
     }
     at + taken
-}
-
-impl Source {
-    #[inline]
-    fn bytes<'a>(&'a self, input: &'a [u8]) -> &'a [u8] {
-        match self {
-            Self::Scratch(len) => input.get(..*len).unwrap_or_default(),
-            Self::Kept(bytes) => bytes,
-        }
-    }
-}
-
-/// What was not taken: nothing as a rule, and then it allocates nothing.
-#[inline]
-fn rest_of(chunk: &[u8], consumed: usize) -> Vec<u8> {
-    chunk.get(consumed..).unwrap_or_default().to_vec()
-}
-
-/// The next chunk: what is unread if another look at it is worth while, otherwise a read.
-/// `None` at the end of the stream.
-#[inline]
-fn read<S: AsyncRead + Unpin>(
-    stream: &mut S,
-    cx: &mut Context<'_>,
-    unread: &mut Vec<u8>,
-    needed: usize,
-    scratch: &mut Scratch,
-) -> Poll<io::Result<Option<Source>>> {
-    if unread.is_empty() {
-        let mut buf = ReadBuf::new(&mut scratch.input);
-        return match Pin::new(stream).poll_read(cx, &mut buf) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Ready(Ok(())) => {
-                let len = buf.filled().len();
-                Poll::Ready(Ok((len > 0).then_some(Source::Scratch(len))))
-            }
-        };
-    }
-    while unread.len() < needed {
-        match read_behind(stream, cx, unread, needed) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Ready(Ok(0)) => return Poll::Ready(Ok(None)),
-            Poll::Ready(Ok(_)) => {}
-        }
-    }
-    Poll::Ready(Ok(Some(Source::Kept(std::mem::take(unread)))))
-}
-
-/// Reads behind what is in `unread`, which grows no faster than the peer sends. The bytes
-/// read; 0 at the end of the stream.
-pub(super) fn read_behind<S: AsyncRead + Unpin>(
-    stream: &mut S,
-    cx: &mut Context<'_>,
-    unread: &mut Vec<u8>,
-    needed: usize,
-) -> Poll<io::Result<usize>> {
-    let len = unread.len();
-    let grow = needed.saturating_sub(len).clamp(4096, GROW_MAX);
-    unread.resize(len + grow, 0);
-    let mut buf = ReadBuf::new(unread.get_mut(len..).unwrap_or_default());
-    let polled = Pin::new(stream).poll_read(cx, &mut buf);
-    let read = buf.filled().len();
-    unread.truncate(len + read);
-    polled.map_ok(|()| read)
 }
 
 #[cold]

@@ -22,6 +22,7 @@ mod lookups;
 mod metrics;
 mod pool;
 mod process;
+mod reference;
 mod source;
 mod state;
 
@@ -40,4 +41,5 @@ pub use metrics::{Build, FailoverMetrics, Metrics};
 pub use pool::{POOLS_MAX, PoolMetrics};
 pub use process::resident_bytes;
 pub use prometheus::Registry;
+pub use reference::{Kind, Reference, Unit, reference};
 pub use state::{CertificateExpiries, PinState, PoolState, PoolStates, PoolTotals};

@@ -163,7 +163,7 @@ fn once(is_first: bool) -> Result<(), Error> {
 }
 
 #[derive(Debug)]
-struct Totals {
+pub(crate) struct Totals {
     build: Build,
     clients: Arc<ClientMetrics>,
     discovery_failures: Counter,
@@ -182,7 +182,7 @@ fn words<W: Words>(spec: &Spec, counts: &Counts<W>) -> Vec<prometheus::proto::Me
     counts.each().map(|(word, count)| spec.sample(&[word], count)).collect()
 }
 
-const ROWS: &[Row<Totals>] = &[
+pub(crate) const ROWS: &[Row<Totals>] = &[
     Row {
         spec: Spec::gauge(
             "pgmesh_build_info",

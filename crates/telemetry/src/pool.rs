@@ -83,9 +83,9 @@ const POOL_PEER: &[&str] = &["database", "user", "role", "peer"];
 const POOL_REASON: &[&str] = &["database", "user", "role", "reason"];
 
 /// The labels of a pool and its counters.
-type Pool = (PoolLabels, Arc<PoolMetrics>);
+pub(crate) type Pool = (PoolLabels, Arc<PoolMetrics>);
 
-const ROWS: &[Row<Pool>] = &[
+pub(crate) const ROWS: &[Row<Pool>] = &[
     Row {
         spec: Spec::histogram("pgmesh_wait_seconds", "Time a client waited for a server.", POOL),
         read: |spec, pool| timed(spec, pool, &pool.1.wait),

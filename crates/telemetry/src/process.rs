@@ -15,7 +15,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What `/proc` says; `None` where it does not say it (not Linux, or `/proc` is hidden).
 #[derive(Debug, Default, Clone, PartialEq)]
-struct Process {
+pub(crate) struct Process {
     cpu_seconds: Option<f64>,
     threads: Option<f64>,
     start_seconds: Option<f64>,
@@ -99,7 +99,7 @@ fn some(spec: &Spec, value: Option<f64>) -> Vec<prometheus::proto::Metric> {
     value.map(|value| spec.sample_f64(&[], value)).into_iter().collect()
 }
 
-const ROWS: &[Row<Process>] = &[
+pub(crate) const ROWS: &[Row<Process>] = &[
     row(
         Spec::counter("process_cpu_seconds_total", "User and system processor time.", &[]),
         |spec, process| some(spec, process.cpu_seconds),

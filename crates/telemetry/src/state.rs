@@ -137,7 +137,7 @@ impl fmt::Debug for State {
 }
 
 /// One moment of a [`State`].
-struct View {
+pub(crate) struct View {
     /// In the order of [`CLIENT_STATES`].
     clients: [u64; 4],
     pools: Vec<PoolState>,
@@ -184,7 +184,7 @@ fn bounded(mut pools: Vec<PoolState>) -> Vec<PoolState> {
 const POOL: &[&str] = &["database", "user", "role"];
 const POOL_REASON: &[&str] = &["database", "user", "role", "reason"];
 
-const ROWS: &[Row<View>] = &[
+pub(crate) const ROWS: &[Row<View>] = &[
     Row {
         spec: Spec::gauge(
             "pgmesh_clients",

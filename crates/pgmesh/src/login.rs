@@ -100,7 +100,8 @@ async fn admit(
     mut guard: ClientGuard,
     id: u64,
 ) -> Result<Option<Admitted>, Rejected> {
-    let deadline = Instant::now() + app.login_timeout;
+    let began = Instant::now();
+    let deadline = began + app.login_timeout;
     if app.acceptor.is_available() && !app.gate.tls_turn(&socket, deadline).await {
         let detail = "proxy.tls_handshakes_per_second".to_owned();
         return Err(Rejected { reason: Refusal::TlsRate, detail });
@@ -148,7 +149,7 @@ async fn admit(
         .iter()
         .map(|(name, value)| (name.as_str(), settings.get(name).unwrap_or(value)));
     let established = client.greet(statuses, slot.key()).await?;
-    guard.logged_in();
+    guard.logged_in(began.elapsed());
     let session = session(app, &pool, settings, slot.key().pid);
     let metrics = app.metrics.pool(observe::labels(&key));
     let lender = Lender::new(pool, app.snapshots.clone(), Arc::clone(&app.hubs));

@@ -3,16 +3,18 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
+use config::Settings;
 use control::auth_query::{AuthQuery, Stats};
 use notify::Hubs;
 use parking_lot::Mutex;
 use pool::{Closed, Observe, Pools};
 use session::ResetKind;
 use telemetry::{
-    ClusterState, ConnectFailure, Counter, Counts, Discard, Listening, Lookups, Metrics, NodeState,
-    PinState, PoolLabels, PoolState, PoolStates, PoolTotals, Reset, Role, Words,
+    Bounds, ClusterState, ConnectFailure, Counter, Counts, Discard, Listening, Lookups, Metrics,
+    NodeState, PinState, PoolLabels, PoolState, PoolStates, PoolTotals, Reset, Role, Words,
 };
 use topology::{Access, Node, NodeName, PoolKey, Snapshot};
+use transport::{Acceptor, Connector};
 
 /// Sums of one pool.
 #[derive(Debug, Default)]
@@ -52,6 +54,7 @@ impl Observers {
                 waiting: counts.waiting as u64,
                 oldest_wait: counts.max_wait,
                 size: pool.settings().config.size as u64,
+                max_pinned: pool.settings().config.max_pinned() as u64,
                 pinned: pool.pinned().map(pin_state).collect(),
                 totals: observer.map_or_else(PoolTotals::default, |observer| observer.totals()),
             }
@@ -143,6 +146,23 @@ pub(crate) fn cluster(snapshot: &Snapshot) -> ClusterState {
         standing: snapshot.standing().as_str(),
         nodes: ours.chain(others).collect(),
     }
+}
+
+/// Shows how long TLS handshakes take, with clients and with servers.
+pub(crate) fn handshakes(metrics: &Metrics, acceptor: &Acceptor, connector: &Connector) {
+    let (of_clients, of_servers) = (Arc::clone(metrics.tls()), Arc::clone(metrics.tls()));
+    acceptor.time_handshakes(move |took| of_clients.client.observe(took));
+    connector.time_handshakes(move |took| of_servers.server.observe(took));
+}
+
+/// Shows the limits of the whole process.
+pub(crate) fn bounds(metrics: &Metrics, settings: &Settings) -> Result<(), telemetry::Error> {
+    let bounds = Bounds {
+        clients: settings.max_client_connections.into(),
+        held: settings.failover.hold.clients as u64,
+        memory_bytes: settings.limits.max_memory,
+    };
+    metrics.observe_bounds(move || bounds)
 }
 
 /// Shows what look-ups of roles come to.

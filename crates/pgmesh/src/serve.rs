@@ -101,6 +101,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let tokens = Tokens::start(&settings, &metrics).context("[auth.oauth]")?;
     let of_others =
         tokens.as_ref().and_then(Tokens::renewal).into_iter().chain(directory.renewal());
+    observe::handshakes(&metrics, &acceptor, dialer.tls());
+    observe::bounds(&metrics, &settings)?;
     let _renewal = renew_tls(&acceptor, dialer.tls(), of_others, &metrics)?;
     let following = Following::start(&settings, dialer.tls())?;
     let snapshots = following.snapshots.clone();

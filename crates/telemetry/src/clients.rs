@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::Histogram;
 use crate::labels::{Cancel, ClientEnd, Counter, Counts, KeyFetch, LdapCheck, Refusal, Token, Via};
@@ -15,6 +16,8 @@ pub struct ClientMetrics {
     pub(crate) accepted: Counts<Via>,
     /// Logins completed.
     pub(crate) logins: Counter,
+    /// How long they took.
+    pub(crate) login_seconds: Histogram,
     /// Clients turned away before their first query.
     pub refusals: Counts<Refusal>,
     /// Bearer tokens by outcome.
@@ -59,11 +62,12 @@ pub struct ClientGuard {
 }
 
 impl ClientGuard {
-    /// The client has been told that it is logged in.
-    pub fn logged_in(&mut self) {
+    /// The client has been told that it is logged in, so long after its connection was accepted.
+    pub fn logged_in(&mut self, took: Duration) {
         if !self.logged_in {
             self.logged_in = true;
             self.metrics.logins.inc();
+            self.metrics.login_seconds.observe(took);
             self.metrics.logging_in.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -93,14 +97,14 @@ mod tests {
         let mut first = metrics.accepted(Via::Tcp);
         let second = metrics.accepted(Via::Unix);
         assert_eq!((metrics.connected(), metrics.logging_in()), (2, 2));
-        first.logged_in();
-        first.logged_in();
+        first.logged_in(Duration::from_millis(1));
+        first.logged_in(Duration::from_millis(1));
         assert_eq!((metrics.connected(), metrics.logging_in()), (2, 1));
         drop(second);
         assert_eq!((metrics.connected(), metrics.logging_in()), (1, 0));
         drop(first);
         assert_eq!((metrics.connected(), metrics.logging_in()), (0, 0));
         assert_eq!([Via::Tcp, Via::Unix].map(|via| metrics.accepted.value(via)), [1, 1]);
-        assert_eq!(metrics.logins.value(), 1);
+        assert_eq!((metrics.logins.value(), metrics.login_seconds.count()), (1, 1));
     }
 }

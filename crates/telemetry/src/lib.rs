@@ -9,6 +9,7 @@
 //! from fixed sets of words, or are (database, user, role) of a pool, of which at most
 //! [`POOLS_MAX`] are told apart.
 
+mod bounds;
 mod clients;
 mod cluster;
 mod error;
@@ -26,6 +27,7 @@ mod reference;
 mod source;
 mod state;
 
+pub use bounds::Bounds;
 pub use clients::{ClientGuard, ClientMetrics};
 pub use cluster::{ClusterState, NODES_MAX, NodeState};
 pub use error::Error;
@@ -37,7 +39,7 @@ pub use labels::{
 };
 pub use listening::Listening;
 pub use lookups::Lookups;
-pub use metrics::{Build, FailoverMetrics, Metrics};
+pub use metrics::{Build, FailoverMetrics, Metrics, TlsMetrics};
 pub use pool::{POOLS_MAX, PoolMetrics};
 pub use process::resident_bytes;
 pub use prometheus::Registry;

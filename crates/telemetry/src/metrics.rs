@@ -15,8 +15,8 @@ use crate::process::ProcessCollector;
 use crate::source::{Source, SourceCollector};
 use crate::state::{State, StateCollector};
 use crate::{
-    CertificateExpiries, Error, Histogram, Listening, Lookups, PoolMetrics, PoolStates, listening,
-    lookups,
+    Bounds, CertificateExpiries, Error, Histogram, Listening, Lookups, PoolMetrics, PoolStates,
+    bounds, listening, lookups,
 };
 
 /// What `pgmesh_build_info` says.
@@ -39,6 +39,15 @@ pub struct FailoverMetrics {
     pub first_success: Histogram,
 }
 
+/// How long TLS handshakes took that came to an end.
+#[derive(Debug, Default)]
+pub struct TlsMetrics {
+    /// With clients.
+    pub client: Histogram,
+    /// With servers.
+    pub server: Histogram,
+}
+
 /// All of pgmesh's metrics. Built once by the assembly, which hands out its parts.
 #[derive(Debug)]
 pub struct Metrics {
@@ -47,6 +56,7 @@ pub struct Metrics {
     state: Arc<State>,
     lookups: Arc<Source<Lookups>>,
     listening: Arc<Source<Listening>>,
+    bounds: Arc<Source<Bounds>>,
     totals: Arc<Totals>,
 }
 
@@ -61,24 +71,27 @@ impl Metrics {
         let state = Arc::new(State::new(Arc::clone(&clients)));
         let lookups: Arc<Source<Lookups>> = Arc::default();
         let listening: Arc<Source<Listening>> = Arc::default();
+        let bounds: Arc<Source<Bounds>> = Arc::default();
         let totals = Arc::new(Totals {
             build,
             clients: Arc::clone(&clients),
             discovery_failures: Counter::default(),
             failovers: FailoverMetrics::default(),
+            tls: Arc::default(),
         });
-        let collectors: [Box<dyn Collector>; 6] = [
+        let collectors: [Box<dyn Collector>; 7] = [
             Box::new(PoolCollector::new(Arc::clone(&pools))?),
             Box::new(StateCollector::new(Arc::clone(&state))?),
             Box::new(SourceCollector::new(Arc::clone(&lookups), lookups::ROWS)?),
             Box::new(SourceCollector::new(Arc::clone(&listening), listening::ROWS)?),
+            Box::new(SourceCollector::new(Arc::clone(&bounds), bounds::ROWS)?),
             Box::new(TotalsCollector { descs: descs(ROWS)?, totals: Arc::clone(&totals) }),
             Box::new(ProcessCollector::new()?),
         ];
         for collector in collectors {
             registry.register(collector).map_err(Error::Register)?;
         }
-        Ok(Self { clients, pools, state, lookups, listening, totals })
+        Ok(Self { clients, pools, state, lookups, listening, bounds, totals })
     }
 
     /// Counters and gauges of clients.
@@ -139,6 +152,18 @@ impl Metrics {
         once(self.listening.set(Box::new(source)))
     }
 
+    /// Has `source` asked at each scrape how much there may be of what, as above. Without a
+    /// source there are no such metrics.
+    ///
+    /// # Errors
+    /// [`Error::Register`] at the second call.
+    pub fn observe_bounds(
+        &self,
+        source: impl Fn() -> Bounds + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        once(self.bounds.set(Box::new(source)))
+    }
+
     /// The cluster as it is known now.
     pub fn set_cluster(&self, cluster: ClusterState) {
         self.state.set_cluster(cluster);
@@ -147,6 +172,11 @@ impl Metrics {
     /// How long failovers took.
     pub fn failovers(&self) -> &FailoverMetrics {
         &self.totals.failovers
+    }
+
+    /// How long TLS handshakes took.
+    pub fn tls(&self) -> &Arc<TlsMetrics> {
+        &self.totals.tls
     }
 
     /// Counts a failed round of discovery: the cluster's state could not be read.
@@ -168,6 +198,7 @@ pub(crate) struct Totals {
     clients: Arc<ClientMetrics>,
     discovery_failures: Counter,
     failovers: FailoverMetrics,
+    tls: Arc<TlsMetrics>,
 }
 
 fn one(spec: &Spec, counter: &Counter) -> Vec<prometheus::proto::Metric> {
@@ -198,6 +229,27 @@ pub(crate) const ROWS: &[Row<Totals>] = &[
     Row {
         spec: Spec::counter("pgmesh_logins_total", "Clients logged in.", &[]),
         read: |spec, totals| one(spec, &totals.clients.logins),
+    },
+    Row {
+        spec: Spec::histogram(
+            "pgmesh_login_seconds",
+            "From a connection accepted to its first ReadyForQuery, for clients that got there.",
+            &[],
+        ),
+        read: |spec, totals| timed(spec, &totals.clients.login_seconds),
+    },
+    Row {
+        spec: Spec::histogram(
+            "pgmesh_tls_handshake_seconds",
+            "How long TLS handshakes took that came to an end, with clients and with servers.",
+            &["side"],
+        ),
+        read: |spec, totals| {
+            let TlsMetrics { client, server } = &*totals.tls;
+            [("client", client), ("server", server)]
+                .map(|(side, took)| spec.sample_histogram(&[side], took.sample()))
+                .into()
+        },
     },
     Row {
         spec: Spec::counter(

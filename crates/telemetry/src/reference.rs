@@ -6,7 +6,7 @@ use std::fmt;
 use prometheus::proto::MetricType;
 
 use crate::family::{Row, Spec};
-use crate::{listening, lookups, metrics, pool, process, state};
+use crate::{bounds, listening, lookups, metrics, pool, process, state};
 
 /// What a metric is to Prometheus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,7 @@ pub struct Reference {
 /// Every metric that pgmesh may expose, in the order of their names.
 pub fn reference() -> Vec<Reference> {
     let tables = [
+        of(bounds::ROWS),
         of(listening::ROWS),
         of(lookups::ROWS),
         of(metrics::ROWS),

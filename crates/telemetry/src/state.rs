@@ -36,6 +36,8 @@ pub struct PoolState {
     pub oldest_wait: Duration,
     /// The pool's size, its reserve not included.
     pub size: u64,
+    /// Clients that may keep their servers between two transactions.
+    pub max_pinned: u64,
     /// Servers that clients keep between two transactions, for each reason.
     pub pinned: Vec<PinState>,
     /// Sums since the pool was made.
@@ -165,6 +167,7 @@ fn bounded(mut pools: Vec<PoolState>) -> Vec<PoolState> {
                 waiting: sum.waiting + pool.waiting,
                 oldest_wait: sum.oldest_wait.max(pool.oldest_wait),
                 size: sum.size + pool.size,
+                max_pinned: sum.max_pinned + pool.max_pinned,
                 pinned: [sum.pinned, pool.pinned].concat(),
                 totals: PoolTotals {
                     connects: sum.totals.connects + pool.totals.connects,
@@ -257,6 +260,14 @@ pub(crate) const ROWS: &[Row<View>] = &[
     Row {
         spec: Spec::gauge("pgmesh_pool_size", "Servers a pool may have, without reserve.", POOL),
         read: |spec, view| each(spec, view, |spec, base, pool| spec.sample(base, pool.size)),
+    },
+    Row {
+        spec: Spec::gauge(
+            "pgmesh_max_pinned",
+            "Clients of a pool that may keep their servers between two transactions.",
+            POOL,
+        ),
+        read: |spec, view| each(spec, view, |spec, base, pool| spec.sample(base, pool.max_pinned)),
     },
     Row {
         spec: Spec::counter("pgmesh_server_connects_total", "Server logins that succeeded.", POOL),
@@ -445,6 +456,7 @@ mod tests {
             waiting: 5,
             oldest_wait: Duration::from_secs(index as u64),
             size: 6,
+            max_pinned: 5,
             pinned: vec![PinState { reason: "listen", now: 1, total: 3 }],
             totals: PoolTotals {
                 connects: 7,
@@ -463,7 +475,7 @@ mod tests {
         assert_eq!(last.totals.connects, 14);
         assert_eq!(last.totals.resets.iter().map(|(_, count)| count).sum::<u64>(), 16);
         assert_eq!(last.totals.discards.iter().map(|(_, count)| count).sum::<u64>(), 6);
-        assert_eq!((last.waiting, last.size), (10, 12));
+        assert_eq!((last.waiting, last.size, last.max_pinned), (10, 12, 10));
         assert_eq!(last.pinned.iter().map(|pin| pin.now).sum::<u64>(), 2);
         assert_eq!(last.oldest_wait, Duration::from_secs(POOLS_MAX as u64 + 2));
         assert_eq!(bounded(all[..3].to_vec()), all[..3]);

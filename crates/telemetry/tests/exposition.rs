@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use telemetry::{
-    Build, Cancel, CertificateExpiries, ClusterState, ConnectFailure, Discard, Exposition,
+    Bounds, Build, Cancel, CertificateExpiries, ClusterState, ConnectFailure, Discard, Exposition,
     Listening, Lookups, Metrics, NodeState, POOLS_MAX, PinState, PoolLabels, PoolState, PoolStates,
     PoolTotals, Refusal, Registry, Reset, Retry, Role, Via, Words,
 };
@@ -48,6 +48,7 @@ fn state(labels: PoolLabels) -> PoolState {
         waiting: 4,
         oldest_wait: Duration::from_millis(1500),
         size: 25,
+        max_pinned: 24,
         pinned: vec![PinState { reason: "listen", now: 2, total: 5 }],
         totals: PoolTotals {
             connects: 6,
@@ -165,8 +166,7 @@ fn every_value_arrives_under_its_name() {
     pool.prepared_misses.inc();
     pool.sequences_forgotten.add(3);
     pool.retries.inc(Retry::PlanChanged);
-    let mut client = metrics.clients().accepted(Via::Tcp);
-    client.logged_in();
+    metrics.clients().accepted(Via::Tcp).logged_in(Duration::ZERO);
     let _guards: Vec<_> = (0..9).map(|_| metrics.clients().accepted(Via::Tcp)).collect();
     metrics.clients().refusals.inc(Refusal::TooManyClients);
     metrics.clients().cancels.inc(Cancel::Delivered);
@@ -215,11 +215,28 @@ fn every_value_arrives_under_its_name() {
     assert_eq!(of("pgmesh_servers", &[("state", "login")]), 1.0);
     assert_eq!(of("pgmesh_waiting_clients", &[shop]), 4.0);
     assert_eq!(of("pgmesh_oldest_wait_seconds", &[shop]), 1.5);
-    assert_eq!(of("pgmesh_pool_size", &[shop]), 25.0);
+    let sizes = ["pool_size", "max_pinned"].map(|it| of(&format!("pgmesh_{it}"), &[shop]));
+    assert_eq!(sizes, [25.0, 24.0]);
     assert_eq!(of("pgmesh_clients", &[("state", "login")]), 9.0);
     assert_eq!(of("pgmesh_clients", &[("state", "active")]), 3.0);
     assert_eq!(of("pgmesh_clients", &[("state", "waiting")]), 4.0);
     assert_eq!(of("pgmesh_clients", &[("state", "idle")]), 0.0);
+}
+
+#[test]
+fn logins_and_handshakes_are_timed() {
+    let (metrics, exposition) = set_up();
+    let mut client = metrics.clients().accepted(Via::Tcp);
+    client.logged_in(Duration::from_millis(7));
+    let _stranger = metrics.clients().accepted(Via::Tcp);
+    (0..2).for_each(|_| metrics.tls().client.observe(Duration::from_millis(1)));
+    metrics.tls().server.observe(Duration::from_secs(3));
+    let samples = parse(&exposition.text().unwrap()).unwrap();
+    let of = |name: &str, labels: &[(&str, &str)]| value(&samples, name, labels).unwrap_or(-1.0);
+    assert_eq!(of("pgmesh_login_seconds_count", &[]), 1.0);
+    assert_eq!(of("pgmesh_login_seconds_sum", &[]), 0.007);
+    assert_eq!(of("pgmesh_tls_handshake_seconds_count", &[("side", "client")]), 2.0);
+    assert_eq!(of("pgmesh_tls_handshake_seconds_sum", &[("side", "server")]), 3.0);
 }
 
 #[test]
@@ -251,6 +268,17 @@ fn look_ups_of_roles_are_told_once_somebody_does_them() {
     for (name, count) in [("failures_total", 5.0), ("seconds_total", 1.5), ("cache_entries", 6.0)] {
         assert_eq!(value(&samples, &format!("pgmesh_auth_query_{name}"), &[]), Some(count));
     }
+}
+
+#[test]
+fn bounds_are_told_and_none_is_no_number() {
+    let (metrics, exposition) = set_up();
+    assert!(!exposition.text().unwrap().contains("pgmesh_max_"));
+    metrics.observe_bounds(|| Bounds { clients: 3, held: 2, memory_bytes: None }).unwrap();
+    let samples = parse(&exposition.text().unwrap()).unwrap();
+    assert_eq!(value(&samples, "pgmesh_max_clients", &[]), Some(3.0));
+    assert_eq!(value(&samples, "pgmesh_max_held_clients", &[]), Some(2.0));
+    assert_eq!(value(&samples, "pgmesh_max_memory_bytes", &[]), None);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{env, fs};
 
 use prometheus::proto::MetricFamily;
 use telemetry::{
-    Build, CertificateExpiries, ClusterState, Kind, Listening, Lookups, Metrics, NodeState,
+    Bounds, Build, CertificateExpiries, ClusterState, Kind, Listening, Lookups, Metrics, NodeState,
     PinState, PoolLabels, PoolState, PoolStates, PoolTotals, Reference, Registry, Role, reference,
 };
 
@@ -52,6 +52,7 @@ fn gather() -> Vec<MetricFamily> {
         waiting: 0,
         oldest_wait: std::time::Duration::ZERO,
         size: 0,
+        max_pinned: 0,
         pinned: vec![PinState { reason: FREE, now: 0, total: 0 }],
         totals: PoolTotals::default(),
     };
@@ -63,6 +64,9 @@ fn gather() -> Vec<MetricFamily> {
         .expect("a first source");
     metrics.observe_lookups(Lookups::default).expect("a first source");
     metrics.observe_listening(Listening::default).expect("a first source");
+    metrics
+        .observe_bounds(|| Bounds { clients: 0, held: 0, memory_bytes: Some(0) })
+        .expect("a first source");
     let node = NodeState {
         group: FREE.to_owned(),
         name: FREE.to_owned(),

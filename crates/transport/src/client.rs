@@ -3,16 +3,19 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use crate::certificate::not_after;
 use crate::hello::ALPN;
 use crate::renew::{Recipe, Renewed};
+use crate::timing::Timing;
 use crate::verifier::{Trust, Verifier};
 use crate::{Error, HandshakeError, MaybeTls, Negotiation, Policy, Renewal, TlsMode, pem};
 
@@ -36,7 +39,10 @@ pub struct ClientTls {
 
 /// Asks servers for TLS. Cheap to clone; every clone has the newest files.
 #[derive(Clone)]
-pub struct Connector(Arc<Renewed<ClientTls>>);
+pub struct Connector {
+    renewed: Arc<Renewed<ClientTls>>,
+    timing: Timing,
+}
 
 /// What a handshake needs of the files.
 pub(crate) struct Credentials {
@@ -56,7 +62,7 @@ impl ClientTls {
         if self.negotiation == Negotiation::Direct && !self.mode.is_required() {
             return Err(Error::DirectMode(self.mode));
         }
-        Ok(Connector(Arc::new(Renewed::new(self.clone())?)))
+        Ok(Connector::over(Renewed::new(self.clone())?))
     }
 
     fn credentials(&self) -> Result<Credentials, Error> {
@@ -121,27 +127,37 @@ impl Connector {
     /// A connector that never asks for TLS.
     pub fn disabled() -> Self {
         let recipe = ClientTls { mode: TlsMode::Disable, ..ClientTls::default() };
-        Self(Arc::new(Renewed::fixed(recipe, None)))
+        Self::over(Renewed::fixed(recipe, None))
+    }
+
+    fn over(renewed: Renewed<ClientTls>) -> Self {
+        Self { renewed: Arc::new(renewed), timing: Timing::default() }
     }
 
     /// The configured mode: when to ask for TLS and what to make of the answer.
     pub fn mode(&self) -> TlsMode {
-        self.0.recipe().mode
+        self.renewed.recipe().mode
     }
 
     /// How TLS begins: behind an SSLRequest or with the first byte.
     pub fn negotiation(&self) -> Negotiation {
-        self.0.recipe().negotiation
+        self.renewed.recipe().negotiation
     }
 
     /// When our own certificate ends, if we have one: seconds since 1970.
     pub fn certificate_not_after(&self) -> Option<i64> {
-        self.0.current().as_ref().as_ref()?.not_after
+        self.renewed.current().as_ref().as_ref()?.not_after
+    }
+
+    /// Tells `told` how long each handshake took that came to an end, this connector's and those
+    /// of its clones. Only the first call counts.
+    pub fn time_handshakes(&self, told: impl Fn(Duration) + Send + Sync + 'static) {
+        self.timing.tell(told);
     }
 
     /// What reads our files again.
     pub fn renewal(&self) -> Renewal {
-        Renewal::new("[server.tls]", Arc::clone(&self.0))
+        Renewal::new("[server.tls]", Arc::clone(&self.renewed))
     }
 
     /// Runs the client's side of the handshake with a server that is known by `host`, a DNS
@@ -159,7 +175,7 @@ impl Connector {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let current = self.0.current();
+        let current = self.renewed.current();
         let Some(credentials) = current.as_ref() else { return Ok(MaybeTls::Plain(stream)) };
         let name = match ServerName::try_from(host.to_owned()) {
             Ok(name) => name,
@@ -169,10 +185,12 @@ impl Connector {
             // Nobody will compare it, and an address is never sent as SNI.
             Err(_) => ServerName::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         };
+        let began = Instant::now();
         let tls = credentials.connector.connect(name, stream).await?;
         if self.negotiation() == Negotiation::Direct && tls.get_ref().1.alpn_protocol().is_none() {
             return Err(HandshakeError::Tls(rustls::Error::NoApplicationProtocol));
         }
+        self.timing.done(began);
         Ok(MaybeTls::Connected(Box::new(tls)))
     }
 }

@@ -25,6 +25,7 @@ mod service;
 mod socket;
 mod stream;
 mod tcp;
+mod timing;
 mod turns;
 mod unix;
 mod verifier;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
@@ -9,10 +10,12 @@ use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use crate::certificate::not_after;
 use crate::hello::{ALPN, read_hello};
 use crate::renew::{Recipe, Renewed};
+use crate::timing::Timing;
 use crate::turns::Turns;
 use crate::{Error, HandshakeError, MaybeTls, Negotiation, Policy, Renewal, TlsMode, pem};
 
@@ -37,6 +40,7 @@ pub struct ServerTls {
 pub struct Acceptor {
     renewed: Arc<Renewed<ServerTls>>,
     turns: Turns,
+    timing: Timing,
 }
 
 /// What a handshake needs of the files.
@@ -55,7 +59,7 @@ impl ServerTls {
     /// # Errors
     /// A file that is missing, unreadable or unfit; a mode that needs a file not named.
     pub fn acceptor(&self) -> Result<Acceptor, Error> {
-        Ok(Acceptor { renewed: Arc::new(Renewed::new(self.clone())?), turns: Turns::new() })
+        Ok(Acceptor::over(Renewed::new(self.clone())?))
     }
 
     fn identity(&self, certificate: &Path, key: &Path) -> Result<Identity, Error> {
@@ -144,7 +148,11 @@ impl Acceptor {
     /// An acceptor that takes no TLS.
     pub fn disabled() -> Self {
         let recipe = ServerTls { mode: TlsMode::Disable, ..ServerTls::default() };
-        Self { renewed: Arc::new(Renewed::fixed(recipe, None)), turns: Turns::new() }
+        Self::over(Renewed::fixed(recipe, None))
+    }
+
+    fn over(renewed: Renewed<ServerTls>) -> Self {
+        Self { renewed: Arc::new(renewed), turns: Turns::new(), timing: Timing::default() }
     }
 
     /// The configured mode: whether a client may stay without TLS.
@@ -160,6 +168,13 @@ impl Acceptor {
     /// When our certificate ends: seconds since 1970.
     pub fn certificate_not_after(&self) -> Option<i64> {
         self.renewed.current().as_ref().as_ref()?.not_after
+    }
+
+    /// Tells `told` how long each handshake took that came to an end, this acceptor's and those of
+    /// its clones: from the first byte of TLS, the wait for a processor included. Only the first
+    /// call counts.
+    pub fn time_handshakes(&self, told: impl Fn(Duration) + Send + Sync + 'static) {
+        self.timing.tell(told);
     }
 
     /// What reads our files again.
@@ -188,6 +203,7 @@ impl Acceptor {
     {
         let current = self.renewed.current();
         let Some(identity) = current.as_ref() else { return Ok(MaybeTls::Plain(stream)) };
+        let began = Instant::now();
         let hello = read_hello(stream, ahead).await?;
         if negotiation == Negotiation::Direct && hello.client_hello().alpn().is_none() {
             return Err(HandshakeError::Tls(rustls::Error::NoApplicationProtocol));
@@ -198,6 +214,7 @@ impl Acceptor {
             hello.into_stream(Arc::clone(&identity.config))
         };
         let tls = Box::new(handshake.await?);
+        self.timing.done(began);
         Ok(MaybeTls::Accepted { tls, certificate: Arc::clone(&identity.certificate) })
     }
 }

@@ -204,7 +204,7 @@ fn each_error_says_what_to_do() {
         ("pool", "size = 1.5", "a fraction is not expected here"),
         ("pool", "size = 99999999999999999999999999999999999999999", "too large"),
         ("pool", "state.unaccountable = 'replay'", "`replay` is not one of pin, reject"),
-        ("pool", "state.sequences = 'replay'", "`replay` is not one of forget, pin, reject"),
+        ("pool", "state.sequences = 'replay'", "`replay` is not one of keep, pin, forget, reject"),
         ("pool", "state.role = 'pin'", "`pin` is not one of replay, reject"),
         ("pool", "mode = 'x'", "`x` is not one of transaction, session, statement"),
         ("pool", "reset_timeout = '0s'", "write 1ms to 365d"),

@@ -47,6 +47,7 @@ impl Observers {
             PoolState {
                 labels: labels(pool.key()),
                 active: counts.active as u64,
+                kept: counts.kept as u64,
                 idle: counts.idle as u64,
                 login: counts.connecting as u64,
                 warm: counts.warm as u64,

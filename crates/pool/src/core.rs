@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::retry::{later, retry_pause};
 use crate::{Config, Lending};
 
 /// What the core must know of a server.
@@ -17,6 +18,8 @@ pub(crate) trait Member {
     fn expires(&self) -> Instant;
     /// What its node has to do for us now. Only compared.
     fn load(&self) -> usize;
+    /// It is lent; `spare` says whether there are servers for others.
+    fn lend(&mut self, spare: bool);
 }
 
 /// What the core must know of a waiting client.
@@ -109,6 +112,8 @@ pub struct Counts {
     pub idle: usize,
     /// Servers that are lent or being reset.
     pub active: usize,
+    /// Servers that clients keep between two transactions as long as no other needs them.
+    pub kept: usize,
     /// Logins under way.
     pub connecting: usize,
     /// Servers logged in to likely next primaries.
@@ -182,11 +187,24 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
             let Some(Idle { server, until }) = self.next_idle() else {
                 return self.waiters.push_front(waiting);
             };
-            match waiting.waiter.give(server) {
+            match self.give(waiting.waiter, server) {
                 Ok(()) => self.lent += 1,
                 Err(server) => self.idle.push(Idle { server, until }),
             }
         }
+    }
+
+    fn give(&self, waiter: W, mut server: T) -> Result<(), T> {
+        server.lend(self.can_spare());
+        waiter.give(server)
+    }
+
+    /// Whether a server that is lent may stay so although its client does not need it now.
+    #[inline]
+    pub(crate) fn can_spare(&self) -> bool {
+        self.waiters.is_empty()
+            && self.gate == Gate::Open
+            && (!self.idle.is_empty() || self.total() < self.config.size)
     }
 
     /// A server for a client that does not have to wait.
@@ -195,9 +213,10 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
         if !self.waiters.is_empty() || self.gate != Gate::Open {
             return None;
         }
-        let idle = self.next_idle()?;
+        let Idle { mut server, .. } = self.next_idle()?;
         self.lent += 1;
-        Some(idle.server)
+        server.lend(self.can_spare());
+        Some(server)
     }
 
     #[inline]
@@ -234,7 +253,7 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
             && self.gate == Gate::Open
             && let Some(Idle { server, until }) = self.next_idle()
         {
-            match waiter.give(server) {
+            match self.give(waiter, server) {
                 Ok(()) => self.lent += 1,
                 Err(server) => self.idle.push(Idle { server, until }),
             }
@@ -260,7 +279,7 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
         while self.gate == Gate::Open
             && let Some(waiting) = self.waiters.pop_front()
         {
-            match waiting.waiter.give(server) {
+            match self.give(waiting.waiter, server) {
                 Ok(()) => return,
                 Err(back) => server = back,
             }
@@ -360,6 +379,7 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
         Counts {
             idle: self.idle.len(),
             active: self.lent,
+            kept: 0,
             connecting: self.connecting,
             warm: 0,
             waiting: self.waiters.len(),
@@ -464,13 +484,6 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
     }
 }
 
-/// `by` after `at`; a time that no clock reaches is a year from then.
-fn later(at: Instant, by: Duration) -> Instant {
-    at.checked_add(by).unwrap_or(at + A_YEAR)
-}
-
-const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-
 /// Two places among `len`, different ones if there are two; each pair is equally likely.
 fn two_of(random: u64, len: usize) -> [usize; 2] {
     let choices = u64::try_from(len.max(1)).unwrap_or(u64::MAX);
@@ -478,20 +491,6 @@ fn two_of(random: u64, len: usize) -> [usize; 2] {
     let first = random % choices;
     let step = 1 + (random / choices) % (choices - 1).max(1);
     [place(first), place((first + step) % choices)]
-}
-
-const RETRY_FIRST: Duration = Duration::from_millis(25);
-
-/// The longest pause between two logins: a server that comes back is found within this.
-pub const RETRY_MAX: Duration = Duration::from_secs(1);
-
-/// The pause before the next login when so many in a row have failed before the last one did: none
-/// after the first, then a time that doubles. `jitter` in 0..1 spreads them.
-pub fn retry_pause(failures: u32, jitter: f64) -> Duration {
-    match failures {
-        0 => Duration::ZERO,
-        n => RETRY_FIRST.saturating_mul(1 << n.min(8)).min(RETRY_MAX).mul_f64(0.5 + jitter / 2.0),
-    }
 }
 
 #[cfg(test)]

@@ -6,12 +6,14 @@ use std::rc::Rc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::RETRY_MAX;
 
 #[derive(Debug, PartialEq)]
 struct Fake {
     id: u64,
     expires: Instant,
     load: usize,
+    spare: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -36,6 +38,9 @@ impl Member for Fake {
     fn load(&self) -> usize {
         self.load
     }
+    fn lend(&mut self, spare: bool) {
+        self.spare = spare;
+    }
 }
 
 impl Waiter<Fake> for Client {
@@ -54,7 +59,7 @@ impl Waiter<Fake> for Client {
 const IDLE: Duration = Duration::from_secs(600);
 
 fn fake(id: u64, now: Instant) -> Fake {
-    Fake { id, expires: now + Duration::from_secs(3600), load: 0 }
+    Fake { id, expires: now + Duration::from_secs(3600), load: 0, spare: false }
 }
 
 fn core(size: usize, reserve_size: usize, min_size: usize) -> Core<Fake, Client> {
@@ -123,6 +128,32 @@ fn a_server_that_came_back_before_the_client_queued_is_the_clients() {
     assert_eq!(late.got.get(), Some(1));
     let counts = core.counts(now);
     assert_eq!((counts.idle, counts.active, counts.waiting), (0, 1, 0));
+}
+
+#[test]
+fn a_server_can_be_spared_while_there_is_another_or_room_for_one() {
+    let now = Instant::now();
+    let mut core = core(2, 1, 0);
+    let clients: Vec<_> = (0..2).map(|_| Client::new()).collect();
+    core.wait(clients[0].clone(), now);
+    assert!(!core.can_spare(), "somebody waits");
+    assert_eq!(core.plan(now, true).connect, 1);
+    core.connected(fake(1, now), now, IDLE);
+    assert!(core.can_spare(), "there is room");
+    core.wait(clients[1].clone(), now);
+    assert_eq!(core.plan(now, true).connect, 1);
+    core.connected(fake(2, now), now, IDLE);
+    assert!(!core.can_spare(), "the reserve is no room");
+    core.put(fake(1, now), now, IDLE);
+    assert!(core.can_spare(), "one is idle");
+    let lent = core.take();
+    assert_eq!(lent.map(|server| server.spare), Some(false));
+    core.lost();
+    core.put(fake(2, now), now, IDLE);
+    let lent = core.take();
+    assert_eq!(lent.map(|server| server.spare), Some(true));
+    core.set_gate(false, now);
+    assert!(!core.can_spare());
 }
 
 #[test]

@@ -116,7 +116,10 @@ fn maintain(pool: &Arc<Pool>) -> Option<Instant> {
         && let Some((target, epoch)) = target(pool)
     {
         let permits = pool.limits.acquire(pool).or_else(|full| permits_of_sibling(pool, full));
-        let Ok(permit) = permits else { break };
+        let Ok(permit) = permits else {
+            pool.want_resting();
+            break;
+        };
         begun += 1;
         let login = PendingLogin { pool: Arc::clone(pool), over: false };
         // Detached on purpose: it ends within connect_timeout and login_timeout.
@@ -149,6 +152,7 @@ fn permits_of_sibling<'a>(
             drop(server);
             return pool.limits.acquire(pool);
         }
+        sibling.want_resting();
     }
     Err(full)
 }
@@ -280,6 +284,7 @@ fn failed(pool: &Pool, target: &Target, failure: &Failed) {
     *pool.last_failure.lock() = Some(Arc::clone(&message));
     let mut core = pool.core.lock();
     core.connect_failed(Instant::now(), rand::random());
+    core.want_for_waiters();
     // Each of the nodes must have had its turn.
     let nodes = pool.shared.snapshot.borrow().route(pool.key.access).map_or(1, |it| it.nodes.len());
     let is_refused = usize::try_from(core.failures()).is_ok_and(|failures| failures >= nodes);

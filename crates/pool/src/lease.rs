@@ -14,9 +14,11 @@ use crate::{Closed, Pool, Server};
 #[derive(Debug)]
 pub struct Lease {
     server: Option<Box<Server>>,
-    pool: Arc<Pool>,
+    pub(crate) pool: Arc<Pool>,
     /// As they have been counted.
     pins: Pins,
+    /// See [`Lease::rest`].
+    pub(crate) is_resting: bool,
 }
 
 impl Lease {
@@ -24,7 +26,8 @@ impl Lease {
         if let Some(load) = &server.load {
             load.fetch_add(1, Relaxed);
         }
-        Self { server: Some(server), pool, pins: Pins::default() }
+        server.recall.forget_want();
+        Self { server: Some(server), pool, pins: Pins::default(), is_resting: false }
     }
 
     /// Gives the server back as the session says it is. One that needs a reset, or whose
@@ -52,6 +55,9 @@ impl Lease {
     }
 
     fn end(&mut self) -> Option<Box<Server>> {
+        if self.is_resting {
+            self.resume();
+        }
         let mut server = self.server.take()?;
         server.vacancy = None;
         if !self.pins.is_empty() {

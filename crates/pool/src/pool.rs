@@ -19,6 +19,7 @@ use crate::limit::Limits;
 use crate::pins::PinCounts;
 use crate::recall::Servers;
 use crate::registry::Shared;
+use crate::spare::Resting;
 use crate::warm::Warm;
 use crate::watch::Woken;
 use crate::{Checkout, CheckoutError, Lease, Pinned, Server, Settings};
@@ -58,6 +59,7 @@ type Put = fn(&mut Core<Box<Server>, Arc<Place>>, Box<Server>, Instant, Duration
 #[derive(Debug)]
 pub(crate) struct Kept {
     core: Core<Box<Server>, Arc<Place>>,
+    pub(crate) resting: Resting,
     snapshot: watch::Receiver<Arc<Snapshot>>,
 }
 
@@ -172,7 +174,10 @@ impl Pool {
     /// Servers and waiting clients now.
     pub fn counts(&self) -> Counts {
         let warm = self.warm.lock().len();
-        Counts { warm, ..self.core.lock().counts(Instant::now()) }
+        let kept = self.core.lock();
+        let counts = kept.counts(Instant::now());
+        let resting = kept.resting.len();
+        Counts { warm, kept: resting, active: counts.active.saturating_sub(resting), ..counts }
     }
 
     /// What a server of this pool said at its login; `None` before the first one.
@@ -217,7 +222,9 @@ impl Pool {
             place.fail(CheckoutError::HeldTooMany);
             false
         } else {
-            kept.wait(Arc::clone(&place), Instant::now())
+            let must_plan = kept.wait(Arc::clone(&place), Instant::now());
+            kept.want_for_waiters();
+            must_plan
         };
         drop(kept);
         if must_plan {
@@ -273,6 +280,9 @@ impl Pool {
             )
         });
         kept.set_gate(snapshot.route(access).is_ok(), Instant::now());
+        if !kept.is_open() {
+            kept.resting.want_all();
+        }
         // Under the lock: whoever follows an older snapshot must not call newer servers back.
         let recalled = self
             .servers
@@ -408,7 +418,7 @@ impl Kept {
         let mut snapshot = shared.snapshot.clone();
         let is_open = snapshot.borrow_and_update().route(key.access).is_ok();
         core.set_gate(is_open, Instant::now());
-        Self { core, snapshot }
+        Self { core, resting: Resting::default(), snapshot }
     }
 
     /// What the snapshot that was followed last makes of a server.

@@ -13,6 +13,7 @@ use topology::{Address, Epoch};
 #[derive(Debug, Default)]
 pub struct Recall {
     is_called: AtomicBool,
+    is_wanted: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -52,6 +53,22 @@ impl Recall {
             if self.is_called() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+
+    /// Whether another client needs the server more than who keeps it.
+    #[inline]
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn want(&self) {
+        self.is_wanted.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Nobody has wanted it from its next user.
+    pub(crate) fn forget_want(&self) {
+        self.is_wanted.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn call(&self) {

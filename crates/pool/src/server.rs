@@ -110,6 +110,11 @@ impl Member for Box<Server> {
         self.expires
     }
 
+    #[inline]
+    fn lend(&mut self, spare: bool) {
+        self.state.lend(spare);
+    }
+
     fn load(&self) -> usize {
         self.load.as_ref().map_or(0, |load| load.load(Relaxed))
     }

@@ -55,7 +55,10 @@ impl Pools {
 
 impl Pool {
     fn leave(&self) {
-        let idle = self.core.lock().leave();
+        let mut kept = self.core.lock();
+        kept.resting.want_all();
+        let idle = kept.leave();
+        drop(kept);
         let warm = self.warm.lock().leave();
         let closed = idle.len() + warm.len();
         if closed > 0 {

@@ -164,7 +164,7 @@ impl Session {
         let also = [
             (!self.shares_channels).then_some(Pin::Listen),
             (!self.carries_prepared()).then_some(Pin::PreparedStatements),
-            self.keeps_values().then_some(Pin::Sequences),
+            self.pins_values().then_some(Pin::Sequences),
         ];
         let also: Pins = also.into_iter().flatten().collect();
         self.mode != Mode::Session && classify::may_pin(frame, also)

@@ -5,10 +5,11 @@ use crate::session::{Mode, Session};
 use crate::verdict::Disposition;
 
 impl Session {
-    /// Whether this client keeps its server between transactions, and is between two.
+    /// Whether this client keeps its server between transactions although another might do, and is
+    /// between two.
     #[inline]
     pub fn may_pause(&self, server: &ServerState) -> bool {
-        self.mode == Mode::Session && server.is_between_transactions()
+        (self.mode == Mode::Session || server.is_spare()) && server.is_between_transactions()
     }
 
     /// Ends such a lease, if the client would find everything on another server as well.

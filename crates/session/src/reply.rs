@@ -319,7 +319,7 @@ impl Session {
                     return None;
                 }
             }
-            if !server.pins.is_empty() && !self.is_refused() {
+            if (!server.pins.is_empty() || server.is_spare()) && !self.is_refused() {
                 return None;
             }
         }

@@ -40,6 +40,8 @@ pub enum Feature {
 pub enum Treatment {
     /// The client keeps its server.
     Pin,
+    /// It does so as long as no other client needs that one.
+    Keep,
     /// Whichever server the client gets next has it.
     Replay,
     /// It ends with its transaction.
@@ -78,9 +80,13 @@ type Treatments = &'static [(&'static str, Treatment)];
 const KEPT: Treatments = &[("pin", Treatment::Pin), ("reject", Treatment::Reject)];
 const EITHER: Treatments =
     &[("replay", Treatment::Replay), ("pin", Treatment::Pin), ("reject", Treatment::Reject)];
-/// Ends with its transaction where nothing else was said.
-const FORGOTTEN: Treatments =
-    &[("forget", Treatment::Forget), ("pin", Treatment::Pin), ("reject", Treatment::Reject)];
+/// Of little use to most: worth a server that nobody needs.
+const SPARED: Treatments = &[
+    ("keep", Treatment::Keep),
+    ("pin", Treatment::Pin),
+    ("forget", Treatment::Forget),
+    ("reject", Treatment::Reject),
+];
 const REPLAYED: Treatments = &[("replay", Treatment::Replay), ("reject", Treatment::Reject)];
 
 impl Feature {
@@ -122,7 +128,7 @@ impl Feature {
             | Self::HoldableCursors
             | Self::Unaccountable => KEPT,
             Self::PreparedStatements | Self::Listen => EITHER,
-            Self::Sequences => FORGOTTEN,
+            Self::Sequences => SPARED,
             Self::Settings | Self::Role | Self::SessionAuthorization => REPLAYED,
         }
     }

@@ -72,23 +72,40 @@ pub(crate) enum Taking {
     Taken,
 }
 
+/// Whether the client keeps its server for them until another one needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// The pool could not spare the server when it was lent.
+    Impossible,
+    Possible,
+    /// It has values that are worth it.
+    Kept,
+}
+
 /// What is known of the values that a server's process has.
 #[derive(Debug)]
 pub(crate) struct Sequences {
     pub(crate) values: Values,
     pub(crate) taking: Taking,
+    pub(crate) keeping: Keeping,
     uses: Arc<SequenceUses>,
 }
 
 impl Sequences {
     /// Of a server that has just logged in.
     pub(crate) fn none() -> Self {
-        Self { values: Values::Own, taking: Taking::Nothing, uses: Arc::default() }
+        Self {
+            values: Values::Own,
+            taking: Taking::Nothing,
+            keeping: Keeping::Impossible,
+            uses: Arc::default(),
+        }
     }
 
     /// A lease has ended.
     pub(crate) fn end_lease(&mut self) {
         (self.values, self.taking) = (Values::Foreign, Taking::Nothing);
+        self.keeping = Keeping::Impossible;
     }
 
     #[inline]
@@ -103,6 +120,19 @@ impl ServerState {
     pub fn of_pool(mut self, uses: &Arc<SequenceUses>) -> Self {
         self.sequences.uses = Arc::clone(uses);
         self
+    }
+
+    /// A lease begins. With servers to `spare` the client may keep this one between its
+    /// transactions, for values of sequences, until another client needs it.
+    #[inline]
+    pub fn lend(&mut self, spare: bool) {
+        self.sequences.keeping = if spare { Keeping::Possible } else { Keeping::Impossible };
+    }
+
+    /// Whether the client keeps it so.
+    #[inline]
+    pub fn is_spare(&self) -> bool {
+        self.sequences.keeping == Keeping::Kept
     }
 
     /// Adds to a query of our own what makes the server forget all values. If the query fails, the
@@ -183,8 +213,10 @@ impl Session {
         }
         let is_wanted = match self.rules.treatment(Feature::Sequences) {
             Treatment::Pin if server.pins.has(Pin::Sequences) => return false,
-            Treatment::Pin => hints.takes_values || hints.sees_values,
-            Treatment::Forget | Treatment::Replay | Treatment::Reject => hints.sees_values,
+            Treatment::Pin | Treatment::Keep if self.keeps_values(server) => {
+                hints.takes_values || hints.sees_values
+            }
+            _ => hints.sees_values,
         };
         let uses = &server.sequences.uses;
         is_wanted || (uses.has(Place::Anywhere) && self.may_ask_later(frame, uses))
@@ -216,7 +248,7 @@ impl Session {
 
     /// Notes what a text does with values, and where it could not be told before.
     pub(crate) fn note_values(&self, hints: Hints, text: &[u8], server: &mut ServerState) {
-        if hints.takes_values && self.keeps_values() {
+        if hints.takes_values && self.keeps_values(server) {
             server.sequences.note(Taking::Taken);
         }
         // Of a text that is too long to be read nothing is known.
@@ -230,15 +262,25 @@ impl Session {
         }
     }
 
+    /// Whether a client that has taken values keeps the server that they are on, whoever needs it.
+    pub(crate) fn pins_values(&self) -> bool {
+        self.mode != Mode::Session && self.rules.treatment(Feature::Sequences) == Treatment::Pin
+    }
+
     /// Whether a client that has taken values keeps the server that they are on.
     #[inline]
-    pub(crate) fn keeps_values(&self) -> bool {
-        self.mode != Mode::Session && self.rules.treatment(Feature::Sequences) == Treatment::Pin
+    pub(crate) fn keeps_values(&self, server: &ServerState) -> bool {
+        self.mode != Mode::Session
+            && match self.rules.treatment(Feature::Sequences) {
+                Treatment::Pin => true,
+                Treatment::Keep => server.sequences.keeping != Keeping::Impossible,
+                Treatment::Forget | Treatment::Replay | Treatment::Reject => false,
+            }
     }
 
     /// A transaction begins, of which nothing may be told.
     pub(crate) fn note_any_taking(&self, server: &mut ServerState) {
-        if self.keeps_values() {
+        if self.keeps_values(server) {
             server.sequences.note(Taking::Perhaps);
         }
     }
@@ -248,10 +290,21 @@ impl Session {
     pub(crate) fn end_values(&self, server: &mut ServerState) {
         match std::mem::replace(&mut server.sequences.taking, Taking::Nothing) {
             Taking::Nothing => {}
-            Taking::Perhaps | Taking::Taken => server.pins.insert(Pin::Sequences),
-            Taking::Discarded => server.pins.remove(Pin::Sequences),
+            Taking::Perhaps | Taking::Taken => {
+                if self.pins_values() {
+                    server.pins.insert(Pin::Sequences);
+                } else {
+                    server.sequences.keeping = Keeping::Kept;
+                }
+            }
+            Taking::Discarded => {
+                server.pins.remove(Pin::Sequences);
+                if server.is_spare() {
+                    server.sequences.keeping = Keeping::Possible;
+                }
+            }
         }
-        if !server.pins.has(Pin::Sequences) {
+        if !server.pins.has(Pin::Sequences) && !server.is_spare() {
             server.sequences.values = Values::Foreign;
         }
     }

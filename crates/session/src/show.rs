@@ -347,6 +347,10 @@ impl Session {
             rows.push(row("session", "server_pid", pid.to_string()));
         }
         rows.extend(pins.iter().map(|pin| row("pin", pin.as_str(), ends(pin))));
+        if server.is_some_and(ServerState::is_spare) {
+            let sequences = Feature::Sequences.as_str();
+            rows.push(row("keep", sequences, "until another client needs the server"));
+        }
         let rejected = Feature::ALL.into_iter().filter(|feature| self.rules.rejects(*feature));
         rows.extend(rejected.map(|it| row("reject", it.as_str(), "not allowed")));
         let is_utf8 = self.parameters.get("client_encoding").is_none_or(|it| it == "UTF8");

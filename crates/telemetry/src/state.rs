@@ -22,6 +22,8 @@ pub struct PoolState {
     pub labels: PoolLabels,
     /// Servers that clients have, or that are being reset after one.
     pub active: u64,
+    /// Servers that clients have between two transactions as long as no other needs them.
+    pub kept: u64,
     /// Servers ready for the next client.
     pub idle: u64,
     /// Servers being connected and logged in.
@@ -160,6 +162,7 @@ fn bounded(mut pools: Vec<PoolState>) -> Vec<PoolState> {
             Some(sum) => PoolState {
                 labels: labels.clone(),
                 active: sum.active + pool.active,
+                kept: sum.kept + pool.kept,
                 idle: sum.idle + pool.idle,
                 login: sum.login + pool.login,
                 warm: sum.warm + pool.warm,
@@ -202,7 +205,7 @@ pub(crate) const ROWS: &[Row<View>] = &[
     Row {
         spec: Spec::gauge(
             "pgmesh_servers",
-            "Server connections: lent to a client or being reset after it, idle, logging in, warm standbys.",
+            "Server connections: lent to a client or being reset after it, kept by one as long as no other needs it, idle, logging in, warm standbys.",
             &["database", "user", "role", "state"],
         ),
         read: |spec, view| view.pools.iter().flat_map(|pool| servers(spec, pool)).collect(),
@@ -366,9 +369,14 @@ fn expiries(
     sides.filter_map(|(side, end)| Some(spec.sample_f64(&[side], end? as f64))).collect()
 }
 
-fn servers(spec: &Spec, pool: &PoolState) -> [Metric; 4] {
-    let states =
-        [("active", pool.active), ("idle", pool.idle), ("login", pool.login), ("warm", pool.warm)];
+fn servers(spec: &Spec, pool: &PoolState) -> [Metric; 5] {
+    let states = [
+        ("active", pool.active),
+        ("kept", pool.kept),
+        ("idle", pool.idle),
+        ("login", pool.login),
+        ("warm", pool.warm),
+    ];
     let labels = &pool.labels;
     states.map(|(state, count)| {
         spec.sample(&[&labels.database, &labels.user, labels.role.as_str(), state], count)
@@ -449,6 +457,7 @@ mod tests {
                 role: if index.is_multiple_of(2) { Role::Primary } else { Role::Replica },
             },
             active: 1,
+            kept: 7,
             idle: 2,
             login: 3,
             warm: 4,

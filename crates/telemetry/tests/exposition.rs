@@ -41,6 +41,7 @@ fn state(labels: PoolLabels) -> PoolState {
     PoolState {
         labels,
         active: 3,
+        kept: 6,
         idle: 2,
         login: 1,
         warm: 2,

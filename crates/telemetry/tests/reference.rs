@@ -45,6 +45,7 @@ fn gather() -> Vec<MetricFamily> {
     let state = PoolState {
         labels: labels.clone(),
         active: 0,
+        kept: 0,
         idle: 0,
         login: 0,
         warm: 0,

@@ -27,7 +27,7 @@ use suite::{Lending, Plan, Schedule, Sequences, Suite};
 /// The tests that cannot be as without a proxy, from the root of the workspace.
 const LIST: &str = "tests/regress/expected.txt";
 
-/// More of them, unless a test keeps its server for its sequences.
+/// More of them, if a test does not keep its server for its sequences.
 const FORGOTTEN_LIST: &str = "tests/regress/expected-forget.txt";
 
 /// For one test: many times what the longest takes without a proxy.
@@ -38,8 +38,8 @@ usage: cargo xtask regress [regress | isolation] [OPTION…]
   --schedule parallel | serial   up to 20 tests at a time (the default), or one
   --shuffle                      one at a time, through a pgmesh that lends another of 8 servers
                                  for every transaction
-  --pin-sequences                pgmesh with state.sequences = pin: a test keeps its server from
-                                 its first INSERT on
+  --forget-sequences             pgmesh with state.sequences = forget: a test does not keep a
+                                 server from its first INSERT on, so more of them change theirs
   --only TEST,…                  these, after the one that every test relies on
   --direct, --pgmesh             the ways to go; without any of them, both
   --pgbouncer PATH               this PgBouncer in transaction mode, too
@@ -66,7 +66,7 @@ impl Asked {
             suite: Suite::Regress,
             schedule: Schedule::Parallel,
             lending: Lending::Usual,
-            sequences: Sequences::Forgotten,
+            sequences: Sequences::Kept,
             only: Vec::new(),
             limit: LIMIT,
         };
@@ -89,7 +89,7 @@ impl Asked {
                     asked.plan.schedule = Schedule::Serial;
                     asked.plan.lending = Lending::Shuffled;
                 }
-                "--pin-sequences" => asked.plan.sequences = Sequences::Pinned,
+                "--forget-sequences" => asked.plan.sequences = Sequences::Forgotten,
                 "--only" => asked.plan.only.extend(value()?.split(',').map(str::to_owned)),
                 "--direct" => asked.direct = true,
                 "--pgmesh" => asked.pgmesh = true,
@@ -116,7 +116,7 @@ impl Asked {
         let always = Expected::load(LIST, Suite::named)?;
         Ok(match self.plan.sequences {
             Sequences::Forgotten => always.and(Expected::load(FORGOTTEN_LIST, Suite::named)?),
-            Sequences::Pinned => always,
+            Sequences::Kept => always,
         })
     }
 
@@ -186,7 +186,7 @@ mod tests {
             let expected = Asked::parse(arguments).unwrap().expected().unwrap();
             expected.of(Suite::Regress).contains(&"sequence")
         };
-        assert!(of(&[]) && !of(&["--pin-sequences"]));
+        assert!(!of(&[]) && of(&["--forget-sequences"]));
     }
 
     #[test]

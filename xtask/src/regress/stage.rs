@@ -152,8 +152,8 @@ fn create(database: &str) -> String {
 /// What of proxy.toml is special here.
 fn sections(plan: &Plan) -> String {
     let sequences = match plan.sequences {
-        Sequences::Forgotten => "",
-        Sequences::Pinned => "state.sequences = \"pin\"\n",
+        Sequences::Kept => "",
+        Sequences::Forgotten => "state.sequences = \"forget\"\n",
     };
     let shuffle = match plan.lending {
         Lending::Usual => String::new(),

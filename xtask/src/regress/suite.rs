@@ -55,10 +55,11 @@ pub(super) enum Lending {
 /// What of a session's sequences pgmesh keeps behind a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sequences {
-    /// Nothing: its default.
+    /// All, with the server, its default: nearly every test has one of its own from its first
+    /// INSERT on.
+    Kept,
+    /// Nothing.
     Forgotten,
-    /// All, with the server: nearly every test has one of its own from its first INSERT on.
-    Pinned,
 }
 
 /// What is run.
@@ -115,8 +116,8 @@ impl Sequences {
     /// For the names of directories.
     pub(super) fn suffix(self) -> &'static str {
         match self {
-            Self::Forgotten => "",
-            Self::Pinned => "-pinned",
+            Self::Kept => "",
+            Self::Forgotten => "-forgotten",
         }
     }
 }

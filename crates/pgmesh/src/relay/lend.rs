@@ -71,6 +71,16 @@ pub(crate) trait Leased {
     /// Counts why the client keeps it between two transactions, if it does.
     fn note_pins(&mut self);
 
+    /// Keeps it until the client's next transaction, or until another client wants it. False if one
+    /// does.
+    fn rest(&mut self) -> bool;
+
+    /// The client's next transaction begins. False if another client is to have the server.
+    fn resume(&mut self) -> bool;
+
+    /// Whether it is kept so, and wanted: the task is woken as by [`Leased::watch_recall`].
+    fn is_wanted(&self) -> bool;
+
     /// Whether the connection is encrypted.
     fn is_tls(&self) -> bool;
 
@@ -239,6 +249,19 @@ impl Leased for Lease {
 
     fn note_pins(&mut self) {
         Self::note_pins(self);
+    }
+
+    fn rest(&mut self) -> bool {
+        Self::rest(self)
+    }
+
+    fn resume(&mut self) -> bool {
+        Self::resume(self)
+    }
+
+    #[inline]
+    fn is_wanted(&self) -> bool {
+        Self::is_wanted(self)
     }
 
     fn is_tls(&self) -> bool {

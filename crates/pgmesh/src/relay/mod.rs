@@ -257,6 +257,12 @@ where
             Link::None => {}
             Link::Leased(active) => {
                 active.check_recall(cx)?;
+                if active.lease.is_wanted()
+                    && let Some(disposition) = self.session.pause(active.lease.parts().state)
+                {
+                    self.release(disposition);
+                    return Ok(Moved::Yes);
+                }
                 let parts = active.lease.parts();
                 let flushed = outbox::flush(parts.stream, cx, parts.unsent);
                 let server_open = match flushed {

@@ -1,6 +1,8 @@
 //! The relay over in-memory streams against a scripted server.
 
 mod deaf;
+mod kept;
+mod lease;
 mod lost;
 mod moved;
 mod overdue;
@@ -15,7 +17,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use pool::{Cancels, CheckoutError, Closed};
+use pool::{CheckoutError, Closed};
 use session::{Catalog, Disposition, Emptying, Mode, ParameterSet};
 use session::{ServerState, Session, Timeouts};
 use telemetry::PoolMetrics;
@@ -24,10 +26,10 @@ use tokio::task::JoinHandle;
 use wire::message::{self, TransactionStatus};
 use wire::{HEADER_LEN, Header, Version};
 
+use self::lease::FakeLease;
 use self::stream::FakeStream;
 use self::waiting::{FakeWait, How};
-use super::lend::Parts;
-use super::{Bounds, End, Leased, Lend, Relay, Run, Timer, Waiting};
+use super::{Bounds, End, Lend, Relay, Run, Timer, Waiting};
 use crate::alarms::Alarms;
 use crate::cancel::{CancelKeys, Slot};
 
@@ -50,6 +52,8 @@ struct Inner {
     ahead: usize,
     /// Becomes idle when a wait has been refused.
     spare: Option<FakeServer>,
+    /// Whether there are others for others.
+    can_spare: bool,
     /// Cancels that were sent.
     cancelled: u32,
 }
@@ -59,6 +63,7 @@ struct Inner {
 struct Place {
     is_recalled: bool,
     is_retired: bool,
+    is_wanted: bool,
     waker: Option<Waker>,
 }
 
@@ -68,11 +73,6 @@ struct FakeServer {
     state: ServerState,
     unread: Vec<u8>,
     unsent: Vec<u8>,
-}
-
-struct FakeLease {
-    server: Option<FakeServer>,
-    servers: Servers,
 }
 
 impl Servers {
@@ -101,6 +101,14 @@ impl Servers {
         place.waker.take().expect("nobody would notice").wake();
     }
 
+    /// Another client needs the first server.
+    fn want(&self) {
+        let place = Arc::clone(&self.0.lock().places[0]);
+        let mut place = place.lock();
+        place.is_wanted = true;
+        place.waker.take().expect("nobody would notice").wake();
+    }
+
     /// Its node serves the pool no more.
     fn retire(&self) {
         self.0.lock().places[0].lock().is_retired = true;
@@ -113,8 +121,11 @@ impl Lend for Servers {
     type Wait = FakeWait;
 
     fn try_lend(&self) -> Option<FakeLease> {
-        let server = self.0.lock().idle.pop_front()?;
-        Some(FakeLease { server: Some(server), servers: self.clone() })
+        let mut inner = self.0.lock();
+        let mut server = inner.idle.pop_front()?;
+        server.state.lend(inner.can_spare);
+        drop(inner);
+        Some(FakeLease { server: Some(server), servers: self.clone(), is_resting: false })
     }
 
     fn wait(&self) -> Self::Wait {
@@ -152,51 +163,6 @@ impl Lend for Servers {
 
     fn cancel(&self, _: &Slot) {
         self.0.lock().cancelled += 1;
-    }
-}
-
-impl FakeLease {
-    fn place(&self) -> &Mutex<Place> {
-        &self.server.as_ref().unwrap().place
-    }
-}
-
-impl Leased for FakeLease {
-    type Stream = FakeStream;
-
-    fn parts(&mut self) -> Parts<'_, FakeStream> {
-        let FakeServer { stream, state, unread, unsent, .. } = self.server.as_mut().unwrap();
-        Parts { stream, state, unread, unsent }
-    }
-
-    fn note_pins(&mut self) {}
-
-    fn is_tls(&self) -> bool {
-        self.server.as_ref().unwrap().stream.is_tls
-    }
-
-    fn cancels(&self) -> Option<&Arc<Cancels>> {
-        None
-    }
-
-    fn is_recalled(&self) -> bool {
-        self.place().lock().is_recalled
-    }
-
-    fn watch_recall(&self, waker: &Waker) {
-        self.place().lock().waker = Some(waker.clone());
-    }
-
-    fn suspect(&self) {}
-
-    fn release(mut self, disposition: Disposition, _: Instant) {
-        let mut inner = self.servers.0.lock();
-        inner.ends.push(How::Released(disposition));
-        inner.idle.extend(self.server.take());
-    }
-
-    fn close(self, why: Closed) {
-        self.servers.0.lock().ends.push(How::Closed(why));
     }
 }
 

@@ -138,7 +138,7 @@ where
             },
             Link::Leased(active) => {
                 if self.session.may_pause(active.lease.parts().state)
-                    && !self.lender.may_begin(&active.lease)
+                    && !(active.lease.resume() && self.lender.may_begin(&active.lease))
                     && let Some(disposition) = self.session.pause(active.lease.parts().state)
                 {
                     self.release(disposition);
@@ -265,6 +265,8 @@ where
         {
             self.release(disposition);
         }
+        // What begins no transaction has no answer that would end it.
+        self.rest();
         Ok(())
     }
 
@@ -323,6 +325,20 @@ where
             self.settle_hub();
         }
         self.mark(doing, now);
+        self.rest();
+    }
+
+    /// The client has no need of the server now: one that it keeps only for want of others that do
+    /// goes back if any does.
+    fn rest(&mut self) {
+        if let Link::Leased(active) = &mut self.link
+            && active.lease.parts().state.is_spare()
+            && active.lease.parts().state.is_between_transactions()
+            && !active.lease.rest()
+            && let Some(disposition) = self.session.pause(active.lease.parts().state)
+        {
+            self.release(disposition);
+        }
     }
 
     /// The statement fails if its server could not be brought to the client's settings.

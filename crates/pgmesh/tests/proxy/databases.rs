@@ -105,3 +105,15 @@ fn who_uses_a_database_is_in_the_way_and_who_is_only_connected_is_told_afterward
     eventually("a server", || user.query("SELECT 1").errors.is_empty());
     drop(postgres);
 }
+
+#[test]
+fn a_server_that_could_be_spared_is_not_in_the_way() {
+    let (_postgres, mesh) = start("");
+    let mut client = Raw::log_in(&mesh.app());
+    assert_eq!(client.query("CREATE DATABASE one").errors, vec![]);
+    let mut other = Raw::log_in(&mesh.login(APP_USER, "one"));
+    assert_eq!(other.query("CREATE SEQUENCE s").errors, vec![]);
+    assert_eq!(other.value("SELECT nextval('s')"), "1");
+    assert_eq!(other.value("SELECT currval('s')"), "1", "it is kept");
+    assert_eq!(client.query("DROP DATABASE one").errors, vec![]);
+}

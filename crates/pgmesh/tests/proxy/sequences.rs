@@ -8,7 +8,7 @@ use crate::proxy::Setup;
 const ASKS: [&str; 2] = ["SELECT lastval()", "SELECT currval('t_id_seq')"];
 const TAKES: [&str; 2] = ["INSERT INTO t DEFAULT VALUES", "SELECT nextval('t_id_seq')"];
 
-/// All clients of the database share one server.
+/// All clients of the database share one server, which cannot be spared.
 fn start(keys: &str) -> (testbed::Postgres, testbed::Pgmesh) {
     let postgres = postgres();
     let keys = format!("size = 1\nreserve_size = 0\n{keys}");
@@ -86,6 +86,55 @@ fn a_client_that_keeps_its_values_keeps_its_server() {
         assert_eq!(code(&mut first, &batch(&[takes])), None);
         drop(first);
         assert_eq!(next.query(ASKS[0]).errors[0].code, "55000");
+    }
+}
+
+#[test]
+fn values_are_kept_as_long_as_nobody_needs_the_server() {
+    let postgres = postgres();
+    let mesh = Setup::before(&postgres).with("pool", "size = 3\nreserve_size = 0").start();
+    let mut first = Raw::log_in(&mesh.app());
+    assert_eq!(first.query("CREATE TABLE t (id serial)").errors, vec![]);
+    let mut others = [Raw::log_in(&mesh.app()), Raw::log_in(&mesh.app())];
+    for takes in TAKES {
+        assert_eq!(first.query(takes).errors, vec![]);
+        let id = first.value("SELECT last_value FROM t_id_seq");
+        for other in &mut others {
+            assert_eq!(other.query("DISCARD SEQUENCES").errors, vec![]);
+            assert_eq!(other.query(ASKS[0]).errors[0].code, "55000");
+            assert_eq!(other.query(takes).errors, vec![]);
+        }
+        for asks in ASKS {
+            assert_eq!(first.value(asks), id, "{takes}");
+        }
+    }
+    let told = first.query("SHOW pgmesh.session").rows;
+    assert!(told.iter().any(|row| row[..2] == ["keep", "sequences"]), "{told:?}");
+    assert_eq!(sample(&mesh, "pgmesh_pins_total", ""), 0.0);
+    // All are needed now, so whose client does nothing is taken from it.
+    for other in &mut others {
+        assert_eq!(other.query("BEGIN").status, 'T');
+    }
+    let mut late = Raw::log_in(&mesh.app());
+    assert_eq!(late.query(ASKS[0]).errors[0].code, "55000");
+    assert_eq!(first.query(ASKS[0]).errors[0].code, "55000");
+    for other in &mut others {
+        assert_eq!(other.query("COMMIT").status, 'I');
+    }
+}
+
+#[test]
+fn a_server_that_is_kept_for_values_is_not_missed() {
+    let mut postgres = postgres();
+    let mesh = Setup::before(&postgres).start();
+    let mut client = Raw::log_in(&mesh.app());
+    assert_eq!(client.query("CREATE TABLE t (id serial)").errors, vec![]);
+    for how in [testbed::Stop::Fast, testbed::Stop::Crash] {
+        assert_eq!(client.query(TAKES[0]).errors, vec![]);
+        assert_eq!(client.query(ASKS[0]).errors, vec![]);
+        postgres.stop(how).unwrap();
+        postgres.restart().unwrap();
+        assert_eq!(client.query(ASKS[0]).errors[0].code, "55000");
     }
 }
 

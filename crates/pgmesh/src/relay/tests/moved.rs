@@ -8,7 +8,7 @@ use super::*;
 
 impl Scene {
     /// A statement, and its answer from the server at hand.
-    async fn exchange(&mut self, text: &str, answer: &[u8]) {
+    pub(super) async fn exchange(&mut self, text: &str, answer: &[u8]) {
         self.client_sends(&query(text)).await;
         // On a clock that stands still while anything moves.
         let got = timeout(Duration::from_secs(1), self.server_gets(&query(text))).await;

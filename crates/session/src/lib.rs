@@ -15,6 +15,7 @@ mod catalog;
 mod classify;
 mod cleaning;
 mod client;
+mod clues;
 mod databases;
 mod deadlines;
 mod deallocate;

@@ -24,7 +24,7 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         rule: Rule::StatefulStatic,
-        path: "crates/session/src/classify.rs",
+        path: "crates/session/src/clues.rs",
         item: "MATCHER",
         reason: "compiled once from constants, read only",
     },

@@ -61,8 +61,12 @@ fn steps<'a>(length: Length, interrupt: &'a Interrupt) -> Vec<(&'static str, Che
 }
 
 fn install() -> anyhow::Result<()> {
-    let wanted =
-        [&packages::CLUSTER[..], &packages::BUILD, &[packages::PSYCOPG, packages::SLAPD]].concat();
+    let wanted = [
+        &packages::CLUSTER[..],
+        &packages::BUILD,
+        &[packages::PSYCOPG, packages::SLAPD, packages::PROMETHEUS],
+    ]
+    .concat();
     let installed = packages::ensure(&wanted)?;
     match installed.as_slice() {
         [] => println!("nothing to install"),

@@ -29,7 +29,8 @@ the code by `crates/telemetry/tests/reference.rs`: do not edit it.
 - A scrape reads numbers that are kept anyway: it asks no server and walks no client, and does not
   grow with the number of clients. `pgmesh_auth_query_*` are there with `auth.query_user` only.
 
-What to look at when is in [operations.md](operations.md).
+What to look at when is in [operations.md](operations.md), what to do about an alert in
+[alerts.md](alerts.md).
 ";
 
 /// Stands where a value is not one of telemetry's own words.

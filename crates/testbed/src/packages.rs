@@ -46,6 +46,8 @@ pub const PGBOUNCER: Package = Package { name: "pgbouncer", sign: Sign::Program(
 pub const HAPROXY: Package = Package { name: "haproxy", sign: Sign::Program("haproxy") };
 /// An LDAP server.
 pub const SLAPD: Package = Package { name: "slapd", sign: Sign::Program("slapd") };
+/// Prometheus, and promtool.
+pub const PROMETHEUS: Package = Package { name: "prometheus", sign: Sign::Program("promtool") };
 /// What gives nodes networks of their own.
 pub const IPROUTE: Package = Package { name: "iproute2", sign: Sign::Program("bridge") };
 
@@ -100,7 +102,7 @@ if [ ! -e "$policy" ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update
-apt-get install --yes --no-install-recommends "$@"
+apt-get --option DPkg::Lock::Timeout=120 install --yes --no-install-recommends "$@"
 "#;
 
 /// Installs those of `packages` that are missing, as root or through `sudo -n`. Returns the names of

@@ -30,7 +30,8 @@ the code by `crates/telemetry/tests/reference.rs`: do not edit it.
   grow with the number of clients. `pgmesh_auth_query_*` are there with `auth.query_user` only.
 
 What to look at when is in [operations.md](operations.md), what to do about an alert in
-[alerts.md](alerts.md).
+[alerts.md](alerts.md); rules and a dashboard that look at them in
+[deploy/monitoring](../deploy/monitoring).
 ";
 
 /// Stands where a value is not one of telemetry's own words.

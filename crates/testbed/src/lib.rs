@@ -33,6 +33,7 @@ mod port;
 mod postgres;
 mod probe;
 pub mod programs;
+mod prometheus;
 mod slapd;
 mod wait;
 
@@ -52,5 +53,6 @@ pub use pgmesh::{Pgmesh, PgmeshOptions, ProxyPorts};
 pub use port::Port;
 pub use postgres::{Method, Postgres, PostgresOptions, Role, ServerTls, Stop};
 pub use probe::answers;
+pub use prometheus::Prometheus;
 pub use slapd::{Slapd, SlapdOptions};
 pub use wait::{Interrupt, until};

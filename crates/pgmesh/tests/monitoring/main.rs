@@ -2,6 +2,17 @@
 //! dashboard with a Prometheus that scrapes a real pgmesh.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../proxy/certificates.rs"]
+#[allow(dead_code, reason = "this needs a part of it")]
+mod certificates;
+#[path = "../support/metrics.rs"]
+#[allow(dead_code, reason = "this needs a part of it")]
+mod metrics;
+#[path = "../support/proxy.rs"]
+#[allow(dead_code, reason = "this needs a part of it")]
+mod proxy;
+
+mod dashboard;
 mod known;
 mod promql;
 mod rules;

@@ -22,6 +22,7 @@ struct Alert<'t> {
     text: &'t str,
 }
 
+/// The directory that all is in.
 pub(crate) fn monitoring() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/monitoring").canonicalize().unwrap()
 }
@@ -46,6 +47,13 @@ fn alerts(text: &str) -> Vec<Alert<'_>> {
         Alert { name, expr: line("expr: "), runbook: line("runbook_url: "), text }
     };
     text.split("- alert: ").skip(1).map(alert).collect()
+}
+
+/// The names and expressions of the alerts in one of the files.
+pub(crate) fn alert_rules(file: &str) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(monitoring().join("rules").join(file)).unwrap();
+    let pair = |alert: Alert<'_>| (alert.name.to_owned(), alert.expr.to_owned());
+    alerts(&text).into_iter().map(pair).collect()
 }
 
 fn promtool(arguments: &[&str], files: &[(PathBuf, String)]) {

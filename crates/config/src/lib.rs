@@ -11,6 +11,7 @@ mod document;
 mod environment;
 mod error;
 mod human;
+pub mod import;
 mod section;
 mod sections;
 mod settings;

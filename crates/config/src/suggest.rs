@@ -1,7 +1,7 @@
 //! "Did you mean": the known name nearest to a misspelt one.
 
 /// PgBouncer's and HAProxy's names for what is called otherwise here.
-const FOREIGN: [(&str, &str); 26] = [
+const FOREIGN: [(&str, &str); 25] = [
     ("auth_dbname", "auth.query_database"),
     ("auth_query", "auth.query"),
     ("auth_user", "auth.query_user"),
@@ -23,7 +23,6 @@ const FOREIGN: [(&str, &str); 26] = [
     ("reserve_pool_size", "pool.reserve_size"),
     ("reserve_pool_timeout", "pool.reserve_timeout"),
     ("server_connect_timeout", "server.connect_timeout"),
-    ("server_login_retry", "server.login_timeout"),
     ("server_tls_ca_file", "server.tls.ca"),
     ("server_tls_ciphers", "server.tls.ciphers"),
     ("server_tls_protocols", "server.tls.protocols"),
@@ -31,9 +30,10 @@ const FOREIGN: [(&str, &str); 26] = [
 ];
 
 /// PgBouncer's settings that nothing here stands for, and why.
-const NEEDLESS: [(&str, &str); 2] = [
+const NEEDLESS: [(&str, &str); 3] = [
     ("server_check_delay", "idle servers are watched, and one that has died is not lent"),
     ("server_check_query", "idle servers are watched, and one that has died is not lent"),
+    ("server_login_retry", "logins that fail are tried again after a pause that grows"),
 ];
 
 /// Why a setting of another pooler is not there.

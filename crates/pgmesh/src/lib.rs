@@ -12,6 +12,7 @@ mod entry;
 mod failovers;
 mod follow;
 mod gate;
+mod import;
 mod ldap;
 mod limits;
 mod login;
@@ -26,4 +27,5 @@ mod serve;
 mod server_logins;
 
 pub use core_dumps::Undumpable;
+pub use import::{ImportFiles, import};
 pub use serve::{check, run};

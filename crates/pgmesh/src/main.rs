@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use config::{Process, Settings};
-use pgmesh::Undumpable;
+use pgmesh::{ImportFiles, Undumpable};
 
 /// A proxy in front of highly available Postgres: watches the leader in etcd, pools servers
 /// in transaction mode, terminates TLS.
@@ -24,6 +24,9 @@ enum Verb {
     Run(Source),
     /// Read the configuration, report everything that is wrong with it, and end.
     Check(Source),
+    /// Turn files of PgBouncer and HAProxy into a proxy.toml on standard output, and say what
+    /// became of each line.
+    Import(ImportFiles),
 }
 
 /// Where the configuration comes from.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         None => (source, false),
         Some(Verb::Run(source)) => (source, false),
         Some(Verb::Check(source)) => (source, true),
+        Some(Verb::Import(files)) => return import(&files),
     };
     let undumpable = Undumpable::new();
     let settings = match source.load() {
@@ -68,6 +72,15 @@ fn main() -> ExitCode {
     undumpable.settle(settings.core_dumps);
     let result = if only_check { pgmesh::check(&settings) } else { pgmesh::run(settings) };
     match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("{error:#}")),
+    }
+}
+
+fn import(files: &ImportFiles) -> ExitCode {
+    // There are passwords in what is read.
+    Undumpable::new().settle(config::CoreDumps::Forbidden);
+    match pgmesh::import(files, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{error:#}")),
     }

@@ -16,6 +16,9 @@ use crate::{
 /// From start to the first answered connection.
 const READY: Duration = Duration::from_secs(20);
 
+/// The name of its configuration.
+const CONFIG: &str = "pgbouncer.ini";
+
 /// The first version that keeps prepared statements in transaction mode.
 const PREPARED: (u32, u32) = (1, 21);
 
@@ -107,7 +110,7 @@ impl PgBouncer {
         let keeps_prepared = number(&version) >= PREPARED;
         let ini = format!("[databases]\n{}\n[pgbouncer]\n", databases(server, options.clients))
             + &settings(&bed, &port, keeps_prepared, options)?;
-        let config = bed.path().join("pgbouncer.ini");
+        let config = bed.path().join(CONFIG);
         bed.private_file(&config, &ini)?;
         let mut pgbouncer = Command::new(&options.binary);
         pgbouncer.arg(&config);
@@ -126,6 +129,11 @@ impl PgBouncer {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.daemon.id()
+    }
+
+    /// Its pgbouncer.ini, which names its other files.
+    pub fn config(&self) -> PathBuf {
+        self.bed.path().join(CONFIG)
     }
 
     /// What it calls itself, such as `1.18.0`.

@@ -25,6 +25,7 @@ mod crowd;
 mod databases;
 mod departures;
 mod hostile;
+mod import;
 mod issuer;
 mod ldap;
 mod leftovers;

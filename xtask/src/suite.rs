@@ -64,7 +64,7 @@ fn install() -> anyhow::Result<()> {
     let wanted = [
         &packages::CLUSTER[..],
         &packages::BUILD,
-        &[packages::PSYCOPG, packages::SLAPD, packages::PROMETHEUS],
+        &[packages::PSYCOPG, packages::SLAPD, packages::PROMETHEUS, packages::POSTGRES_EXPORTER],
     ]
     .concat();
     let installed = packages::ensure(&wanted)?;

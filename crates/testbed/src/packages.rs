@@ -48,6 +48,11 @@ pub const HAPROXY: Package = Package { name: "haproxy", sign: Sign::Program("hap
 pub const SLAPD: Package = Package { name: "slapd", sign: Sign::Program("slapd") };
 /// Prometheus, and promtool.
 pub const PROMETHEUS: Package = Package { name: "prometheus", sign: Sign::Program("promtool") };
+/// postgres_exporter.
+pub const POSTGRES_EXPORTER: Package = Package {
+    name: "prometheus-postgres-exporter",
+    sign: Sign::Program("prometheus-postgres-exporter"),
+};
 /// What gives nodes networks of their own.
 pub const IPROUTE: Package = Package { name: "iproute2", sign: Sign::Program("bridge") };
 

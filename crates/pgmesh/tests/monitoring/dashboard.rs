@@ -16,7 +16,7 @@ use crate::proxy::Setup;
 use crate::rules::{alert_rules, monitoring};
 
 /// For what happens in its own time, on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Queries that come to nothing here, by the metric that is missing, and why.
 const MAY_BE_EMPTY: &[(&str, &str)] =
@@ -93,7 +93,7 @@ fn client(mesh: &Pgmesh) {
 }
 
 /// What `expr` comes to once it comes to something.
-fn ask(prometheus: &Prometheus, what: &str, expr: &str) -> Vec<Value> {
+pub(crate) fn ask(prometheus: &Prometheus, what: &str, expr: &str) -> Vec<Value> {
     until(&format!("{what}: a result of {expr}"), PATIENCE, &Interrupt::default(), || {
         Ok(Some(prometheus.query(expr)?).filter(|samples| !samples.is_empty()))
     })

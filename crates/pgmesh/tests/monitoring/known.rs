@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 /// What other exporters tell, as far as rules ask for it: Patroni 2.1 and later, etcd 3.4 and later,
 /// postgres_exporter 0.10 and later, and Prometheus itself.
-const OF_OTHERS: &[&str] = &[
+pub(crate) const OF_OTHERS: &[&str] = &[
     "etcd_mvcc_db_total_size_in_bytes",
     "etcd_server_has_leader",
     "etcd_server_quota_backend_bytes",

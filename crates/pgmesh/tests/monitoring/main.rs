@@ -12,6 +12,7 @@ mod metrics;
 #[allow(dead_code, reason = "this needs a part of it")]
 mod proxy;
 
+mod cluster;
 mod dashboard;
 mod known;
 mod promql;

@@ -5,7 +5,8 @@
 //! request finds either this client's server or none.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -29,7 +30,16 @@ pub(crate) struct CancelKeys {
 pub(crate) struct Slot {
     keys: Weak<CancelKeys>,
     key: CancelKey,
+    user: Box<str>,
     state: Mutex<State>,
+    end: End,
+}
+
+/// Whether the client's session is to end, and who must know.
+#[derive(Debug, Default)]
+struct End {
+    is_called: AtomicBool,
+    waker: OnceLock<Waker>,
 }
 
 #[derive(Debug)]
@@ -63,8 +73,8 @@ impl CancelKeys {
         self.owner
     }
 
-    /// A key for a new client: 32 secret bytes for protocol 3.2, 4 for 3.0.
-    pub(crate) fn issue(self: &Arc<Self>, version: Version) -> Arc<Slot> {
+    /// A key for a new client of `user`: 32 secret bytes for protocol 3.2, 4 for 3.0.
+    pub(crate) fn issue(self: &Arc<Self>, version: Version, user: &str) -> Arc<Slot> {
         let mut random = rand::rng();
         let secret: [u8; 32] = random.random();
         let len = if version >= Version::V3_2 { 32 } else { 4 };
@@ -77,7 +87,13 @@ impl CancelKeys {
             let Ok(secret) = CancelSecret::new(&secret[..len]) else { continue };
             let key = CancelKey { pid, secret };
             let keys = Arc::downgrade(self);
-            let slot = Arc::new(Slot { keys, key, state: Mutex::new(State::Idle) });
+            let slot = Arc::new(Slot {
+                keys,
+                key,
+                user: user.into(),
+                state: Mutex::new(State::Idle),
+                end: End::default(),
+            });
             slots.insert(pid, Arc::downgrade(&slot));
             return slot;
         }
@@ -116,6 +132,33 @@ impl Slot {
             State::Leased(cancels) => Some(cancels.begin()),
             State::Idle | State::Waiting(_) | State::Cancelled => None,
         }
+    }
+
+    /// The client of the same user that has this process id.
+    pub(crate) fn peer(&self, pid: i32) -> Option<Arc<Self>> {
+        let peer = self.keys.upgrade()?.find(pid, |_| true);
+        peer.filter(|peer| peer.user == self.user)
+    }
+
+    /// Ends the client's session.
+    pub(crate) fn end(&self) {
+        self.end.is_called.store(true, Ordering::Relaxed);
+        // With the one below: either the waker is seen here, or the call there.
+        fence(Ordering::SeqCst);
+        if let Some(waker) = self.end.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether the session is to end; wakes the client's task, which has one waker for as long as
+    /// it lives, when it is.
+    #[inline]
+    pub(crate) fn is_ended(&self, waker: &Waker) -> bool {
+        if self.end.waker.get().is_none() {
+            self.end.waker.get_or_init(|| waker.clone());
+            fence(Ordering::SeqCst);
+        }
+        self.end.is_called.load(Ordering::Relaxed)
     }
 
     /// The key, for the client it belongs to.
@@ -211,8 +254,8 @@ mod tests {
     #[test]
     fn a_key_is_long_for_those_who_ask_and_gone_with_its_client() {
         let keys = Arc::new(CancelKeys::default());
-        let old = keys.issue(Version::V3_0);
-        let new = keys.issue(Version::V3_2);
+        let old = keys.issue(Version::V3_0, "app");
+        let new = keys.issue(Version::V3_2, "app");
         assert_eq!(old.key().secret.expose().len(), 4);
         assert_eq!(new.key().secret.expose().len(), 32);
         assert_ne!(old.key().pid, new.key().pid);
@@ -226,7 +269,7 @@ mod tests {
     #[test]
     fn a_waiting_client_is_cancelled_once() {
         let keys = Arc::new(CancelKeys::default());
-        let slot = keys.issue(Version::V3_0);
+        let slot = keys.issue(Version::V3_0, "app");
         assert!(matches!(slot.find(), Found::Nothing));
         assert!(!slot.waiting(Waker::noop()));
         assert!(matches!(slot.find(), Found::Waiting));

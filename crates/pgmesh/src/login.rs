@@ -77,15 +77,18 @@ impl Future for Admitted {
             End::ClientLost => ClientEnd::ClientLost,
             End::ServerLost => ClientEnd::ServerLost,
             End::StateLost(_) => ClientEnd::StateLost,
+            End::Terminated => ClientEnd::Terminated,
             End::TimedOut(overdue) => timed_out(*overdue),
             End::Violation(session::Violation::Client(_)) => ClientEnd::ClientViolation,
             End::Violation(session::Violation::Server(_)) => ClientEnd::ServerViolation,
         });
         match &end {
             End::Goodbye | End::ClientLost => tracing::debug!(client, ?end, "client left"),
-            End::ServerLost | End::StateLost(_) | End::TimedOut(_) | End::Violation(_) => {
-                tracing::info!(client, ?end, "client closed")
-            }
+            End::ServerLost
+            | End::StateLost(_)
+            | End::Terminated
+            | End::TimedOut(_)
+            | End::Violation(_) => tracing::info!(client, ?end, "client closed"),
         }
         Poll::Ready(())
     }
@@ -143,7 +146,7 @@ async fn admit(
             return Err(Rejected { reason, detail: format!("SQLSTATE {}", error.state) });
         }
     };
-    let slot = app.cancel_keys.issue(startup.version);
+    let slot = app.cancel_keys.issue(startup.version, &key.user);
     let statuses = welcome
         .reported
         .iter()

@@ -15,6 +15,7 @@ use crate::clues::{Clue, Clues};
 use crate::frame::{Frame, TEXT_LIMIT};
 use crate::naming;
 use crate::pins::{Pin, Pins};
+use crate::signals::Signal;
 use crate::verb::Verb;
 
 /// What may be left behind when a transaction has ended.
@@ -71,6 +72,8 @@ pub(crate) struct Hints {
     pub(crate) sees_values: bool,
     /// What it may do with prepared statements by their names.
     pub(crate) names: NameUse,
+    /// What it may do to sessions by their process ids.
+    pub(crate) signals: Option<Signal>,
 }
 
 /// What a text may do with prepared statements by their names.
@@ -96,6 +99,7 @@ impl Hints {
         takes_values: false,
         sees_values: false,
         names: NameUse::None,
+        signals: None,
     };
 
     /// Of a text that is not read: the worst that others could suffer by.
@@ -118,12 +122,21 @@ pub(crate) fn text(text: &[u8]) -> Hints {
     }
 }
 
+fn signals(clues: Clues) -> Option<Signal> {
+    if clues.has(Clue::Cancels) {
+        Some(Signal::Cancel)
+    } else {
+        clues.has(Clue::Terminates).then_some(Signal::Terminate)
+    }
+}
+
 fn of_clues(text: &[u8], clues: Clues) -> Hints {
     let mut hints = Hints {
         deallocates: clues.has(Clue::Deallocates) || clues.has(Clue::Discards),
         resets: clues.has(Clue::Resets) || clues.has(Clue::Discards),
         takes_values: clues.has(Clue::TakesValues),
         sees_values: clues.has(Clue::SeesValues),
+        signals: signals(clues),
         ..Hints::NONE
     };
     if clues.has(Clue::Unaccountable) {

@@ -56,6 +56,7 @@ impl Session {
                     server.note_leaves(Leaves::Ask);
                 }
                 server.leaves_before = server.leaves;
+                server.signals.meant = None;
             }
             if server.skip == Skip::No && self.begin(frame, hints, server, to_server) {
                 return Ok(ToServer::Prepare);
@@ -263,6 +264,9 @@ impl Session {
             server.deallocates = true;
             // Were the batch sent again, what comes behind could not wait for this one's answer.
             server.batch.give_up();
+        }
+        if let Some(signal) = hints.signals {
+            server.signals.mean(signal);
         }
         if hints.resets {
             self.note_reset(text, server);

@@ -31,10 +31,12 @@ pub(crate) enum Clue {
     TakesValues,
     UsesNames,
     MakesNames,
+    Cancels,
+    Terminates,
 }
 
 /// In which parts of words they are.
-const CLUES: [(&str, Clue); 21] = [
+const CLUES: [(&str, Clue); 23] = [
     ("dblink", Clue::Unaccountable),
     ("seed", Clue::Unaccountable),
     ("set", Clue::Sets),
@@ -56,6 +58,8 @@ const CLUES: [(&str, Clue); 21] = [
     ("merge", Clue::TakesValues),
     ("execute", Clue::UsesNames),
     ("prepare", Clue::MakesNames),
+    ("cancel_backend", Clue::Cancels),
+    ("terminate_backend", Clue::Terminates),
 ];
 
 /// Those that a text has.

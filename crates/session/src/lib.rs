@@ -42,6 +42,7 @@ mod sequences;
 mod server;
 mod session;
 mod show;
+mod signals;
 mod statements;
 mod unnamed;
 mod uses;
@@ -60,6 +61,7 @@ pub use schema::Schema;
 pub use sequences::SequenceUses;
 pub use server::{Counters, ServerState};
 pub use session::{Mode, Session};
+pub use signals::{Signal, terminated};
 pub use verdict::{
     Abandoned, Disposition, Lost, Pass, Sent, Then, ToClient, ToServer, Unleased, Violation,
 };

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use wire::message::{self, BindHead, TransactionStatus};
-use wire::{ErrorMessage, SqlState, tag::frontend as f};
+use wire::{ErrorFields, ErrorMessage, SqlState, tag::frontend as f};
 
 use crate::catalog::text;
 use crate::classify::Leaves;
@@ -25,6 +25,17 @@ use crate::verdict::{Lost, Sent, Unleased, Violation};
 /// Fails in every server, and leaves it in a failed transaction.
 const DOOM: &str = "BEGIN; ROLLBACK TO SAVEPOINT pgmesh_failover";
 
+/// Whether the server ends the connection because it is shut down or has crashed: a FATAL, or
+/// the notice of a process that is told to go at once (`quickdie`).
+#[cold]
+pub(crate) fn is_last_word(frame: &Frame<'_>) -> bool {
+    const STATES: [SqlState; 3] =
+        [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW];
+    let fields = ErrorFields::parse(frame.body).unwrap_or_default();
+    let is_end = fields.is_fatal() || fields.routine == "quickdie";
+    is_end && STATES.iter().any(|&state| fields.is(state))
+}
+
 impl Session {
     /// The server is dead, and `server` with it. Appends what the client must be told to
     /// `to_client`; its further messages go to [`Session::on_client_unleased`]. A frame of its
@@ -37,6 +48,9 @@ impl Session {
         sent: Sent,
         to_client: &mut Vec<u8>,
     ) -> Lost {
+        if let Some(end) = server.own_end() {
+            return Lost::Fatal(Box::new(end));
+        }
         let is_kept = self.mode == Mode::Session && server.leaves != Leaves::Nothing;
         if is_kept || server.is_asked() || !server.pins.is_empty() {
             return Lost::Fatal(Box::new(self.state_lost(server)));

@@ -221,6 +221,9 @@ impl Session {
             }
         }
         if views {
+            // What a PREPARE that has failed has left.
+            message::put_close_statement(to_server, MAKER);
+            server.expected.push(Expect::Name);
             for statement in server.statements.all() {
                 close_on_server(&statement, server, to_server);
             }

@@ -9,6 +9,7 @@ use crate::account::Account;
 use crate::classify::{self, Leaves, Tag};
 use crate::expect::Expect;
 use crate::frame::Frame;
+use crate::lost::is_last_word;
 use crate::parameters;
 use crate::pins::Pin;
 use crate::reset::Reset;
@@ -57,10 +58,14 @@ impl Session {
         let tag = frame.header.tag;
         match tag {
             b::ERROR_RESPONSE | b::NOTICE_RESPONSE if is_last_word(frame) => {
+                server.on_last_word(frame);
                 return Ok(ToClient { pass: Pass::Swallow, then: Then::ServerLost });
             }
             b::NOTICE_RESPONSE if server.is_hidden() => return Ok(ToClient::SWALLOW),
-            b::NOTICE_RESPONSE => return Ok(ToClient::FORWARD),
+            b::NOTICE_RESPONSE => {
+                server.on_warning(frame);
+                return Ok(ToClient::FORWARD);
+            }
             b::NOTIFICATION_RESPONSE => return self.on_notification(frame, server, to_client),
             b::PARAMETER_STATUS => return Ok(self.on_parameter(frame, server)),
             _ => {}
@@ -425,17 +430,6 @@ impl Session {
             _ => Err(Violation::Server("a message that nothing asked for")),
         }
     }
-}
-
-/// Whether the server ends the connection because it is shut down or has crashed: a FATAL, or
-/// the notice of a process that is told to go at once (`quickdie`).
-#[cold]
-fn is_last_word(frame: &Frame<'_>) -> bool {
-    const STATES: [SqlState; 3] =
-        [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW];
-    let fields = ErrorFields::parse(frame.body).unwrap_or_default();
-    let is_end = fields.is_fatal() || fields.routine == "quickdie";
-    is_end && STATES.iter().any(|&state| fields.is(state))
 }
 
 /// A statement's parameters; an error that a fresh Parse mends may follow.

@@ -20,6 +20,7 @@ use crate::pins::{Pin, Pins};
 use crate::reset::Reset;
 use crate::schema::{Schema, SchemaWatch};
 use crate::sequences::Sequences;
+use crate::signals::Signals;
 use crate::statements::{PendingChanges, ServerStatements};
 use crate::unnamed::{SentTexts, Unnamed};
 use crate::verb::Verb;
@@ -84,6 +85,7 @@ pub struct ServerState {
     /// A frame of the client's has been forwarded in part: the server must get the rest.
     pub(crate) client_mid_frame: bool,
     pub(crate) emptying: Need,
+    pub(crate) signals: Signals,
     pub(crate) counters: Counters,
     /// Its process, if it has told which.
     pub(crate) pid: Option<i32>,
@@ -249,6 +251,7 @@ impl ServerState {
             parameters_before: None,
             client_mid_frame: false,
             emptying: Need::None,
+            signals: Signals::default(),
             counters: Counters::default(),
             pid: None,
         }

@@ -312,6 +312,8 @@ words! {
         ServerViolation = "server_violation",
         /// Its server went, and with it state that no other has.
         StateLost = "state_lost",
+        /// Another session of its user's has ended it (57P01).
+        Terminated = "terminated",
         /// `transaction_timeout` (25P04).
         TransactionTimeout = "transaction_timeout",
     }

@@ -33,6 +33,9 @@ where
         if let End::TimedOut(overdue) = end {
             self.count_overdue(overdue);
         }
+        if let End::Terminated = end {
+            self.lender.cancel(&self.slot);
+        }
         if let Link::Leased(active) = std::mem::replace(&mut self.link, Link::None) {
             self.slot.idle();
             // Behind a last word there is none, and within a message it would be part of that.
@@ -42,6 +45,7 @@ where
                 End::TimedOut(Overdue::Cancel) => active.lease.close(Closed::Reset),
                 End::Goodbye
                 | End::ClientLost
+                | End::Terminated
                 | End::TimedOut(_)
                 | End::Violation(Violation::Client(_)) => {
                     let mid_frame = self.client.rest.is_passing();
@@ -61,6 +65,7 @@ where
                 SqlState::CONNECTION_FAILURE,
                 "server closed the connection unexpectedly",
             )),
+            End::Terminated => Some(session::terminated()),
             End::TimedOut(overdue) => Some(overdue::last_words(*overdue)),
             End::StateLost(error) | End::Violation(Violation::Client(error)) => {
                 Some(ErrorMessage::clone(error))

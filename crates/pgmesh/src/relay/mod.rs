@@ -22,6 +22,7 @@ mod outbox;
 mod overdue;
 mod quota;
 mod scratch;
+mod signals;
 mod splice;
 #[cfg(test)]
 mod tests;
@@ -136,6 +137,8 @@ pub(crate) enum End {
     ServerLost,
     /// The server has gone with state that no other has.
     StateLost(Box<ErrorMessage>),
+    /// Another session of its user's has ended it.
+    Terminated,
     /// Something took longer than it may.
     TimedOut(Overdue),
     /// Somebody broke the protocol.
@@ -236,6 +239,9 @@ where
             match moved {
                 Ok(Moved::Yes) => {}
                 Ok(Moved::No) => {
+                    if self.slot.is_ended(cx.waker()) {
+                        return Poll::Ready(End::Terminated);
+                    }
                     if let Err(end) = ready!(self.poll_overdue(cx.waker())) {
                         return Poll::Ready(end);
                     }

@@ -190,7 +190,7 @@ impl Scene {
         let settings = catalog.parameters([("TimeZone", "UTC")]);
         let server = servers.add(capacity, &settings);
         let (client, near) = duplex(capacity);
-        let slot = Arc::new(CancelKeys::default()).issue(Version::V3_0);
+        let slot = Arc::new(CancelKeys::default()).issue(Version::V3_0, "app");
         let session = Session::new(catalog, Arc::clone(&settings), mode);
         let metrics = Arc::<PoolMetrics>::default();
         let now = Instant::now();

@@ -46,6 +46,7 @@ mod sequences;
 mod server_login;
 mod servers;
 mod session_state;
+mod signals;
 mod startup;
 mod timeouts;
 mod tls;

@@ -116,6 +116,9 @@ fn what_can_be_made_no_more_fails_as_it_would_directly_and_only_where_it_is_used
         let failed = client.execute("s", &[]);
         assert_eq!((failed.errors[0].code.as_str(), failed.status), ("42P01", 'I'));
     }
+    for _ in 0..3 {
+        assert_eq!(Raw::log_in(&mesh.app()).value(VIEW), "-", "nor what was to make it");
+    }
     client.value("CREATE TABLE t AS SELECT 2 AS n; SELECT 1");
     assert_eq!(client.value("EXECUTE s"), "2");
     assert_eq!(client.query("DEALLOCATE s").errors, vec![]);

@@ -111,6 +111,7 @@ fn every_query_of_the_dashboard_has_an_answer() {
         .with("proxy.tls", &authority.sign_to_files(&["localhost"]))
         .with("server.tls", "mode = \"require\"")
         .with("proxy", "max_memory = \"4GiB\"")
+        .with("pool", "max_pinned = 7")
         .start();
     client(&mesh);
     assert!(sample(&mesh, "pgmesh_login_seconds_count", "") >= 1.0);
@@ -123,6 +124,7 @@ fn every_query_of_the_dashboard_has_an_answer() {
         ("max_clients", 10_000.0),
         ("max_held_clients", 10_000.0),
         ("max_memory_bytes", 2f64.powi(32)),
+        ("max_pinned", 7.0),
     ] {
         let told = sample(&mesh, &format!("pgmesh_{name}"), "");
         assert!((told - value).abs() < 0.5, "{name}: {told}");

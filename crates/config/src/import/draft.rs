@@ -235,12 +235,11 @@ impl Draft {
 
     /// Keeps a secret in a file; returns what to write in its place.
     pub(super) fn secret(&mut self, name: &str, secret: &str) -> String {
-        let text = Secret::new(secret);
-        let known = self.secrets.iter().find(|it| it.name == file_name(name) && it.text == text);
-        if let Some(known) = known {
-            return self.reference(&known.name);
+        let (text, name) = (Secret::new(secret), file_name(name));
+        if self.secrets.iter().any(|it| it.name == name && it.text == text) {
+            return self.reference(&name);
         }
-        let name = self.free_name(name);
+        let name = self.free_name(&name);
         let reference = self.reference(&name);
         self.secrets.push(SecretFile { name, text });
         reference

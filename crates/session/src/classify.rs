@@ -53,7 +53,8 @@ pub(crate) enum Tag {
     DiscardAll,
 }
 
-/// What a text may do that its command tag would not tell, or not in time.
+/// What a text may do that its command tag would not tell, or not in time. No larger than a register,
+/// in which it is passed on for each message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hints {
     /// What it leaves behind a harmless tag (`SELECT`, `CREATE TABLE AS`, `DECLARE CURSOR`).
@@ -66,14 +67,41 @@ pub(crate) struct Hints {
     pub(crate) deallocates: bool,
     /// Takes settings back to their defaults.
     pub(crate) resets: bool,
-    /// May take values of sequences.
-    pub(crate) takes_values: bool,
-    /// Asks for values that were taken before.
-    pub(crate) sees_values: bool,
+    /// What it may do with values of sequences.
+    pub(crate) values: ValueUse,
     /// What it may do with prepared statements by their names.
     pub(crate) names: NameUse,
     /// What it may do to sessions by their process ids.
     pub(crate) signals: Option<Signal>,
+}
+
+/// What a text may do with values of sequences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ValueUse {
+    None,
+    Takes,
+    /// Asks for values that were taken before.
+    Sees,
+    Both,
+}
+
+impl ValueUse {
+    fn of(clues: Clues) -> Self {
+        match (clues.has(Clue::TakesValues), clues.has(Clue::SeesValues)) {
+            (false, false) => Self::None,
+            (true, false) => Self::Takes,
+            (false, true) => Self::Sees,
+            (true, true) => Self::Both,
+        }
+    }
+
+    pub(crate) fn takes(self) -> bool {
+        matches!(self, Self::Takes | Self::Both)
+    }
+
+    pub(crate) fn sees(self) -> bool {
+        matches!(self, Self::Sees | Self::Both)
+    }
 }
 
 /// What a text may do with prepared statements by their names.
@@ -96,20 +124,14 @@ impl Hints {
         names_custom: false,
         deallocates: false,
         resets: false,
-        takes_values: false,
-        sees_values: false,
+        values: ValueUse::None,
         names: NameUse::None,
         signals: None,
     };
 
     /// Of a text that is not read: the worst that others could suffer by.
-    const UNREAD: Self = Self {
-        deallocates: true,
-        leaves: Leaves::Ask,
-        takes_values: true,
-        sees_values: true,
-        ..Self::NONE
-    };
+    const UNREAD: Self =
+        Self { deallocates: true, leaves: Leaves::Ask, values: ValueUse::Both, ..Self::NONE };
 }
 
 /// What a text may do. Of a text that hides it there may be too many hints, not too few.
@@ -134,8 +156,7 @@ fn of_clues(text: &[u8], clues: Clues) -> Hints {
     let mut hints = Hints {
         deallocates: clues.has(Clue::Deallocates) || clues.has(Clue::Discards),
         resets: clues.has(Clue::Resets) || clues.has(Clue::Discards),
-        takes_values: clues.has(Clue::TakesValues),
-        sees_values: clues.has(Clue::SeesValues),
+        values: ValueUse::of(clues),
         signals: signals(clues),
         ..Hints::NONE
     };
@@ -191,7 +212,7 @@ pub(crate) fn may_pin(frame: &Frame<'_>, also: Pins) -> bool {
     };
     let text = text.get(..TEXT_LIMIT).unwrap_or(text);
     let hints = self::text(text);
-    if hints.pins || (hints.takes_values && also.has(Pin::Sequences)) {
+    if hints.pins || (hints.values.takes() && also.has(Pin::Sequences)) {
         return true;
     }
     let word = |statement: &[u8], at: usize| {
@@ -310,6 +331,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn hints_fit_in_a_register() {
+        assert_eq!(size_of::<Hints>(), 8);
+        assert_eq!(size_of::<Option<Hints>>(), 8);
+    }
+
+    #[test]
     fn state_behind_a_harmless_tag_is_seen_in_the_text() {
         for sql in [
             "SELECT set_config('search_path', '', false)",
@@ -344,7 +371,7 @@ mod tests {
     fn what_takes_values_of_sequences_and_what_asks_for_them_are_words() {
         let of = |sql: &str| {
             let hints = text(sql.as_bytes());
-            (hints.takes_values, hints.sees_values)
+            (hints.values.takes(), hints.values.sees())
         };
         for sql in ["select NEXTVAL('s')", "select setval('s', 1)", "copy t from stdin"] {
             assert_eq!(of(sql), (true, false), "{sql}");

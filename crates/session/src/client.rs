@@ -5,7 +5,7 @@ use wire::message::{self, Named, Parse, TransactionStatus};
 use wire::tag::frontend as f;
 
 use crate::catalog::text;
-use crate::classify::{self, Hints, Leaves, NameUse};
+use crate::classify::{self, Hints, Leaves, NameUse, ValueUse};
 use crate::databases::emptied;
 use crate::deallocate::deallocated;
 use crate::expect::Expect;
@@ -271,7 +271,7 @@ impl Session {
         if hints.resets {
             self.note_reset(text, server);
         }
-        if hints.takes_values || hints.sees_values {
+        if hints.values != ValueUse::None {
             self.note_values(hints, text, server);
         }
     }

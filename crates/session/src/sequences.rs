@@ -13,7 +13,7 @@ use wire::message::{BindHead, TransactionStatus};
 use wire::tag::frontend as f;
 
 use crate::catalog::text;
-use crate::classify::{self, Hints};
+use crate::classify::{self, Hints, ValueUse};
 use crate::frame::Frame;
 use crate::pins::Pin;
 use crate::rules::{Feature, Treatment};
@@ -214,9 +214,9 @@ impl Session {
         let is_wanted = match self.rules.treatment(Feature::Sequences) {
             Treatment::Pin if server.pins.has(Pin::Sequences) => return false,
             Treatment::Pin | Treatment::Keep if self.keeps_values(server) => {
-                hints.takes_values || hints.sees_values
+                hints.values != ValueUse::None
             }
-            _ => hints.sees_values,
+            _ => hints.values.sees(),
         };
         let uses = &server.sequences.uses;
         is_wanted || (uses.has(Place::Anywhere) && self.may_ask_later(frame, uses))
@@ -248,11 +248,11 @@ impl Session {
 
     /// Notes what a text does with values, and where it could not be told before.
     pub(crate) fn note_values(&self, hints: Hints, text: &[u8], server: &mut ServerState) {
-        if hints.takes_values && self.keeps_values(server) {
+        if hints.values.takes() && self.keeps_values(server) {
             server.sequences.note(Taking::Taken);
         }
         // Of a text that is too long to be read nothing is known.
-        if !hints.sees_values || text.is_empty() {
+        if !hints.values.sees() || text.is_empty() {
             return;
         }
         let uses = &server.sequences.uses;

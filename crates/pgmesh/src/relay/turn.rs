@@ -289,7 +289,7 @@ where
             active.traffic.client_sent += taken.out.len() as u64;
             *active.lease.parts().unread = rest_of(chunk, taken.consumed);
             self.vacate();
-            self.deliver_signals();
+            self.deliver_signals()?;
             match taken.then {
                 Then::Quiet => self.end_query(),
                 Then::Continue if taken.readied => self.mark_next(),

@@ -90,6 +90,10 @@ fn who_ends_the_server_that_it_has_ends_its_own_session() {
         assert_eq!(client.query(begin).errors, vec![]);
         client.ask("SELECT pg_terminate_backend(pg_backend_pid())");
         assert_terminated(&client.last_words().unwrap());
+        let mut client = Raw::log_in(&mesh.app());
+        assert_eq!(client.query(begin).errors, vec![]);
+        client.ask(&format!("SELECT pg_terminate_backend({})", pid(&client)));
+        assert_terminated(&client.last_words().unwrap());
     }
     assert_eq!(neighbour.value("SELECT 1"), "1");
 }

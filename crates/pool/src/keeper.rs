@@ -116,17 +116,17 @@ fn maintain(pool: &Arc<Pool>) -> Option<Instant> {
         && let Some((target, epoch)) = target(pool)
     {
         let permits = pool.limits.acquire(pool).or_else(|full| permits_of_sibling(pool, full));
-        let Ok(permit) = permits else {
-            pool.want_resting();
-            break;
-        };
+        let Ok(permit) = permits else { break };
         begun += 1;
         let login = PendingLogin { pool: Arc::clone(pool), over: false };
         // Detached on purpose: it ends within connect_timeout and login_timeout.
         tokio::spawn(connect(login, target, epoch, permit));
     }
     for _ in begun..plan.connect {
-        pool.core.lock().connect_withdrawn();
+        let mut kept = pool.core.lock();
+        kept.connect_withdrawn();
+        // A client waits for each, and none will be opened.
+        kept.resting.want();
     }
     plan.wake_at
 }

@@ -124,6 +124,25 @@ fn values_are_kept_as_long_as_nobody_needs_the_server() {
 }
 
 #[test]
+fn a_limit_of_several_pools_lets_nobody_wait_for_what_is_kept() {
+    let postgres = postgres();
+    let keys = "size = 4\nreserve_size = 0\nmax_db_connections = 2";
+    let mesh = Setup::before(&postgres).with("pool", keys).start();
+    let mut clients: Vec<Raw> = (0..4).map(|_| Raw::log_in(&mesh.app())).collect();
+    assert_eq!(clients[0].query("CREATE TABLE t (id serial)").errors, vec![]);
+    for client in &mut clients[..2] {
+        assert_eq!(client.query(TAKES[0]).errors, vec![]);
+    }
+    wait_for(&mesh, "pgmesh_servers", "state=\"kept\"", 2.0);
+    for client in &mut clients[2..] {
+        client.ask("BEGIN");
+    }
+    for client in &mut clients[2..] {
+        assert_eq!(client.answer().status, 'T');
+    }
+}
+
+#[test]
 fn a_server_that_is_kept_for_values_is_not_missed() {
     let mut postgres = postgres();
     let mesh = Setup::before(&postgres).start();

@@ -12,10 +12,12 @@ impl Session {
         (self.mode == Mode::Session || server.is_spare()) && server.is_between_transactions()
     }
 
-    /// Ends such a lease, if the client would find everything on another server as well.
+    /// Ends such a lease, if the client would find everything on another server as well, but for
+    /// what it can do without.
     pub fn pause(&mut self, server: &mut ServerState) -> Option<Disposition> {
         let disposition = server.disposition();
-        if !self.may_pause(server) || disposition != Disposition::Clean {
+        let may_go = server.is_spare() || disposition == Disposition::Clean;
+        if !self.may_pause(server) || !may_go {
             return None;
         }
         server.end_lease();

@@ -129,10 +129,10 @@ impl ServerState {
         self.sequences.keeping = if spare { Keeping::Possible } else { Keeping::Impossible };
     }
 
-    /// Whether the client keeps it so.
+    /// Whether the client keeps it so, and for nothing else.
     #[inline]
     pub fn is_spare(&self) -> bool {
-        self.sequences.keeping == Keeping::Kept
+        self.sequences.keeping == Keeping::Kept && self.pins.is_empty()
     }
 
     /// Adds to a query of our own what makes the server forget all values. If the query fails, the
@@ -299,12 +299,12 @@ impl Session {
             }
             Taking::Discarded => {
                 server.pins.remove(Pin::Sequences);
-                if server.is_spare() {
+                if server.sequences.keeping == Keeping::Kept {
                     server.sequences.keeping = Keeping::Possible;
                 }
             }
         }
-        if !server.pins.has(Pin::Sequences) && !server.is_spare() {
+        if !server.pins.has(Pin::Sequences) && server.sequences.keeping != Keeping::Kept {
             server.sequences.values = Values::Foreign;
         }
     }

@@ -143,6 +143,26 @@ fn a_limit_of_several_pools_lets_nobody_wait_for_what_is_kept() {
 }
 
 #[test]
+fn a_server_that_is_kept_for_more_than_values_is_not_asked_for() {
+    let postgres = postgres();
+    let mesh = Setup::before(&postgres).with("pool", "size = 3\nreserve_size = 0").start();
+    let mut clients: Vec<Raw> = (0..4).map(|_| Raw::log_in(&mesh.app())).collect();
+    assert_eq!(clients[0].query("CREATE TABLE t (id serial)").errors, vec![]);
+    assert_eq!(clients[0].query("CREATE TEMP TABLE mine ()").errors, vec![]);
+    for client in &mut clients[..2] {
+        assert_eq!(client.query(TAKES[0]).errors, vec![]);
+    }
+    wait_for(&mesh, "pgmesh_servers", "state=\"kept\"", 1.0);
+    for client in &mut clients[2..] {
+        assert_eq!(client.query("BEGIN").status, 'T');
+    }
+    assert_eq!(clients[0].query(ASKS[0]).errors, vec![]);
+    assert_eq!(clients[0].query("DROP TABLE mine").errors, vec![]);
+    wait_for(&mesh, "pgmesh_pinned_servers", "reason=\"temporary_objects\"", 0.0);
+    assert_eq!(clients[1].query(ASKS[0]).errors[0].code, "55000");
+}
+
+#[test]
 fn a_server_that_is_kept_for_values_is_not_missed() {
     let mut postgres = postgres();
     let mesh = Setup::before(&postgres).start();

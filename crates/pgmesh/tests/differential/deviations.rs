@@ -14,16 +14,7 @@ struct Deviation {
     check: fn(&Transcript, &Transcript) -> bool,
 }
 
-const DEVIATIONS: [Deviation; 15] = [
-    Deviation {
-        name: "a server that is terminated leaves its client connected",
-        reason: "a shutdown and pg_terminate_backend say the same, and a client is to outlive the \
-                 first; whether its statement was committed is not known",
-        script: |s| {
-            s.send(&[query("SELECT pg_terminate_backend(pg_backend_pid())")]).until(b'E', 1);
-        },
-        check: |direct, through| direct.errors() == ["57P01"] && through.errors() == ["08007"],
-    },
+const DEVIATIONS: [Deviation; 14] = [
     Deviation {
         name: "a statement whose result type has changed is parsed again",
         reason: "a client cannot know on which servers its statement was parsed before the table \

@@ -77,7 +77,8 @@ fn what_no_text_tells_is_found_only_when_the_server_is_asked_each_time() {
     // The server that was given back last is lent first.
     assert_eq!(next.value(LOCKS), "1", "the hole that strict_state is for");
 
-    let (_postgres, mesh) = start_with_silent_lock("strict_state = true");
+    let strict = "strict_state = true\nstate.sequences = \"forget\"";
+    let (_postgres, mesh) = start_with_silent_lock(strict);
     let (mut first, mut next) = (Raw::log_in(&mesh.app()), Raw::log_in(&mesh.app()));
     assert_eq!(first.value("SELECT takes()"), "1");
     assert_eq!(next.value(LOCKS), "0");

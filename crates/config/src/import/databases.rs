@@ -160,13 +160,7 @@ pub(super) fn translate(ini: &Ini, servers: Servers, draft: &mut Draft) {
     }
     if servers == Servers::Here && !main.is_empty() {
         let nodes = main.iter().map(Address::to_string);
-        draft.default("cluster", "discovery", draft::text("static"), "");
-        draft.default("cluster", "nodes", draft::list(nodes), "where PgBouncer finds them");
-        draft.open(
-            None,
-            "servers in a list are asked which of them is the primary; better name etcd or Patroni \
-             in [cluster], which tell of a new one at once",
-        );
+        draft.listed_nodes(nodes, "where PgBouncer finds them");
     }
     peers(ini, draft);
 }

@@ -233,6 +233,17 @@ impl Draft {
         self.remarks.push(Remark { origin, fate: Fate::Open, text });
     }
 
+    /// Writes the nodes of the cluster where nothing tells of them but a list; `note` says whose.
+    pub(super) fn listed_nodes(&mut self, nodes: impl IntoIterator<Item = String>, note: &str) {
+        self.default("cluster", "discovery", text("static"), "");
+        self.default("cluster", "nodes", list(nodes), note);
+        self.open(
+            None,
+            "servers in a list are asked which of them is the primary; better name etcd or Patroni \
+             in [cluster], which tell of a new one at once",
+        );
+    }
+
     /// Keeps a secret in a file; returns what to write in its place.
     pub(super) fn secret(&mut self, name: &str, secret: &str) -> String {
         let (text, name) = (Secret::new(secret), file_name(name));

@@ -268,13 +268,7 @@ fn nodes(config: &Config, listeners: &[Listener<'_>], seam: Option<&Seam>, draft
              endpoints and scope, and these addresses in patroni_fallback",
         );
     } else if !nodes.is_empty() {
-        draft.default("cluster", "discovery", draft::text("static"), "");
-        draft.default("cluster", "nodes", draft::list(nodes), "HAProxy's servers");
-        draft.open(
-            None,
-            "servers in a list are asked which of them is the primary; better name etcd or Patroni \
-             in [cluster], which tell of a new one at once",
-        );
+        draft.listed_nodes(nodes, "HAProxy's servers");
     }
 }
 

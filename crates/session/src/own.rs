@@ -36,7 +36,9 @@ impl Session {
         {
             return false;
         }
-        let mut sql = if server.has_foreign_role {
+        let mut sql = if server.in_transaction() {
+            self.parameters.sql_within_block(&server.parameters)
+        } else if server.has_foreign_role {
             self.parameters.sql_anew(&server.parameters)
         } else {
             self.parameters.sql_from(&server.parameters)

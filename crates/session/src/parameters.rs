@@ -141,6 +141,24 @@ impl ParameterSet {
                 sql.statement().push_str(listens);
             }
         }
+        self.put_settings(current, &mut sql);
+        for (name, _) in IDENTITY.iter().rev() {
+            if let Some(value) = self.get(name) {
+                put_set_config(sql.select(), name, value);
+            }
+        }
+        sql.0
+    }
+
+    /// As [`ParameterSet::sql_from`], within a transaction block of the client's: what it has done
+    /// there to its role and its channels is known when the block has ended, so neither is touched.
+    pub(crate) fn sql_within_block(&self, current: &Self) -> String {
+        let mut sql = Statements::default();
+        self.put_settings(current, &mut sql);
+        sql.0
+    }
+
+    fn put_settings(&self, current: &Self, sql: &mut Statements) {
         let others = self.changes_from(current).filter(|(name, _)| is_setting(name));
         for (at, (name, value)) in others.enumerate() {
             let sql = if at == 0 { sql.select() } else { sql.column() };
@@ -152,12 +170,6 @@ impl ParameterSet {
             sql.push_str("RESET ");
             put_identifier(sql, name);
         }
-        for (name, _) in IDENTITY.iter().rev() {
-            if let Some(value) = self.get(name) {
-                put_set_config(sql.select(), name, value);
-            }
-        }
-        sql.0
     }
 }
 
@@ -241,6 +253,17 @@ mod tests {
             "SELECT pg_catalog.set_config(E'TimeZone', E'UTC', false); RESET \"statement_timeout\""
         );
         assert_eq!(wanted.sql_from(&wanted), "");
+    }
+
+    #[test]
+    fn within_a_block_neither_role_nor_channels_are_touched() {
+        let wanted = set(&[("a", "1"), ("role", "one"), ("b", "1")]);
+        let current = set(&[("a", "2"), ("role", "one"), ("c", "1"), (LISTEN, "LISTEN x")]);
+        assert_eq!(
+            wanted.sql_within_block(&current),
+            "SELECT pg_catalog.set_config(E'a', E'1', false), \
+             pg_catalog.set_config(E'b', E'1', false); RESET \"c\""
+        );
     }
 
     #[test]

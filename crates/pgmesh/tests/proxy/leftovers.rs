@@ -161,6 +161,25 @@ fn a_role_made_anew_under_its_name_is_the_new_one() {
     }
 }
 
+/// A setting of the client's login is brought to the server in the middle of the block. Its role is
+/// the one of the block by then, and not the one of before.
+#[test]
+fn a_role_of_a_block_stays_when_a_setting_of_it_is_reset() {
+    let (_postgres, mesh, _) = start();
+    let options = [("application_name", "mine")];
+    let mut client = Raw::log_in_with(&mesh.app(), Version::V3_0, &options).unwrap();
+    assert_eq!(client.query("SET ROLE reader").errors, vec![]);
+    for (role, current) in [("RESET ROLE", "app_user"), ("SET LOCAL ROLE NONE", "app_user")] {
+        for text in ["BEGIN", role, "RESET application_name"] {
+            assert_eq!(client.query(text).errors, vec![], "{text}");
+        }
+        let shown = "SELECT current_user || ' ' || current_setting('application_name')";
+        assert_eq!(client.value(shown), format!("{current} mine"), "{role}");
+        assert_eq!(client.query("ROLLBACK").errors, vec![]);
+        assert_eq!(client.value(shown), "reader mine", "{role}");
+    }
+}
+
 #[test]
 fn what_no_other_server_has_keeps_its_client_the_server() {
     let (_postgres, mesh, mut next) = start();

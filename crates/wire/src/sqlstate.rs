@@ -47,10 +47,14 @@ impl SqlState {
     pub const INVALID_SAVEPOINT_SPECIFICATION: Self = Self(*b"3B001");
     /// The transaction was rolled back and may be tried again.
     pub const SERIALIZATION_FAILURE: Self = Self(*b"40001");
+    /// A right that is not there.
+    pub const INSUFFICIENT_PRIVILEGE: Self = Self(*b"42501");
     /// A name that is none.
     pub const INVALID_NAME: Self = Self(*b"42602");
     /// A statement with a syntax error.
     pub const SYNTAX_ERROR: Self = Self(*b"42601");
+    /// A portal whose name is taken.
+    pub const DUPLICATE_CURSOR: Self = Self(*b"42P03");
     /// A prepared statement whose name is taken.
     pub const DUPLICATE_PREPARED_STATEMENT: Self = Self(*b"42P05");
     /// Some limit of pgmesh's configuration.
@@ -61,6 +65,8 @@ impl SqlState {
     pub const TOO_MANY_CONNECTIONS: Self = Self(*b"53300");
     /// A message larger than allowed.
     pub const PROGRAM_LIMIT_EXCEEDED: Self = Self(*b"54000");
+    /// Something that cannot be done in the present state.
+    pub const OBJECT_NOT_IN_PREREQUISITE_STATE: Self = Self(*b"55000");
     /// The statement was cancelled.
     pub const QUERY_CANCELED: Self = Self(*b"57014");
     /// The server or pgmesh ends the connection.

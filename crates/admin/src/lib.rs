@@ -1,19 +1,28 @@
-//! HTTP for operators: `/metrics`, `/live` and `/ready`, on a thread and runtime of its own, so
-//! that a busy data path still answers.
+//! For operators: `/metrics`, `/live` and `/ready` over HTTP, and the console, on a thread and
+//! runtime of its own, so that a busy data path still answers.
 //!
-//! Every connection serves one request and has one time limit for all of it, so that neither a
+//! Every HTTP connection serves one request and has one time limit for all of it, so that neither a
 //! slow nor a silent peer keeps anything for long; connections beyond the limit wait in the
-//! kernel's queue. Nothing here authenticates: listen where only operators connect.
+//! kernel's queue. Nothing there authenticates: listen where only operators connect. Clients of
+//! the console have logged in as any client does before they come here.
 
+mod averages;
+mod console;
 mod error;
+mod facts;
+mod order;
 mod readiness;
+pub mod rows;
 mod server;
 mod service;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+pub use console::{ConsoleConfig, Consoles, Line, Seat};
 pub use error::Error;
+pub use facts::{CarryingOut, Done, Facts, Operate, Operator, Outcome, Right};
+pub use order::{Command, Shutdown, Target};
 pub use readiness::{Readiness, Ready};
 pub use server::{AdminHandle, spawn};
 

@@ -11,12 +11,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use telemetry::Exposition;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::service::Service;
-use crate::{Config, Error, Ready};
+use crate::{Config, ConsoleConfig, Consoles, Error, Facts, Operate, Ready};
 
 /// Pause after a failed accept: it fails for lack of descriptors or memory, and at once again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -33,12 +36,33 @@ pub struct AdminHandle {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    runtime: Handle,
+    consoles: Ending,
+}
+
+/// How the console's tasks are told to end, and waited for.
+#[derive(Debug, Clone, Default)]
+struct Ending {
+    stop: CancellationToken,
+    tasks: TaskTracker,
 }
 
 impl AdminHandle {
     /// The address in use, with the port that was chosen if the configured one was 0.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Opens the console: its clients are served on this service's thread, and are told to go
+    /// when it ends. Each call opens another one.
+    pub fn console(
+        &self,
+        config: ConsoleConfig,
+        facts: Arc<dyn Facts>,
+        operate: Arc<dyn Operate>,
+    ) -> Consoles {
+        let Ending { stop, tasks } = self.consoles.clone();
+        Consoles::open(config, facts, operate, (self.runtime.clone(), stop, tasks))
     }
 
     /// Stops accepting, lets the requests under way end, and waits for that: at most the
@@ -75,11 +99,31 @@ pub fn spawn(
     drop(entered);
     let (stop, stopped) = oneshot::channel();
     let service = Service { exposition, ready: Arc::new(ready) };
+    let consoles = Ending::default();
+    let ending = consoles.clone();
+    let handle = runtime.handle().clone();
     let thread = std::thread::Builder::new()
         .name("admin".to_owned())
-        .spawn(move || runtime.block_on(serve(config, listener, service, stopped)))
+        .spawn(move || {
+            let limit = config.request_timeout;
+            runtime.block_on(async {
+                serve(config, listener, service, stopped).await;
+                ending.end(limit).await;
+            });
+        })
         .map_err(Error::Start)?;
-    Ok(AdminHandle { address, stop: Some(stop), thread: Some(thread) })
+    Ok(AdminHandle { address, stop: Some(stop), thread: Some(thread), runtime: handle, consoles })
+}
+
+impl Ending {
+    /// Tells all to end, and waits for it no longer than `limit`.
+    async fn end(self, limit: Duration) {
+        self.stop.cancel();
+        self.tasks.close();
+        if timeout(limit, self.tasks.wait()).await.is_err() {
+            tracing::debug!("a client of the console has not gone in time");
+        }
+    }
 }
 
 fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {

@@ -52,7 +52,8 @@ const CRATES: &[Crate] = &[
     io("control", &["topology", "auth", "transport"]),
     io("discovery", &["topology", "auth"]),
     io("telemetry", &[]),
-    io("admin", &["pool", "topology", "telemetry"]),
+    // The console frames and decodes its clients' messages itself (docs/decisions/0014).
+    io("admin", &["wire", "pool", "topology", "telemetry"]),
     io(
         "config",
         &[

@@ -5,7 +5,7 @@ use wire::{ErrorMessage, Severity, SqlState};
 use super::tables::Show;
 
 /// The verbs with their arguments.
-const VERBS: &str = "\
+pub(super) const VERBS: &str = "\
 SET key = value
 RELOAD
 PAUSE [<db>]

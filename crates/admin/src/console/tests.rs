@@ -1,5 +1,6 @@
 //! The console over in-memory streams, met by a driver and by hand-made messages.
 
+mod documents;
 mod fake;
 mod golden;
 mod grammar;

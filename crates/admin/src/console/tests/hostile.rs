@@ -143,6 +143,19 @@ async fn a_long_text_is_read_and_a_longer_one_is_not() {
     assert_eq!(error(&peer.rest().await).0, "54000");
 }
 
+/// The clock moves by itself when nothing else can happen.
+#[tokio::test(start_paused = true)]
+async fn who_takes_nothing_of_an_answer_is_dropped() {
+    let bench = bench();
+    let mut peer = bench.connect(Right::Admin);
+    // More than the stream holds.
+    peer.send(&message(b'Q', format!("{}\0", "SHOW SOCKETS;".repeat(100)).as_bytes())).await;
+    let began = tokio::time::Instant::now();
+    (&mut peer.task).await.expect("no panic");
+    assert!(began.elapsed() >= std::time::Duration::from_secs(60));
+    assert!(bench.desk().clients.lock().is_empty());
+}
+
 /// Everything that is sent is answered or the connection is ended.
 fn survive(bytes: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

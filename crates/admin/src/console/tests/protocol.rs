@@ -207,6 +207,7 @@ async fn a_cancel_ends_the_waiting_and_not_the_order() {
     peer.query("SHOW VERSION").await;
     peer.send(&message(b'Q', b"PAUSE\0")).await;
     timeout(PATIENCE, bench.fake.stuck.notified()).await.unwrap();
+    assert!(bench.fake.ended.lock().is_empty());
     peer.cancelled.notify_one();
     let answer = peer.receive().await;
     assert_eq!(error(&answer).0, "57014");

@@ -177,28 +177,43 @@ fn survive(bytes: &[u8]) {
     });
 }
 
+/// Messages that fit each other.
+const WHOLE: &[(u8, &[u8])] = &[
+    (b'P', b"\0SHOW POOLS\0\0\0"),
+    (b'P', b"a\0SELECT 1, version()\0\0\0"),
+    (b'P', b"\0\0\0\0"),
+    (b'B', b"\0\0\0\0\0\0\0\0"),
+    (b'B', b"\0\0\0\0\0\0\0\x01\0\x01"),
+    (b'B', b"p\0a\0\0\0\0\0\0\x02\0\x01\0\0"),
+    (b'D', b"Sa\0"),
+    (b'D', b"P\0"),
+    (b'E', b"\0\0\0\0\0"),
+    (b'E', b"\0\0\0\0\x01"),
+    (b'E', b"p\0\0\0\0\x01"),
+    (b'C', b"Sa\0"),
+    (b'C', b"Pp\0"),
+    (b'H', b""),
+    (b'S', b""),
+    (b'Q', b"BEGIN\0"),
+    (b'Q', b"SHOW CLIENTS; x\0"),
+    (b'Q', b"COMMIT; DEALLOCATE ALL; SHOW STATS\0"),
+];
+
 fn any_message() -> impl Strategy<Value = Vec<u8>> {
-    let body = prop_oneof![
-        prop::collection::vec(prop_oneof![Just(0_u8), Just(1), Just(255), any::<u8>()], 0..24),
-        Just(b"\0SHOW POOLS\0\0\0".to_vec()),
-        Just(b"\0BEGIN; SHOW STATS\0\0\0".to_vec()),
-        Just(b"a\0SELECT 1, version()\0\0\0".to_vec()),
-        Just(b"\0a\0\0\0\0\0\0\x02\0\x01\0\0".to_vec()),
-        Just(b"\0\0\0\0\0\0\0\0".to_vec()),
-        Just(b"\0\0\0\0\x01".to_vec()),
-        Just(b"Sa\0".to_vec()),
-        Just(b"P\0".to_vec()),
-        Just(b"BEGIN\0".to_vec()),
-        Just(b"SHOW CLIENTS; x\0".to_vec()),
-    ];
-    (prop::sample::select(&b"BCDEFHPQSdcfSQ"[..]), body).prop_map(|(tag, body)| message(tag, &body))
+    let tags = prop::sample::select(&b"BCDEFHPQSdcf"[..]);
+    let bytes = prop_oneof![Just(0_u8), Just(1), Just(255), any::<u8>()];
+    let broken = (tags, prop::collection::vec(bytes, 0..24));
+    prop_oneof![
+        9 => prop::sample::select(WHOLE).prop_map(|(tag, body)| message(tag, body)),
+        1 => broken.prop_map(|(tag, body)| message(tag, &body)),
+    ]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn any_messages_are_survived(messages in prop::collection::vec(any_message(), 1..12)) {
+    fn any_messages_are_survived(messages in prop::collection::vec(any_message(), 1..24)) {
         survive(&messages.concat());
     }
 

@@ -24,7 +24,7 @@ use std::path::Path;
 pub use document::{Key, read_secret};
 pub use environment::{Environment, Process};
 pub use error::{Error, Errors, Place, Warning};
-pub use sections::Peers;
+pub use sections::{Console, Peers};
 pub use settings::{
     Access, Cleartext, CoreDumps, Database, Failover, Limits, Oauth, Pool, Rotation, Settings,
     TimeoutOverrides, UNENDING, UNLIMITED, User, Written,

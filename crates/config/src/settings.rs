@@ -12,7 +12,7 @@ use session::{Feature, Mode, StateRules, Timeouts, Treatment};
 use topology::RoutePolicy;
 
 use crate::sections::unless_zero;
-use crate::{Peers, Warning};
+use crate::{Console, Peers, Warning};
 
 /// A whole configuration.
 #[derive(Debug, Clone)]
@@ -52,6 +52,8 @@ pub struct Settings {
     pub databases: BTreeMap<String, Database>,
     /// How clients prove who they are.
     pub access: Access,
+    /// `[admin]`: the console, if anybody may use it.
+    pub console: Option<Console>,
     /// `[metrics]`.
     pub admin: admin::Config,
     /// `[log]`.

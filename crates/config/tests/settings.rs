@@ -452,8 +452,6 @@ fn what_is_allowed_and_surprising_is_warned_of() {
         password = 'secret'
         [auth]
         query_user = 'pgmesh'
-        [admin]
-        users = ['root']
         ",
     );
     assert_eq!(settings.frontend.tls.mode, TlsMode::Disable);
@@ -465,8 +463,7 @@ fn what_is_allowed_and_surprising_is_warned_of() {
         .iter()
         .map(|warning| (warning.place.path.as_str(), warning.place.line.unwrap_or(0)))
         .collect();
-    let expected =
-        [("proxy.tls.mode", 3), ("cluster.endpoints", 7), ("pool.size", 9), ("admin.users", 16)];
+    let expected = [("proxy.tls.mode", 3), ("cluster.endpoints", 7), ("pool.size", 9)];
     assert_eq!(places, expected);
 }
 

@@ -1,4 +1,4 @@
-//! `[[users]]`, `[[databases]]`, and the announced `[admin]`.
+//! `[[users]]` and `[[databases]]`.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::section::Section;
 use crate::settings::{Database, User};
 
 /// Postgres' NAMEDATALEN less its terminator, in bytes.
-const NAME_BYTES_MAX: usize = 63;
+pub(super) const NAME_BYTES_MAX: usize = 63;
 
 pub(super) fn users(root: &Section<'_>) -> BTreeMap<String, User> {
     unique(
@@ -102,15 +102,6 @@ pub(super) fn databases(root: &Section<'_>) -> BTreeMap<String, Database> {
             Some((name?, section.place("name"), database))
         }),
     )
-}
-
-/// A section whose name is fixed and whose feature is not in this version: read, so that a file
-/// written for a later one starts, and said to be without effect.
-pub(super) fn announced(root: &Section<'_>) {
-    let admin = root.section("admin");
-    if !admin.list("users", None).is_empty() {
-        admin.warning("users", "the console is not in this version: metrics are on [metrics]");
-    }
 }
 
 fn name(section: &Section<'_>) -> Option<String> {

@@ -7,6 +7,7 @@
 mod access;
 mod auth_query;
 mod cluster;
+mod console;
 mod failover;
 mod hba;
 mod ldap;
@@ -23,6 +24,7 @@ mod tcp;
 mod tls;
 mod unix;
 
+pub use console::Console;
 pub use peers::Peers;
 
 use std::ops::RangeInclusive;
@@ -74,7 +76,7 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
         cluster_password,
     };
     drop(auth);
-    access::announced(root);
+    let console = console::read(&root.section("admin"), &databases);
     let admin = operations::metrics(&root.section("metrics"), &frontend);
     let log = operations::log(&root.section("log"));
     Settings {
@@ -95,6 +97,7 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
         ldap,
         databases,
         access,
+        console,
         admin,
         log,
         warnings: Vec::new(),

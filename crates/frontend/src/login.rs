@@ -179,6 +179,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.line.is_tls()
     }
 
+    /// The version of TLS, as in `pg_stat_ssl`; `None` outside of it.
+    pub fn tls_version(&self) -> Option<&'static str> {
+        self.line.stream().tls_version()
+    }
+
     /// What the client's proof disclosed, if it gave one: enough to log in to servers in its name
     /// where only a verifier is configured, as long as the servers have the same one.
     pub fn keys(&self) -> Option<&ScramKeys> {

@@ -5,16 +5,18 @@
 //! request finds either this client's server or none.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pool::{CancelGuard, Cancels, Pools};
 use rand::Rng;
 use telemetry::Cancel;
+use tokio::sync::Notify;
 use wire::{CancelKey, CancelSecret, KeyOwner, Version};
+
+use crate::clients::{Activity, Call, Calls, Facts, View};
 
 /// All cancel keys that clients hold.
 #[derive(Debug)]
@@ -25,33 +27,35 @@ pub(crate) struct CancelKeys {
     slots: Mutex<HashMap<i32, Weak<Slot>>>,
 }
 
-/// One client's key, and what it would cancel now.
+/// One client: its key, what that would cancel now, and who it is.
 #[derive(Debug)]
 pub(crate) struct Slot {
     keys: Weak<CancelKeys>,
     key: CancelKey,
-    user: Box<str>,
+    facts: Facts,
     state: Mutex<State>,
-    end: End,
-}
-
-/// Whether the client's session is to end, and who must know.
-#[derive(Debug, Default)]
-struct End {
-    is_called: AtomicBool,
-    waker: OnceLock<Waker>,
+    calls: Calls,
 }
 
 #[derive(Debug)]
-enum State {
+struct State {
+    link: Link,
+    /// When it last began to wait for a server, or got one at once.
+    asked: Instant,
+}
+
+#[derive(Debug)]
+enum Link {
     /// The client has no server and wants none.
     Idle,
     /// It waits for one; the waker of its relay.
     Waiting(Waker),
     /// It was waiting when a request came.
     Cancelled,
-    /// It has one.
-    Leased(Arc<Cancels>),
+    /// It has the server of this number, which cannot be asked to cancel if it has no key.
+    Leased { server: u64, cancels: Option<Arc<Cancels>> },
+    /// It talks to us.
+    Console(Arc<Notify>),
 }
 
 /// What a request found.
@@ -73,8 +77,9 @@ impl CancelKeys {
         self.owner
     }
 
-    /// A key for a new client of `user`: 32 secret bytes for protocol 3.2, 4 for 3.0.
-    pub(crate) fn issue(self: &Arc<Self>, version: Version, user: &str) -> Arc<Slot> {
+    /// A key for a new client: 32 secret bytes for protocol 3.2, 4 for 3.0.
+    pub(crate) fn issue(self: &Arc<Self>, version: Version, facts: Facts) -> Arc<Slot> {
+        let asked = Instant::now();
         let mut random = rand::rng();
         let secret: [u8; 32] = random.random();
         let len = if version >= Version::V3_2 { 32 } else { 4 };
@@ -90,13 +95,18 @@ impl CancelKeys {
             let slot = Arc::new(Slot {
                 keys,
                 key,
-                user: user.into(),
-                state: Mutex::new(State::Idle),
-                end: End::default(),
+                facts,
+                state: Mutex::new(State { link: Link::Idle, asked }),
+                calls: Calls::default(),
             });
             slots.insert(pid, Arc::downgrade(&slot));
             return slot;
         }
+    }
+
+    /// All clients that have logged in, for what is asked seldom: it takes the lock of every login.
+    pub(crate) fn all(&self) -> Vec<Arc<Slot>> {
+        self.slots.lock().values().filter_map(Weak::upgrade).collect()
     }
 
     /// The client that has this process id and what else the asker `knows` of its key.
@@ -128,37 +138,56 @@ impl Slot {
     /// Begins to cancel the statement that the client has under way, for a limit of ours.
     /// `None` if it has no server, or one that cannot be asked.
     pub(crate) fn begin_cancel(&self) -> Option<CancelGuard> {
-        match &*self.state.lock() {
-            State::Leased(cancels) => Some(cancels.begin()),
-            State::Idle | State::Waiting(_) | State::Cancelled => None,
+        match &self.state.lock().link {
+            Link::Leased { cancels, .. } => cancels.as_ref().map(Cancels::begin),
+            Link::Idle | Link::Waiting(_) | Link::Cancelled | Link::Console(_) => None,
         }
     }
 
     /// The client of the same user that has this process id.
     pub(crate) fn peer(&self, pid: i32) -> Option<Arc<Self>> {
         let peer = self.keys.upgrade()?.find(pid, |_| true);
-        peer.filter(|peer| peer.user == self.user)
+        peer.filter(|peer| peer.facts.key.user == self.facts.key.user)
     }
 
-    /// Ends the client's session.
-    pub(crate) fn end(&self) {
-        self.end.is_called.store(true, Ordering::Relaxed);
-        // With the one below: either the waker is seen here, or the call there.
-        fence(Ordering::SeqCst);
-        if let Some(waker) = self.end.waker.get() {
-            waker.wake_by_ref();
-        }
+    /// Calls the client's session to its end.
+    pub(crate) fn call(&self, how: Call) {
+        self.calls.call(how);
     }
 
-    /// Whether the session is to end; wakes the client's task, which has one waker for as long as
-    /// it lives, when it is.
+    /// How the session is called; wakes the client's task, which has one waker for as long as it
+    /// lives, when it is.
     #[inline]
-    pub(crate) fn is_ended(&self, waker: &Waker) -> bool {
-        if self.end.waker.get().is_none() {
-            self.end.waker.get_or_init(|| waker.clone());
-            fence(Ordering::SeqCst);
-        }
-        self.end.is_called.load(Ordering::Relaxed)
+    pub(crate) fn called(&self, waker: &Waker) -> Option<Call> {
+        self.calls.called(waker)
+    }
+
+    /// Whether the session is called at all.
+    #[inline]
+    pub(crate) fn is_called(&self) -> bool {
+        self.calls.is_called()
+    }
+
+    /// Who the client is.
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// What the client does at this moment.
+    pub(crate) fn view(&self) -> View {
+        let state = self.state.lock();
+        let activity = match &state.link {
+            Link::Idle | Link::Cancelled => Activity::Idle,
+            Link::Waiting(_) => Activity::Waiting,
+            Link::Leased { server, .. } => Activity::Leased(*server),
+            Link::Console(_) => Activity::Console,
+        };
+        View { activity, asked: state.asked }
+    }
+
+    /// The client talks to the console: a request to cancel is told to `cancelled`.
+    pub(crate) fn at_console(&self, cancelled: Arc<Notify>) {
+        self.state.lock().link = Link::Console(cancelled);
     }
 
     /// The key, for the client it belongs to.
@@ -166,29 +195,27 @@ impl Slot {
         &self.key
     }
 
-    /// The client has this server now.
+    /// The client has the server of this number now, for which it asked at `asked`.
     #[inline]
-    pub(crate) fn leased(&self, cancels: Option<&Arc<Cancels>>) {
-        *self.state.lock() = match cancels {
-            Some(cancels) => State::Leased(Arc::clone(cancels)),
-            None => State::Idle,
-        };
+    pub(crate) fn leased(&self, server: u64, cancels: Option<&Arc<Cancels>>, asked: Instant) {
+        let link = Link::Leased { server, cancels: cancels.map(Arc::clone) };
+        *self.state.lock() = State { link, asked };
     }
 
     /// The client has no server any more. To be called before the server is given back.
     #[inline]
     pub(crate) fn idle(&self) {
-        *self.state.lock() = State::Idle;
+        self.state.lock().link = Link::Idle;
     }
 
-    /// The client waits for a server. True if it was cancelled meanwhile.
-    pub(crate) fn waiting(&self, waker: &Waker) -> bool {
+    /// The client waits for a server since `asked`. True if it was cancelled meanwhile.
+    pub(crate) fn waiting(&self, waker: &Waker, asked: Instant) -> bool {
         let mut state = self.state.lock();
-        if matches!(*state, State::Cancelled) {
-            *state = State::Idle;
+        if matches!(state.link, Link::Cancelled) {
+            state.link = Link::Idle;
             return true;
         }
-        *state = State::Waiting(waker.clone());
+        *state = State { link: Link::Waiting(waker.clone()), asked };
         false
     }
 
@@ -200,12 +227,16 @@ impl Slot {
 
     fn find(&self) -> Found {
         let mut state = self.state.lock();
-        match &*state {
-            State::Idle | State::Cancelled => Found::Nothing,
-            State::Leased(cancels) => Found::Statement(cancels.begin()),
-            State::Waiting(waker) => {
+        match &state.link {
+            Link::Idle | Link::Cancelled | Link::Leased { cancels: None, .. } => Found::Nothing,
+            Link::Leased { cancels: Some(cancels), .. } => Found::Statement(cancels.begin()),
+            Link::Waiting(waker) => {
                 waker.wake_by_ref();
-                *state = State::Cancelled;
+                state.link = Link::Cancelled;
+                Found::Waiting
+            }
+            Link::Console(cancelled) => {
+                cancelled.notify_one();
                 Found::Waiting
             }
         }
@@ -254,8 +285,8 @@ mod tests {
     #[test]
     fn a_key_is_long_for_those_who_ask_and_gone_with_its_client() {
         let keys = Arc::new(CancelKeys::default());
-        let old = keys.issue(Version::V3_0, "app");
-        let new = keys.issue(Version::V3_2, "app");
+        let old = keys.issue(Version::V3_0, Facts::for_test("app"));
+        let new = keys.issue(Version::V3_2, Facts::for_test("app"));
         assert_eq!(old.key().secret.expose().len(), 4);
         assert_eq!(new.key().secret.expose().len(), 32);
         assert_ne!(old.key().pid, new.key().pid);
@@ -269,11 +300,36 @@ mod tests {
     #[test]
     fn a_waiting_client_is_cancelled_once() {
         let keys = Arc::new(CancelKeys::default());
-        let slot = keys.issue(Version::V3_0, "app");
+        let slot = keys.issue(Version::V3_0, Facts::for_test("app"));
         assert!(matches!(slot.find(), Found::Nothing));
-        assert!(!slot.waiting(Waker::noop()));
+        let now = Instant::now();
+        assert!(!slot.waiting(Waker::noop(), now));
         assert!(matches!(slot.find(), Found::Waiting));
-        assert!(slot.waiting(Waker::noop()));
-        assert!(!slot.waiting(Waker::noop()));
+        assert!(slot.waiting(Waker::noop(), now));
+        assert!(!slot.waiting(Waker::noop(), now));
+        assert_eq!(slot.view(), View { activity: Activity::Waiting, asked: now });
+        slot.leased(7, None, now);
+        assert_eq!(slot.view().activity, Activity::Leased(7));
+        assert!(matches!(slot.find(), Found::Nothing), "it cannot be asked");
+        slot.idle();
+        assert_eq!(slot.view(), View { activity: Activity::Idle, asked: now });
+    }
+
+    #[tokio::test]
+    async fn a_console_is_told_of_a_request() {
+        let keys = Arc::new(CancelKeys::default());
+        let slot = keys.issue(Version::V3_0, Facts::for_test("admin"));
+        let cancelled = Arc::new(Notify::new());
+        slot.at_console(Arc::clone(&cancelled));
+        assert!(matches!(slot.find(), Found::Waiting));
+        cancelled.notified().await;
+        assert_eq!(keys.all().len(), 1);
+    }
+
+    /// What an idle client costs beside its task.
+    #[test]
+    fn a_slot_is_small() {
+        let size = size_of::<Slot>();
+        assert!(size <= 320, "{size} bytes");
     }
 }

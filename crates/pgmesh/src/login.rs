@@ -3,9 +3,9 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use frontend::{Client, ClientAddress, Established, Handshake, LoginRequest, Port, Refused, fatal};
+use frontend::{Client, ClientAddress, Established, Handshake, LoginRequest, Port, fatal};
 use pool::{CheckoutError, Pool, Welcome};
 use session::{Disposition, Overdue, ParameterSet, Session};
 use telemetry::{ClientEnd, ClientGuard, Refusal, Via};
@@ -16,11 +16,12 @@ use transport::{MaybeTls, Socket};
 use wire::{ErrorMessage, Severity, SqlState};
 
 use crate::app::App;
-use crate::entry::{self, Denied};
-use crate::gate::Shut;
+use crate::clients::Facts;
+use crate::entry;
 use crate::limits::{ClientPermit, Excess};
 use crate::observe;
 use crate::rates::Network;
+use crate::rejected::Rejected;
 use crate::relay::{Bounds, End, Lend as _, Lender, Relay, Run};
 
 /// For settings that a client asks for at its login and that no server has seen yet, the wait for
@@ -34,12 +35,6 @@ struct Admitted {
     relay: Run<MaybeTls<Socket>, Lender>,
     _permit: ClientPermit,
     guard: ClientGuard,
-}
-
-/// Why a client was not admitted. It has been told.
-struct Rejected {
-    reason: Refusal,
-    detail: String,
 }
 
 /// Serves one connection to its end.
@@ -78,6 +73,7 @@ impl Future for Admitted {
             End::ServerLost => ClientEnd::ServerLost,
             End::StateLost(_) => ClientEnd::StateLost,
             End::Terminated => ClientEnd::Terminated,
+            End::Departed => ClientEnd::Drained,
             End::TimedOut(overdue) => timed_out(*overdue),
             End::Violation(session::Violation::Client(_)) => ClientEnd::ClientViolation,
             End::Violation(session::Violation::Server(_)) => ClientEnd::ServerViolation,
@@ -87,6 +83,7 @@ impl Future for Admitted {
             End::ServerLost
             | End::StateLost(_)
             | End::Terminated
+            | End::Departed
             | End::TimedOut(_)
             | End::Violation(_) => tracing::info!(client, ?end, "client closed"),
         }
@@ -146,7 +143,16 @@ async fn admit(
             return Err(Rejected { reason, detail: format!("SQLSTATE {}", error.state) });
         }
     };
-    let slot = app.cancel_keys.issue(startup.version, &key.user);
+    let facts = Facts {
+        id,
+        key: key.clone(),
+        from,
+        via: port,
+        tls: client.tls_version(),
+        connected: SystemTime::now(),
+        settings: Arc::clone(&settings),
+    };
+    let slot = app.cancel_keys.issue(startup.version, facts);
     let statuses = welcome
         .reported
         .iter()
@@ -377,64 +383,6 @@ fn access(port: Port) -> Access {
         Port::Primary => Access::ReadWrite,
         Port::Replica => Access::ReadOnly,
         Port::Any => Access::Any,
-    }
-}
-
-impl From<Shut> for Rejected {
-    fn from(shut: Shut) -> Self {
-        let reason = match shut {
-            Shut::Memory => Refusal::Memory,
-            Shut::AddressRate | Shut::UserRate => Refusal::LoginRate,
-        };
-        Self { reason, detail: shut.key().to_owned() }
-    }
-}
-
-impl From<Denied> for Rejected {
-    fn from(denied: Denied) -> Self {
-        match denied {
-            Denied::Exchange(refused, None) => refused.into(),
-            Denied::Exchange(refused, Some(why)) => {
-                let rejected = Self::from(refused);
-                Self { detail: format!("{}: {why}", rejected.detail), ..rejected }
-            }
-            Denied::Lookup(error) => Self { reason: Refusal::Lookup, detail: error.to_string() },
-            Denied::Directory(detail) => Self { reason: Refusal::Directory, detail },
-            Denied::Password(detail) | Denied::Reason(detail) => {
-                Self { reason: Refusal::Authentication, detail }
-            }
-        }
-    }
-}
-
-impl From<Refused> for Rejected {
-    fn from(refused: Refused) -> Self {
-        let reason = match &refused {
-            Refused::Authentication(_)
-            | Refused::Bearer(_)
-            | Refused::EmptyPassword
-            | Refused::Mechanism
-            | Refused::NoUser
-            | Refused::Token(_) => Refusal::Authentication,
-            Refused::Timeout => Refusal::Timeout,
-            Refused::Tls(_) | Refused::TlsRequired => Refusal::Tls,
-            Refused::Options
-            | Refused::Replication
-            | Refused::ReplicationValue
-            | Refused::Version(_) => Refusal::Unsupported,
-            Refused::Closed
-            | Refused::Io(_)
-            | Refused::Layout
-            | Refused::MessageLength
-            | Refused::MessageType(_)
-            | Refused::NoPassword(_)
-            | Refused::PacketLength
-            | Refused::PasswordEncoding
-            | Refused::PasswordLayout
-            | Refused::Truncated
-            | Refused::Unencrypted(_) => Refusal::Protocol,
-        };
-        Self { reason, detail: refused.to_string() }
     }
 }
 

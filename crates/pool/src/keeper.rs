@@ -220,7 +220,7 @@ pub(crate) fn new_server(
     epoch: Epoch,
     permit: Option<Permits>,
 ) -> Box<Server> {
-    let id = pool.next_id.fetch_add(1, Relaxed);
+    let id = pool.shared.next_server.fetch_add(1, Relaxed);
     let target = ready.cancel_target();
     let pid = target.as_ref().map(|target| target.key.pid);
     let cancels = target.map(|target| Arc::new(Cancels::new(target)));

@@ -43,7 +43,6 @@ pub struct Pool {
     loads: Mutex<HashMap<Address, Arc<AtomicUsize>>>,
     /// Goes up with every snapshot: a server found valid under another one is looked at again.
     pub(crate) generation: AtomicU64,
-    pub(crate) next_id: AtomicU64,
     /// Goes up with every login that is tried: of several nodes the next one's turn.
     pub(crate) turn: AtomicUsize,
     pub(crate) last_failure: Mutex<Option<Arc<ErrorMessage>>>,
@@ -134,7 +133,6 @@ impl Pool {
             sequences: Arc::default(),
             loads: Mutex::default(),
             generation: AtomicU64::new(FIRST_GENERATION),
-            next_id: AtomicU64::new(0),
             turn: AtomicUsize::new(0),
             last_failure: Mutex::new(None),
             welcome: Mutex::new(None),

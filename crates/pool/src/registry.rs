@@ -76,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) warm_logins: Semaphore,
     /// The last epoch in which a transaction has ended.
     begun: AtomicU64,
+    /// The number of the next server.
+    pub(crate) next_server: AtomicU64,
     report: Arc<dyn Report>,
 }
 
@@ -125,7 +127,18 @@ impl Pools {
         let logins = Semaphore::new(LOGINS_MAX);
         let warm_logins = Semaphore::new(WARM_LOGINS_MAX);
         let begun = AtomicU64::new(0);
-        let shared = Shared { dialer, catalog, snapshot, hold, logins, warm_logins, begun, report };
+        let next_server = AtomicU64::new(1);
+        let shared = Shared {
+            dialer,
+            catalog,
+            snapshot,
+            hold,
+            logins,
+            warm_logins,
+            begun,
+            next_server,
+            report,
+        };
         let shared = Arc::new(shared);
         Arc::new(Self { shared, resolve, inner: Mutex::default() })
     }

@@ -49,6 +49,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// Its number. No two servers of one process have the same.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// What cancels a statement on this server, if it gave a key.
     pub fn cancels(&self) -> Option<&Arc<Cancels>> {
         self.cancels.as_ref()

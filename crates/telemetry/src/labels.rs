@@ -300,6 +300,8 @@ words! {
         ClientLost = "client_lost",
         /// The client broke the protocol or the rules of its pool mode.
         ClientViolation = "client_violation",
+        /// It was between two transactions when pgmesh was to end (57P01).
+        Drained = "drained",
         /// The client said goodbye.
         Goodbye = "goodbye",
         /// `idle_transaction_timeout` (25P03).
@@ -312,7 +314,7 @@ words! {
         ServerViolation = "server_violation",
         /// Its server went, and with it state that no other has.
         StateLost = "state_lost",
-        /// Another session of its user's has ended it (57P01).
+        /// Another session of its user's has ended it, or an operator (57P01).
         Terminated = "terminated",
         /// `transaction_timeout` (25P04).
         TransactionTimeout = "transaction_timeout",

@@ -46,6 +46,7 @@ where
                 End::Goodbye
                 | End::ClientLost
                 | End::Terminated
+                | End::Departed
                 | End::TimedOut(_)
                 | End::Violation(Violation::Client(_)) => {
                     let mid_frame = self.client.rest.is_passing();
@@ -65,7 +66,7 @@ where
                 SqlState::CONNECTION_FAILURE,
                 "server closed the connection unexpectedly",
             )),
-            End::Terminated => Some(session::terminated()),
+            End::Terminated | End::Departed => Some(session::terminated()),
             End::TimedOut(overdue) => Some(overdue::last_words(*overdue)),
             End::StateLost(error) | End::Violation(Violation::Client(error)) => {
                 Some(ErrorMessage::clone(error))

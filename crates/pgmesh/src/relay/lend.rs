@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use notify::{Event, HubError, Hubs, Subscriber};
-use pool::{Cancels, CheckoutError, Closed, Lease, Pool, Vacancy};
+use pool::{Cancels, CheckoutError, Closed, Lease, Pool, Server, Vacancy};
 use session::{Disposition, Emptying, ServerState, Timeouts};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -67,6 +67,9 @@ pub(crate) trait Leased {
 
     /// Its parts, to be used side by side.
     fn parts(&mut self) -> Parts<'_, Self::Stream>;
+
+    /// Its number, which no other server of this process has had.
+    fn id(&self) -> u64;
 
     /// Counts why the client keeps it between two transactions, if it does.
     fn note_pins(&mut self);
@@ -237,6 +240,11 @@ impl Leased for Lease {
     type Stream = MaybeTls<TcpStream>;
 
     #[inline]
+    fn id(&self) -> u64 {
+        Server::id(self)
+    }
+
+    #[inline]
     fn parts(&mut self) -> Parts<'_, Self::Stream> {
         let server = &mut **self;
         Parts {
@@ -269,7 +277,7 @@ impl Leased for Lease {
     }
 
     fn cancels(&self) -> Option<&Arc<Cancels>> {
-        pool::Server::cancels(self)
+        Server::cancels(self)
     }
 
     #[inline]

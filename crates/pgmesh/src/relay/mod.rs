@@ -8,10 +8,11 @@
 //! - [`frames`] cuts chunks, [`splice`] puts together what goes on, [`outbox`] writes it.
 //! - [`turn`] moves bytes one chunk at a time; [`Run`] repeats it until nothing moves.
 //! - [`hearing`] lets the hub listen for a client that has no server.
-//! - [`overdue`] ends what takes too long.
+//! - [`overdue`] ends what takes too long, [`called`] who is to go.
 //! - [`lost`] goes on without a server that was lost.
 //! - [`end`] closes: last words, and a server that a vanished client has left behind.
 
+mod called;
 mod end;
 mod frames;
 mod hearing;
@@ -137,8 +138,10 @@ pub(crate) enum End {
     ServerLost,
     /// The server has gone with state that no other has.
     StateLost(Box<ErrorMessage>),
-    /// Another session of its user's has ended it.
+    /// Somebody has ended it, another session of its user's or an operator.
     Terminated,
+    /// It was between two transactions when pgmesh was to end.
+    Departed,
     /// Something took longer than it may.
     TimedOut(Overdue),
     /// Somebody broke the protocol.
@@ -239,8 +242,8 @@ where
             match moved {
                 Ok(Moved::Yes) => {}
                 Ok(Moved::No) => {
-                    if self.slot.is_ended(cx.waker()) {
-                        return Poll::Ready(End::Terminated);
+                    if let Some(end) = self.called(cx.waker()) {
+                        return Poll::Ready(end);
                     }
                     if let Err(end) = ready!(self.poll_overdue(cx.waker())) {
                         return Poll::Ready(end);
@@ -303,7 +306,7 @@ where
     /// Waits for a server, and notices a client that cancels or goes meanwhile.
     fn waiting_turn(&mut self, cx: &mut Context<'_>) -> Result<Moved, End> {
         let Link::Waiting { wait, since } = &mut self.link else { return Ok(Moved::Yes) };
-        if self.slot.waiting(cx.waker()) {
+        if self.slot.waiting(cx.waker(), *since) {
             self.refuse(&ErrorMessage::error(
                 SqlState::QUERY_CANCELED,
                 "canceling statement due to user request",
@@ -343,7 +346,7 @@ where
     /// Begins a lease. `asked` is when the client first needed it.
     fn lease(&mut self, lease: P::Leased, asked: Instant, now: Instant) {
         self.metrics.wait.observe(now.saturating_duration_since(asked));
-        self.slot.leased(lease.cancels());
+        self.slot.leased(lease.id(), lease.cancels(), asked);
         self.client.needed = 0;
         self.link = Link::Leased(Active {
             lease,

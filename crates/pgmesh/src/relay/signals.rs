@@ -6,6 +6,7 @@ use session::Signal;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{End, Leased, Lend, Link, Relay};
+use crate::clients::Call;
 
 impl<C, P> Relay<C, P>
 where
@@ -36,7 +37,7 @@ where
             Signal::Cancel => self.lender.cancel(&peer),
             // The statement that did it has no answer.
             Signal::Terminate if Arc::ptr_eq(&peer, &self.slot) => return Err(End::Terminated),
-            Signal::Terminate => peer.end(),
+            Signal::Terminate => peer.call(Call::End),
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The relay over in-memory streams against a scripted server.
 
+mod called;
 mod deaf;
 mod kept;
 mod lease;
@@ -32,6 +33,7 @@ use self::waiting::{FakeWait, How};
 use super::{Bounds, End, Lend, Relay, Run, Timer, Waiting};
 use crate::alarms::Alarms;
 use crate::cancel::{CancelKeys, Slot};
+use crate::clients::Facts;
 
 /// More than any other test sends in one message.
 const MESSAGE_MAX: u32 = 8 << 20;
@@ -190,7 +192,7 @@ impl Scene {
         let settings = catalog.parameters([("TimeZone", "UTC")]);
         let server = servers.add(capacity, &settings);
         let (client, near) = duplex(capacity);
-        let slot = Arc::new(CancelKeys::default()).issue(Version::V3_0, "app");
+        let slot = Arc::new(CancelKeys::default()).issue(Version::V3_0, Facts::for_test("app"));
         let session = Session::new(catalog, Arc::clone(&settings), mode);
         let metrics = Arc::<PoolMetrics>::default();
         let now = Instant::now();

@@ -124,6 +124,8 @@ where
             Link::None => match self.session.on_client_unleased(&frame, back)? {
                 Unleased::Swallow => Pass::Swallow,
                 Unleased::Refused => self.count_refused(),
+                // It begins no other transaction.
+                Unleased::NeedServer if self.slot.is_called() => return Ok(Moved::No),
                 Unleased::NeedServer => match self.refusal(&frame) {
                     None => {
                         self.need_server();
@@ -138,7 +140,9 @@ where
             },
             Link::Leased(active) => {
                 if self.session.may_pause(active.lease.parts().state)
-                    && !(active.lease.resume() && self.lender.may_begin(&active.lease))
+                    && !(!self.slot.is_called()
+                        && active.lease.resume()
+                        && self.lender.may_begin(&active.lease))
                     && let Some(disposition) = self.session.pause(active.lease.parts().state)
                 {
                     self.release(disposition);

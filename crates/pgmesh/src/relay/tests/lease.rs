@@ -34,6 +34,10 @@ impl Leased for FakeLease {
         Parts { stream, state, unread, unsent }
     }
 
+    fn id(&self) -> u64 {
+        1
+    }
+
     fn note_pins(&mut self) {}
 
     fn rest(&mut self) -> bool {

@@ -39,7 +39,7 @@ const FLOOD: usize = 1 << 20;
 
 impl Scene {
     /// A client that waits for a server with `ask`.
-    async fn waiting(capacity: usize, ask: &[u8]) -> Self {
+    pub(super) async fn waiting(capacity: usize, ask: &[u8]) -> Self {
         let mut scene = Self::start(capacity, Mode::Transaction);
         scene.servers.0.lock().idle.clear();
         scene.client_sends(ask).await;

@@ -27,7 +27,7 @@ pub use error::{Error, Errors, Place, Warning};
 pub use sections::{Console, Peers};
 pub use settings::{
     Access, Cleartext, CoreDumps, Database, Failover, Limits, Oauth, Pool, Rotation, Settings,
-    TimeoutOverrides, UNENDING, UNLIMITED, User, Written,
+    Shutdown, TimeoutOverrides, UNENDING, UNLIMITED, User, Written,
 };
 
 use document::Document;

@@ -58,6 +58,8 @@ pub struct Settings {
     pub admin: admin::Config,
     /// `[log]`.
     pub log: telemetry::log::Config,
+    /// `[shutdown]`.
+    pub shutdown: Shutdown,
     /// What the operator should know, to be logged at start.
     pub warnings: Vec<Warning>,
 }
@@ -108,6 +110,15 @@ pub enum CoreDumps {
     Forbidden,
     /// As the process was started.
     Allowed,
+}
+
+/// How the process ends when it is told to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shutdown {
+    /// How long open transactions may go on; then all clients are ended.
+    pub drain_timeout: Duration,
+    /// Sessions that are ended in a second; zero ends all at once.
+    pub drain_rate: u32,
 }
 
 /// How clients prove who they are. What is here has been read; what is in files has not.

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use transport::{Socket, SocketFile, UnixError, listen_unix};
 
 use crate::config::UnixSockets;
@@ -120,6 +120,28 @@ impl Listener {
             }
         }
     }
+
+    /// The next client of those who wait already, whatever is known of the socket; `None` if
+    /// nobody does. For the end: closing the socket resets who waits.
+    ///
+    /// # Errors
+    /// As [`Listener::accept`], and those of one connection.
+    pub fn accept_waiting(&self) -> io::Result<Option<(Socket, ClientAddress)>> {
+        match &self.inner {
+            Inner::Tcp(listener) => {
+                let accepted = transport::accept_waiting(listener)?;
+                Ok(accepted.map(|(socket, peer)| (Socket::Tcp(socket), ClientAddress::Host(peer))))
+            }
+            Inner::Unix(listener) => loop {
+                let Some(socket) = transport::accept_waiting_unix(listener)? else {
+                    return Ok(None);
+                };
+                if let Some(address) = local(&socket) {
+                    return Ok(Some((Socket::Unix(socket), address)));
+                }
+            },
+        }
+    }
 }
 
 impl Inner {
@@ -132,12 +154,16 @@ impl Inner {
             }
             Self::Unix(listener) => {
                 let (socket, _) = listener.accept().await?;
-                let credentials = socket.peer_cred().ok();
-                let address = credentials.map(|it| ClientAddress::Local { uid: it.uid() });
-                Ok(address.map(|address| (Socket::Unix(socket), address)))
+                Ok(local(&socket).map(|address| (Socket::Unix(socket), address)))
             }
         }
     }
+}
+
+/// Who is on the other end; `None` if it has gone.
+fn local(socket: &UnixStream) -> Option<ClientAddress> {
+    let credentials = socket.peer_cred().ok();
+    credentials.map(|it| ClientAddress::Local { uid: it.uid() })
 }
 
 /// Errors of the connection that was to be accepted (accept(2), "Error handling").

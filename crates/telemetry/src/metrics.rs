@@ -1,6 +1,7 @@
 //! The composition of all metrics on one registry.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use prometheus::Registry;
 use prometheus::core::{Collector, Desc};
@@ -76,6 +77,7 @@ impl Metrics {
             build,
             clients: Arc::clone(&clients),
             discovery_failures: Counter::default(),
+            is_draining: AtomicBool::new(false),
             failovers: FailoverMetrics::default(),
             tls: Arc::default(),
         });
@@ -183,6 +185,11 @@ impl Metrics {
     pub fn discovery_failed(&self) {
         self.totals.discovery_failures.inc();
     }
+
+    /// The process is on its way out, for the rest of its time.
+    pub fn draining(&self) {
+        self.totals.is_draining.store(true, Ordering::Relaxed);
+    }
 }
 
 fn once(is_first: bool) -> Result<(), Error> {
@@ -197,6 +204,7 @@ pub(crate) struct Totals {
     build: Build,
     clients: Arc<ClientMetrics>,
     discovery_failures: Counter,
+    is_draining: AtomicBool,
     failovers: FailoverMetrics,
     tls: Arc<TlsMetrics>,
 }
@@ -221,6 +229,16 @@ pub(crate) const ROWS: &[Row<Totals>] = &[
             &["version", "commit"],
         ),
         read: |spec, totals| vec![spec.sample(&[totals.build.version, totals.build.commit], 1)],
+    },
+    Row {
+        spec: Spec::gauge(
+            "pgmesh_draining",
+            "Whether the process takes no more clients and ends.",
+            &[],
+        ),
+        read: |spec, totals| {
+            vec![spec.sample(&[], u64::from(totals.is_draining.load(Ordering::Relaxed)))]
+        },
     },
     Row {
         spec: Spec::counter("pgmesh_accepts_total", "Client connections accepted.", &["via"]),

@@ -40,5 +40,5 @@ pub use server::{Acceptor, ServerTls};
 pub use service::{ServiceConnector, ServiceTls};
 pub use socket::Socket;
 pub use stream::MaybeTls;
-pub use tcp::{Config, Keepalive, connect, listen};
+pub use tcp::{Config, Keepalive, accept_waiting, accept_waiting_unix, connect, listen};
 pub use unix::{SocketFile, UNIX_NAME_MAX, UnixAccess, UnixError, listen_unix};

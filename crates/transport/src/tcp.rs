@@ -4,8 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 /// Options for every TCP connection of one side of the proxy.
 ///
@@ -117,6 +117,38 @@ pub fn listen(
     TcpListener::from_std(socket.into())
 }
 
+/// Accepts one connection that waits already; `None` if none does. Asks the kernel whatever is
+/// known of the listener, so that none is missed before it is closed.
+///
+/// # Errors
+/// As `accept`.
+pub fn accept_waiting(listener: &TcpListener) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+    let Some((socket, address)) = accept_now(SockRef::from(listener))? else { return Ok(None) };
+    let address = address.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+    Ok(Some((TcpStream::from_std(socket.into())?, address)))
+}
+
+/// The same of a Unix socket.
+///
+/// # Errors
+/// As `accept`.
+pub fn accept_waiting_unix(listener: &UnixListener) -> io::Result<Option<UnixStream>> {
+    let Some((socket, _)) = accept_now(SockRef::from(listener))? else { return Ok(None) };
+    UnixStream::from_std(socket.into()).map(Some)
+}
+
+/// The listener must not block.
+fn accept_now(listener: SockRef<'_>) -> io::Result<Option<(Socket, SockAddr)>> {
+    match listener.accept() {
+        Ok((socket, address)) => {
+            socket.set_nonblocking(true)?;
+            Ok(Some((socket, address)))
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +174,20 @@ mod tests {
             assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
             assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_millis(1500)));
         }
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_accepted_before_the_listener_is_asked_for_the_first_time() {
+        let listener =
+            listen("127.0.0.1:0".parse().unwrap(), 16, false, &Config::default()).unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(accept_waiting(&listener).unwrap().is_none());
+        let clients = [(), ()].map(|()| std::net::TcpStream::connect(address).unwrap());
+        for client in clients {
+            let (_, from) = accept_waiting(&listener).unwrap().unwrap();
+            assert_eq!(from, client.local_addr().unwrap());
+        }
+        assert!(accept_waiting(&listener).unwrap().is_none());
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ mod peers;
 mod pool;
 mod proxy;
 mod server;
+mod shutdown;
 mod state;
 mod tcp;
 mod tls;
@@ -79,6 +80,7 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
     let console = console::read(&root.section("admin"), &databases);
     let admin = operations::metrics(&root.section("metrics"), &frontend);
     let log = operations::log(&root.section("log"));
+    let shutdown = shutdown::read(&root.section("shutdown"));
     Settings {
         frontend,
         max_client_connections,
@@ -100,6 +102,7 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
         console,
         admin,
         log,
+        shutdown,
         warnings: Vec::new(),
     }
 }

@@ -16,6 +16,7 @@ use transport::{MaybeTls, Socket};
 use wire::{ErrorMessage, Severity, SqlState};
 
 use crate::app::App;
+use crate::cancel::Slot;
 use crate::clients::Facts;
 use crate::entry;
 use crate::limits::{ClientPermit, Excess};
@@ -159,16 +160,26 @@ async fn admit(
         .map(|(name, value)| (name.as_str(), settings.get(name).unwrap_or(value)));
     let established = client.greet(statuses, slot.key()).await?;
     guard.logged_in(began.elapsed());
-    let session = session(app, &pool, settings, slot.key().pid);
-    let metrics = app.metrics.pool(observe::labels(&key));
-    let lender = Lender::new(pool, app.snapshots.clone(), Arc::clone(&app.hubs));
-    let bounds = Bounds {
-        timer: app.timer(lender.timeouts(), id),
-        quota: app.gate.quota(&key.user, network, id),
-    };
-    let Established { stream, unread, .. } = established;
-    let relay = Relay::new(stream, unread, session, lender, slot, metrics, bounds);
+    let relay = relay(app, pool, settings, slot, established, network);
     Ok(Some(Admitted { id, relay: Run::Relaying(relay), _permit: permit, guard }))
+}
+
+fn relay(
+    app: &App,
+    pool: Arc<Pool>,
+    settings: Arc<ParameterSet>,
+    slot: Arc<Slot>,
+    established: Established<Socket>,
+    network: Network,
+) -> Relay<MaybeTls<Socket>, Lender> {
+    let (id, key) = (slot.facts().id, pool.key());
+    let session = session(app, &pool, settings, slot.key().pid);
+    let metrics = app.metrics.pool(observe::labels(key));
+    let quota = app.gate.quota(&key.user, network, id);
+    let lender = Lender::new(pool, app.snapshots.clone(), Arc::clone(&app.hubs));
+    let bounds = Bounds { timer: app.timer(lender.timeouts(), id), quota };
+    let Established { stream, unread, .. } = established;
+    Relay::new(stream, unread, session, lender, slot, metrics, bounds)
 }
 
 fn session(app: &App, pool: &Pool, settings: Arc<ParameterSet>, pid: i32) -> Session {

@@ -4,8 +4,18 @@ use std::task::Waker;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{End, Leased, Lend, Link, Relay};
+use super::{Client, End, Leased, Lend, Link, Moved, Relay};
 use crate::clients::Call;
+
+/// Whether a client goes when this chunk of its has gone out.
+#[derive(Clone, Copy)]
+pub(super) enum Leaving {
+    No,
+    /// It has said so.
+    Goodbye,
+    /// It is called.
+    Called,
+}
 
 impl<C, P> Relay<C, P>
 where
@@ -38,5 +48,13 @@ where
                     && parts.state.is_between_transactions()
             }
         }
+    }
+}
+
+impl<C> Client<C> {
+    /// Takes note that it goes: what came before that in the same chunk goes out first.
+    pub(super) fn leave(&mut self, how: Leaving) -> Moved {
+        self.leaving = how;
+        Moved::No
     }
 }

@@ -9,6 +9,7 @@ use session::{Doing, Lost, Sent};
 use telemetry::ServerLoss;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::called::Leaving;
 use super::{Active, End, Leased, Lend, Link, Moved, Relay};
 
 impl<C, P> Relay<C, P>
@@ -36,7 +37,7 @@ where
         self.session.forget_unsent(active.lease.parts().state);
         self.client.unread = chunk.to_vec();
         self.client.rest = super::Rest::NONE;
-        self.client.leaving = false;
+        self.client.leaving = Leaving::No;
     }
 
     /// Goes on without the server.

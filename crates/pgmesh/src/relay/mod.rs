@@ -1,9 +1,8 @@
 //! The relay: one task per client drives both sockets.
 //!
-//! It owns no rules: every frame is shown to the [`session::Session`], and its verdict is
-//! carried out. Bytes are written from where they were read; a buffer per thread serves all
-//! clients, and only what is cut off at a chunk's end, or what a slow peer does not take,
-//! is kept per connection, bounded by one chunk.
+//! It owns no rules: every frame is shown to the [`session::Session`], and its verdict is carried
+//! out. Bytes are written from where they were read; a buffer per thread serves all clients, and
+//! only what is cut off at a chunk's end, or not taken by a slow peer, is kept, up to one chunk.
 //!
 //! - [`frames`] cuts chunks, [`splice`] puts together what goes on, [`outbox`] writes it.
 //! - [`turn`] moves bytes one chunk at a time; [`Run`] repeats it until nothing moves.
@@ -43,6 +42,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use wire::{ErrorMessage, HEADER_LEN, Header, SqlState};
 
 use crate::cancel::Slot;
+use called::Leaving;
 use frames::Rest;
 use hearing::{Ears, Hearing};
 pub(crate) use lend::{Hear, Leased, Lend, Lender, Waiting};
@@ -89,8 +89,7 @@ struct Client<C> {
     rest: Rest,
     /// Bytes that a message of its may have.
     message_max: u32,
-    /// It has said goodbye.
-    leaving: bool,
+    leaving: Leaving,
 }
 
 /// The client's way to a server.
@@ -224,7 +223,7 @@ where
             unsent: Vec::new(),
             rest: Rest::NONE,
             message_max: lender.max_packet_size(),
-            leaving: false,
+            leaving: Leaving::No,
         };
         Self { client, session, lender, link: Link::None, slot, metrics, timer, quota, ears: None }
     }
@@ -409,16 +408,6 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Client<C> {
     /// Reads behind what is unread. The bytes read; 0 at the end.
     fn read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         inbox::read_behind(&mut self.stream, cx, &mut self.unread, self.needed)
-    }
-
-    /// Takes note of a Terminate: what came before it in the same chunk goes out first.
-    fn goodbye(&mut self) -> Moved {
-        self.leaving = true;
-        Moved::No
-    }
-
-    fn is_leaving(&self) -> bool {
-        self.leaving
     }
 
     /// Takes the frame at the front of `unread` away, of which at least the header is

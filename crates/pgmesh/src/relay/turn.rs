@@ -1,5 +1,6 @@
 //! One chunk in one direction.
 
+use std::ops::ControlFlow;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use wire::tag::backend;
 use wire::{ErrorFields, ErrorMessage, FrameError, HEADER_LEN, SqlState};
 
+use super::called::Leaving;
 use super::frames::{self, Next, Rest};
 use super::inbox::{read, rest_of};
 use super::outbox::{self, Gone};
@@ -121,22 +123,9 @@ where
         }
         let pass = match &mut self.link {
             Link::Waiting { .. } => return Ok(Moved::No),
-            Link::None => match self.session.on_client_unleased(&frame, back)? {
-                Unleased::Swallow => Pass::Swallow,
-                Unleased::Refused => self.count_refused(),
-                // It begins no other transaction.
-                Unleased::NeedServer if self.slot.is_called() => return Ok(Moved::No),
-                Unleased::NeedServer => match self.refusal(&frame) {
-                    None => {
-                        self.need_server();
-                        return Ok(Moved::Yes);
-                    }
-                    Some(refusal) => {
-                        self.session.refuse(frame.header.tag, &refusal, back);
-                        Pass::Swallow
-                    }
-                },
-                Unleased::Goodbye => return Ok(self.client.goodbye()),
+            Link::None => match self.take_unleased(&frame, back)? {
+                ControlFlow::Continue(pass) => pass,
+                ControlFlow::Break(moved) => return Ok(moved),
             },
             Link::Leased(active) => {
                 if self.session.may_pause(active.lease.parts().state)
@@ -154,7 +143,7 @@ where
                 match verdict {
                     ToServer::Pass(pass) => pass,
                     ToServer::Prepare => return Ok(Moved::No),
-                    ToServer::Goodbye => return Ok(self.client.goodbye()),
+                    ToServer::Goodbye => return Ok(self.client.leave(Leaving::Goodbye)),
                 }
             }
         };
@@ -165,6 +154,37 @@ where
         self.client.rest = Rest::of(&frame, pass);
         *at += shown;
         Ok(Moved::Yes)
+    }
+
+    /// A frame of a client that has no server: what becomes of it, or whether to look at it again.
+    #[inline]
+    fn take_unleased(
+        &mut self,
+        frame: &Frame<'_>,
+        back: &mut Vec<u8>,
+    ) -> Result<ControlFlow<Moved, Pass>, Violation> {
+        let pass = match self.session.on_client_unleased(frame, back)? {
+            Unleased::Swallow => Pass::Swallow,
+            Unleased::Refused => self.count_refused(),
+            // It begins no other transaction.
+            Unleased::NeedServer if self.slot.is_called() => {
+                return Ok(ControlFlow::Break(self.client.leave(Leaving::Called)));
+            }
+            Unleased::NeedServer => match self.refusal(frame) {
+                None => {
+                    self.need_server();
+                    return Ok(ControlFlow::Break(Moved::Yes));
+                }
+                Some(refusal) => {
+                    self.session.refuse(frame.header.tag, &refusal, back);
+                    Pass::Swallow
+                }
+            },
+            Unleased::Goodbye => {
+                return Ok(ControlFlow::Break(self.client.leave(Leaving::Goodbye)));
+            }
+        };
+        Ok(ControlFlow::Continue(pass))
     }
 
     /// Why the client may have no server for what it begins with `frame`.
@@ -257,8 +277,10 @@ where
     /// After a chunk of the client's: tells the server's state whether a frame is half way,
     /// and makes up for a release that had to wait for its end.
     fn end_frame(&mut self) -> Result<(), End> {
-        if self.client.is_leaving() {
-            return Err(End::Goodbye);
+        match self.client.leaving {
+            Leaving::No => {}
+            Leaving::Goodbye => return Err(End::Goodbye),
+            Leaving::Called => return Err(End::Departed),
         }
         let Link::Leased(active) = &mut self.link else { return Ok(()) };
         let parts = active.lease.parts();

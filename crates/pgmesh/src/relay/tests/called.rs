@@ -72,7 +72,7 @@ async fn who_is_to_end_at_once_does_not_finish() {
 
 #[tokio::test]
 async fn who_waits_for_a_server_is_answered_before_it_leaves() {
-    let mut scene = Scene::waiting(4096, &query("SELECT 1")).await;
+    let scene = Scene::waiting(4096, &query("SELECT 1")).await;
     scene.slot.call(Call::Leave);
     for _ in 0..100 {
         tokio::task::yield_now().await;

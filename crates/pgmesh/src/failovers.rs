@@ -1,18 +1,27 @@
-//! How long failovers take, as metrics and a log line; and what servers show of an epoch, told
-//! to the topology.
+//! How long failovers take, as metrics, a log line and a history; and what servers show of an
+//! epoch, told to the topology.
+
+mod history;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use admin::rows::FailoverRow;
 use parking_lot::Mutex;
-use pool::Report;
+use pool::{Pools, Report};
 use telemetry::FailoverMetrics;
-use topology::{Access, Epoch, Snapshot};
+use topology::{Epoch, Snapshot};
+
+use history::{History, Seen};
+
+pub(crate) use history::Reign;
 
 /// The failover that is under way, or the last one.
 #[derive(Debug, Default)]
 pub(crate) struct Stopwatch {
-    /// Since when no transaction may begin, and in which epoch (0 before the first) that was.
+    /// The last epoch in which transactions could begin.
+    open: Option<u64>,
+    /// Since when they cannot, and in which epoch they last could.
     shut: Option<(Instant, u64)>,
     /// The epoch that was named since.
     named: Option<u64>,
@@ -25,28 +34,30 @@ pub(crate) struct Stopwatch {
 /// What a step of a failover took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lap {
+    /// The first sign: no transaction may begin.
+    Shut,
     Detected(Duration),
     Held(Duration),
     FirstSuccess(Duration),
 }
 
 impl Stopwatch {
-    /// Looks at a snapshot.
-    pub(crate) fn look(&mut self, snapshot: &Snapshot, now: Instant) -> Vec<Lap> {
-        let is_open = snapshot.route(Access::ReadWrite).is_ok();
-        self.step(snapshot.epoch().get(), is_open, now)
-    }
-
     fn step(&mut self, epoch: u64, is_open: bool, now: Instant) -> Vec<Lap> {
         let mut laps = Vec::new();
         let (since, before) = match self.shut {
             Some(shut) => shut,
-            // The first leader that is seen is no failover.
-            None if is_open || epoch == 0 => return laps,
-            None => {
-                self.named = None;
-                *self.shut.insert((now, epoch))
-            }
+            None => match self.open {
+                Some(open) if !is_open || open != epoch => {
+                    self.named = None;
+                    laps.push(Lap::Shut);
+                    *self.shut.insert((now, open))
+                }
+                // The first leader that is seen is no failover.
+                Some(_) | None => {
+                    self.open = is_open.then_some(epoch);
+                    return laps;
+                }
+            },
         };
         let passed = now.saturating_duration_since(since);
         if epoch != before && self.named != Some(epoch) {
@@ -54,7 +65,7 @@ impl Stopwatch {
             laps.push(Lap::Detected(passed));
         }
         if is_open {
-            self.shut = None;
+            (self.open, self.shut) = (Some(epoch), None);
             laps.push(Lap::Held(passed));
             if epoch != before {
                 if self.begun == Some(epoch) {
@@ -78,6 +89,7 @@ impl Stopwatch {
 impl Lap {
     fn record(self, metrics: &FailoverMetrics) {
         match self {
+            Self::Shut => {}
             Self::Detected(time) => metrics.detect.observe(time),
             Self::Held(time) => metrics.hold.observe(time),
             Self::FirstSuccess(time) => metrics.first_success.observe(time),
@@ -87,9 +99,15 @@ impl Lap {
 
 /// Takes the times of the cluster that the snapshots show, and passes on what servers show.
 pub(crate) struct Failovers {
-    stopwatch: Mutex<Stopwatch>,
+    times: Mutex<Times>,
     metrics: Arc<telemetry::Metrics>,
     suspect: Box<dyn Fn(Epoch) + Send + Sync>,
+}
+
+#[derive(Debug, Default)]
+struct Times {
+    stopwatch: Stopwatch,
+    history: History,
 }
 
 impl Failovers {
@@ -98,17 +116,46 @@ impl Failovers {
         metrics: Arc<telemetry::Metrics>,
         suspect: Box<dyn Fn(Epoch) + Send + Sync>,
     ) -> Arc<Self> {
-        Arc::new(Self { stopwatch: Mutex::default(), metrics, suspect })
+        Arc::new(Self { times: Mutex::default(), metrics, suspect })
     }
 
-    pub(crate) fn look(&self, snapshot: &Snapshot) {
-        for lap in self.stopwatch.lock().look(snapshot, Instant::now()) {
+    /// Looks at the cluster, and at how many clients wait meanwhile.
+    pub(crate) fn look(&self, snapshot: &Snapshot, pools: &Pools) {
+        let seen = Seen::in_snapshot(snapshot);
+        let mut times = self.times.lock();
+        let was_shut = times.stopwatch.shut.is_some();
+        let laps = times.stopwatch.step(seen.epoch, seen.is_open, Instant::now());
+        times.history.note(&seen, &laps, SystemTime::now());
+        if laps.contains(&Lap::Shut) {
+            pools.forget_most_waiting();
+        }
+        if was_shut {
+            times.history.waited(pools.most_waiting() as u64);
+        }
+        drop(times);
+        for lap in laps {
             if let Lap::Held(time) = lap {
-                let epoch = snapshot.epoch().get();
+                let epoch = seen.epoch;
                 tracing::info!(epoch, held_ms = time.as_millis(), "transactions begin again");
             }
             lap.record(self.metrics.failovers());
         }
+    }
+
+    /// The last failovers, switchovers and holds, oldest first; the last may be under way.
+    #[expect(dead_code, reason = "the console and the status page are about to show it")]
+    pub(crate) fn rows(&self, pools: &Pools) -> Vec<FailoverRow> {
+        let mut times = self.times.lock();
+        if times.stopwatch.shut.is_some() {
+            times.history.waited(pools.most_waiting() as u64);
+        }
+        times.history.rows()
+    }
+
+    /// Since when the last primary has taken transactions; `None` before the first.
+    #[expect(dead_code, reason = "the console and the status page are about to show it")]
+    pub(crate) fn reign(&self) -> Option<Reign> {
+        self.times.lock().history.reign()
     }
 }
 
@@ -118,7 +165,11 @@ impl Report for Failovers {
     }
 
     fn began(&self, epoch: Epoch) {
-        if let Some(lap) = self.stopwatch.lock().began(epoch.get(), Instant::now()) {
+        let epoch = epoch.get();
+        let mut times = self.times.lock();
+        let lap = times.stopwatch.began(epoch, Instant::now());
+        if let Some(lap @ Lap::FirstSuccess(took)) = lap {
+            times.history.began(epoch, took);
             lap.record(self.metrics.failovers());
         }
     }
@@ -137,7 +188,7 @@ mod tests {
         let mut watch = Stopwatch::default();
         assert_eq!(watch.step(0, false, at(0)), []);
         assert_eq!(watch.step(first, true, at(5)), []);
-        assert_eq!(watch.step(first, false, at(100)), []);
+        assert_eq!(watch.step(first, false, at(100)), [Lap::Shut]);
         assert_eq!(watch.step(first, false, at(200)), []);
         assert_eq!(watch.step(second, false, at(1100)), [Lap::Detected(ms(1000))]);
         assert_eq!(watch.step(second, true, at(1250)), [Lap::Held(ms(1150))]);
@@ -168,9 +219,30 @@ mod tests {
         let start = Instant::now();
         let epoch = 1;
         let mut watch = Stopwatch::default();
-        watch.step(epoch, false, start);
+        watch.step(epoch, true, start);
+        assert_eq!(watch.step(epoch, false, start), [Lap::Shut]);
         let later = start + Duration::from_millis(70);
         assert_eq!(watch.step(epoch, true, later), [Lap::Held(Duration::from_millis(70))]);
         assert_eq!(watch.began(epoch, later), None);
+    }
+
+    #[test]
+    fn nothing_is_a_failover_before_the_first_primary_is_proven() {
+        let start = Instant::now();
+        let mut watch = Stopwatch::default();
+        for (epoch, is_open) in [(0, false), (1, false), (2, false), (2, true)] {
+            assert_eq!(watch.step(epoch, is_open, start), []);
+        }
+    }
+
+    #[test]
+    fn a_failover_of_which_only_the_end_is_seen_took_no_time() {
+        let start = Instant::now();
+        let mut watch = Stopwatch::default();
+        watch.step(1, true, start);
+        let zero = Duration::ZERO;
+        let whole = [Lap::Shut, Lap::Detected(zero), Lap::Held(zero)];
+        assert_eq!(watch.step(2, true, start), whole);
+        assert_eq!(watch.step(3, false, start), whole[..2]);
     }
 }

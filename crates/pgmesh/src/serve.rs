@@ -301,7 +301,7 @@ fn readiness(snapshots: &Snapshots) -> admin::Readiness {
 async fn show_leader(app: Arc<App>, failovers: Arc<Failovers>, mut snapshots: Snapshots) {
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        failovers.look(&snapshot);
+        failovers.look(&snapshot, &app.pools);
         app.metrics.set_cluster(observe::cluster(&snapshot));
         if snapshots.changed().await.is_err() {
             return;

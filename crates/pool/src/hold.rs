@@ -10,6 +10,8 @@ use crate::HoldLimits;
 pub(crate) struct Hold {
     limits: HoldLimits,
     clients: AtomicUsize,
+    /// The most clients at one time since it was last forgotten.
+    most_clients: AtomicUsize,
     bytes: AtomicUsize,
 }
 
@@ -22,18 +24,30 @@ pub(crate) struct Share {
 
 impl Hold {
     pub(crate) fn new(limits: HoldLimits) -> Arc<Self> {
-        Arc::new(Self { limits, clients: AtomicUsize::new(0), bytes: AtomicUsize::new(0) })
+        let (clients, most_clients, bytes) = Default::default();
+        Arc::new(Self { limits, clients, most_clients, bytes })
     }
 
     /// A client begins to wait.
     pub(crate) fn enter(self: &Arc<Self>) -> Share {
-        self.clients.fetch_add(1, Relaxed);
+        let clients = self.clients.fetch_add(1, Relaxed) + 1;
+        self.most_clients.fetch_max(clients, Relaxed);
         Share { hold: Arc::clone(self), bytes: 0 }
     }
 
     /// Whether one more client would be too many.
     pub(crate) fn is_full(&self) -> bool {
         self.clients.load(Relaxed) >= self.limits.clients
+    }
+
+    /// The most clients that have waited at one time since [`Hold::forget_most`].
+    pub(crate) fn most(&self) -> usize {
+        self.most_clients.load(Relaxed)
+    }
+
+    /// Begins to count anew, with those who wait now.
+    pub(crate) fn forget_most(&self) {
+        self.most_clients.store(self.clients.load(Relaxed), Relaxed);
     }
 
     /// What waiting clients have sent ahead.
@@ -79,7 +93,11 @@ mod tests {
         assert!(!second.set(60));
         assert!(first.set(10));
         assert_eq!(hold.bytes(), 70);
-        drop((first, second));
+        drop(second);
+        assert_eq!(hold.most(), 2);
+        hold.forget_most();
+        assert_eq!(hold.most(), 1, "one still waits");
+        drop(first);
         assert!(!hold.is_full());
         assert_eq!(hold.bytes(), 0);
     }

@@ -175,6 +175,17 @@ impl Pools {
         self.shared.hold.bytes()
     }
 
+    /// The most clients that have waited for servers at one time, over all pools, since
+    /// [`Pools::forget_most_waiting`].
+    pub fn most_waiting(&self) -> usize {
+        self.shared.hold.most()
+    }
+
+    /// Begins to count them anew, with those who wait now.
+    pub fn forget_most_waiting(&self) {
+        self.shared.hold.forget_most();
+    }
+
     /// Cancels a statement as [`backend::Dialer::cancel`] does.
     ///
     /// # Errors

@@ -10,7 +10,9 @@ use zeroize::Zeroizing;
 
 use crate::environment::Environment;
 use crate::error::{Error, Place, Warning};
+use crate::overrides::{Laid, Overrides};
 use crate::section::Section;
+use crate::values::{Value, Values};
 use crate::{Kind, suggest};
 
 /// A key that the parser knows: what docs/configuration.md and proxy.toml must list.
@@ -34,6 +36,8 @@ pub(crate) struct Document {
     keys: RefCell<Vec<Key>>,
     /// Keys nobody asked for: judged at the end, when all known keys are known.
     strangers: RefCell<Vec<Place>>,
+    values: RefCell<Values>,
+    over: Laid,
 }
 
 /// What a walk came upon.
@@ -43,17 +47,19 @@ pub(crate) struct Found {
     pub(crate) warnings: Vec<Warning>,
     /// Sorted, each once.
     pub(crate) keys: Vec<Key>,
+    pub(crate) values: Values,
 }
 
 impl Document {
-    /// Parses `text` and gives its root to `build`, whose value is worth something only if
-    /// nothing wrong was found.
+    /// Parses `text` and gives its root, with `over` laid over it, to `build`, whose value is worth
+    /// something only if nothing wrong was found.
     ///
     /// # Errors
     /// The syntax errors, when there are any: what follows from them would only confuse.
     pub(crate) fn walk<T>(
         text: &str,
         env: &dyn Environment,
+        over: &Overrides,
         build: impl FnOnce(&Section<'_>) -> T,
     ) -> Result<(T, Found), Vec<Error>> {
         let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
@@ -63,6 +69,8 @@ impl Document {
             warnings: RefCell::default(),
             keys: RefCell::default(),
             strangers: RefCell::default(),
+            values: RefCell::default(),
+            over: Laid::new(over.clone()),
         };
         let (root, syntax) = DeTable::parse_recoverable(text);
         if !syntax.is_empty() {
@@ -72,11 +80,16 @@ impl Document {
         let built = build(&section);
         drop(section);
         document.judge_strangers();
+        for path in document.over.unused() {
+            let place = Place { line: None, path };
+            document.error(place, "was set, and there is no such table in the file".to_owned());
+        }
         let mut keys = document.keys.into_inner();
         keys.sort();
         keys.dedup();
         let (errors, warnings) = (document.errors.into_inner(), document.warnings.into_inner());
-        Ok((built, Found { errors, warnings, keys }))
+        let values = document.values.into_inner();
+        Ok((built, Found { errors, warnings, keys, values }))
     }
 
     /// The line of a byte offset, from 1.
@@ -94,6 +107,16 @@ impl Document {
 
     pub(crate) fn key(&self, key: Key) {
         self.keys.borrow_mut().push(key);
+    }
+
+    /// Notes what a key says.
+    pub(crate) fn value(&self, path: String, value: Value) {
+        self.values.borrow_mut().insert(path, value);
+    }
+
+    /// What was set for this path over what the file says.
+    pub(crate) fn set_at(&self, path: &str) -> Option<&str> {
+        self.over.get(path)
     }
 
     pub(crate) fn stranger(&self, place: Place) {
@@ -191,6 +214,20 @@ pub(crate) enum RawValue {
 }
 
 impl Raw {
+    /// A value that was set at run time.
+    pub(crate) fn set(text: &str) -> Self {
+        Self { value: RawValue::Text(text.to_owned().into()), literal: false }
+    }
+
+    /// The value as it may be written.
+    pub(crate) fn text(&self) -> String {
+        match &self.value {
+            RawValue::Boolean(value) => value.to_string(),
+            RawValue::Integer(value) => value.to_string(),
+            RawValue::Text(text) => text.to_string(),
+        }
+    }
+
     /// The value in backquotes if it may be shown, cut to a readable length.
     pub(crate) fn quote(&self) -> String {
         if !self.literal {

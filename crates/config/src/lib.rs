@@ -12,11 +12,14 @@ mod environment;
 mod error;
 mod human;
 pub mod import;
+mod overrides;
+mod reload;
 mod section;
 mod sections;
 mod settings;
 mod single_node;
 mod suggest;
+mod values;
 
 use std::fmt;
 use std::path::Path;
@@ -24,11 +27,14 @@ use std::path::Path;
 pub use document::{Key, read_secret};
 pub use environment::{Environment, Process};
 pub use error::{Error, Errors, Place, Warning};
+pub use overrides::Overrides;
+pub use reload::{Reload, reload_class};
 pub use sections::{Console, Peers};
 pub use settings::{
     Access, Cleartext, CoreDumps, Database, Failover, Limits, Oauth, Pool, Rotation, Settings,
     Shutdown, TimeoutOverrides, UNENDING, UNLIMITED, User, Written,
 };
+pub use values::{Change, Row, Values, What, diff};
 
 use document::Document;
 use zeroize::Zeroizing;
@@ -80,9 +86,17 @@ impl fmt::Display for Kind {
 /// # Errors
 /// The file cannot be read, or everything that is wrong with it.
 pub fn load(path: &Path, env: &dyn Environment) -> Result<Settings, Errors> {
+    load_over(path, env, &Overrides::default())
+}
+
+/// Reads a configuration file, with values over those that it has.
+///
+/// # Errors
+/// As [`load`], and an override for a table that the file does not have.
+pub fn load_over(path: &Path, env: &dyn Environment, over: &Overrides) -> Result<Settings, Errors> {
     let source = path.display().to_string();
     match std::fs::read_to_string(path).map(Zeroizing::new) {
-        Ok(text) => parse(&source, &text, env),
+        Ok(text) => parse_over(&source, &text, env, over),
         Err(error) => {
             let place = Place { line: None, path: String::new() };
             let problem = format!("cannot read it: {error}");
@@ -96,9 +110,22 @@ pub fn load(path: &Path, env: &dyn Environment) -> Result<Settings, Errors> {
 /// # Errors
 /// Everything that is wrong with it; the syntax errors alone, if there are any.
 pub fn parse(source: &str, text: &str, env: &dyn Environment) -> Result<Settings, Errors> {
-    match Document::walk(text, env, sections::settings) {
+    parse_over(source, text, env, &Overrides::default())
+}
+
+/// As [`parse`], with values over those of the text.
+///
+/// # Errors
+/// As [`load_over`].
+pub fn parse_over(
+    source: &str,
+    text: &str,
+    env: &dyn Environment,
+    over: &Overrides,
+) -> Result<Settings, Errors> {
+    match Document::walk(text, env, over, sections::settings) {
         Ok((settings, found)) if found.errors.is_empty() => {
-            Ok(Settings { warnings: found.warnings, ..settings })
+            Ok(Settings { warnings: found.warnings, values: found.values, ..settings })
         }
         Ok((_, found)) => Err(Errors::new(source, found.errors)),
         Err(syntax) => Err(Errors::new(source, syntax)),
@@ -108,5 +135,6 @@ pub fn parse(source: &str, text: &str, env: &dyn Environment) -> Result<Settings
 /// Every key there is, sorted by path.
 pub fn reference() -> Vec<Key> {
     // An empty file names no variable and no file, so the environment is not looked at.
-    Document::walk("", &Process, sections::settings).map_or_else(|_| Vec::new(), |(_, it)| it.keys)
+    Document::walk("", &Process, &Overrides::default(), sections::settings)
+        .map_or_else(|_| Vec::new(), |(_, it)| it.keys)
 }

@@ -14,6 +14,7 @@ use toml::de::{DeTable, DeValue};
 use crate::document::{Document, Key, Raw, RawValue, file_of, key_offset, name_of, resolve};
 use crate::environment::Environment;
 use crate::error::Place;
+use crate::values::{Shown, Value};
 use crate::{Kind, human};
 
 /// A table, present or not (an absent one has every key at its default). When it is dropped,
@@ -26,6 +27,8 @@ pub(crate) struct Section<'a> {
     path: String,
     /// Without indices: for the list of keys.
     generic: String,
+    /// With names where tables have them: for telling configurations apart.
+    named: String,
     line: Option<usize>,
     table: Option<&'a DeTable<'a>>,
     asked: RefCell<Vec<&'static str>>,
@@ -64,6 +67,7 @@ impl<'a> Section<'a> {
             env: EnvironmentRef(env),
             path: String::new(),
             generic: String::new(),
+            named: String::new(),
             line: None,
             table: Some(table),
             asked: RefCell::default(),
@@ -83,7 +87,7 @@ impl<'a> Section<'a> {
                 }
             },
         };
-        self.child(name, name.to_owned(), name.to_owned(), table)
+        self.child(name, [name; 3], table)
     }
 
     /// The tables of `[[name]]`. Without any, one absent table is walked by `each` all the same
@@ -109,31 +113,32 @@ impl<'a> Section<'a> {
                 self.error(name, format!("each of [[{name}]] must be a table"));
                 continue;
             };
-            let mut child =
-                self.child(name, format!("{name}[{index}]"), generic.clone(), Some(table));
+            let own = format!("{name}[{index}]");
+            let named = self.name_of_table(table).map(|it| format!("{name}.{it}"));
+            let named = named.as_deref().unwrap_or(&own);
+            let mut child = self.child(name, [&own, &generic, named], Some(table));
             child.line = Some(self.document.line(value.span().start));
             built.extend(each(&child));
         }
-        each(&self.child(name, generic.clone(), generic, None));
+        each(&self.child(name, [&generic; 3], None));
         built
     }
 
-    fn child(
-        &self,
-        name: &'static str,
-        own: String,
-        generic: String,
-        table: Option<&'a DeTable<'a>>,
-    ) -> Self {
-        let join = |parent: &str, own: String| match parent {
-            "" => own,
-            _ => format!("{parent}.{own}"),
-        };
+    /// What `name` says in one of several tables, if that can be read.
+    fn name_of_table(&self, table: &DeTable<'_>) -> Option<String> {
+        let name = resolve(table.get("name")?.get_ref(), self.env.0).ok()?;
+        text(&name).ok()
+    }
+
+    /// `names` are those for its path, generic path and named path.
+    fn child(&self, name: &'static str, names: [&str; 3], table: Option<&'a DeTable<'a>>) -> Self {
+        let [own, generic, named] = names;
         Self {
             document: self.document,
             env: self.env,
             path: join(&self.path, own),
             generic: join(&self.generic, generic),
+            named: join(&self.named, named),
             line: table.and_then(|_| self.place(name).line),
             table,
             asked: RefCell::default(),
@@ -145,9 +150,10 @@ impl<'a> Section<'a> {
         self.table.is_some()
     }
 
-    /// Is the key in the file?
+    /// Is the key in the file, or was it set?
     pub(crate) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
+            || self.document.set_at(&join(&self.named, key)).is_some()
     }
 
     /// Where `key` stands, or the section if it does not; `""` is the section itself.
@@ -157,12 +163,7 @@ impl<'a> Section<'a> {
             .and_then(|table| key_offset(table, key))
             .map(|offset| self.document.line(offset))
             .or(self.line);
-        let path = match (self.path.as_str(), key) {
-            (path, "") => path.to_owned(),
-            ("", key) => key.to_owned(),
-            (path, key) => format!("{path}.{key}"),
-        };
-        Place { line, path }
+        Place { line, path: join(&self.path, key) }
     }
 
     /// Reports what is wrong with `key`.
@@ -193,10 +194,22 @@ impl<'a> Section<'a> {
         default: Option<String>,
         read: impl FnOnce(&Raw) -> Result<T, String>,
     ) -> Option<T> {
-        self.document.key(Key { path: self.generic_path(key), kind, default });
-        let value = self.value(key)?;
-        match resolve(value.get_ref(), self.env.0).and_then(|raw| read(&raw)) {
-            Ok(value) => Some(value),
+        self.document.key(Key { path: join(&self.generic, key), kind, default });
+        let (value, over) = (self.value(key), self.document.set_at(&join(&self.named, key)));
+        let raw = match over {
+            Some(text) => Ok(Raw::set(text)),
+            None => resolve(value?.get_ref(), self.env.0),
+        };
+        let shown = match &raw {
+            Ok(raw) if kind != Kind::Secret && (raw.literal || over.is_some()) => Shown::Text,
+            Ok(_) | Err(_) => Shown::Never,
+        };
+        match raw.and_then(|raw| Ok((read(&raw)?, raw))) {
+            Ok((value, raw)) => {
+                let line = if over.is_some() { None } else { self.place(key).line };
+                self.note(key, raw.text(), shown, line);
+                Some(value)
+            }
             Err(problem) => {
                 self.error(key, problem);
                 None
@@ -204,11 +217,11 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn generic_path(&self, key: &str) -> String {
-        match self.generic.as_str() {
-            "" => key.to_owned(),
-            section => format!("{section}.{key}"),
-        }
+    /// Notes what `key` says.
+    fn note(&self, key: &str, text: String, shown: Shown, line: Option<usize>) {
+        let (text, file) = (Secret::new(text), self.file_of(key));
+        let value = Value { key: join(&self.generic, key), line, text, shown, file };
+        self.document.value(join(&self.named, key), value);
     }
 
     pub(crate) fn optional_string(&self, key: &'static str) -> Option<String> {
@@ -313,12 +326,28 @@ impl<'a> Section<'a> {
     /// A list of strings, a single string, or `{ env = … }` whose text is split at commas.
     pub(crate) fn list(&self, key: &'static str, default: Option<&str>) -> Vec<Item> {
         let written = default.map(str::to_owned);
-        self.document.key(Key { path: self.generic_path(key), kind: Kind::List, default: written });
-        let Some(value) = self.value(key) else { return Vec::new() };
-        match value.get_ref() {
-            DeValue::Array(list) => self.items(key, list.iter()),
-            _ => self.items(key, std::iter::once(value)),
+        let path = join(&self.generic, key);
+        self.document.key(Key { path, kind: Kind::List, default: written });
+        let value = self.value(key);
+        if let Some(text) = self.document.set_at(&join(&self.named, key)) {
+            self.note(key, text.to_owned(), Shown::Text, None);
+            let place = Place { line: None, ..self.place(key) };
+            return split(text, &place).collect();
         }
+        let Some(value) = value else { return Vec::new() };
+        let (items, shown) = match value.get_ref() {
+            DeValue::Array(list) => (self.items(key, list.iter()), Shown::Text),
+            DeValue::Table(_) => (self.items(key, std::iter::once(value)), Shown::Never),
+            _ => (self.items(key, std::iter::once(value)), Shown::Text),
+        };
+        let is_literal = |value: &Spanned<DeValue<'_>>| value.get_ref().as_table().is_none();
+        let shown = match value.get_ref().as_array() {
+            Some(list) if !list.iter().all(is_literal) => Shown::Never,
+            Some(_) | None => shown,
+        };
+        let texts: Vec<&str> = items.iter().map(|item| item.text.as_str()).collect();
+        self.note(key, texts.join(", "), shown, self.place(key).line);
+        items
     }
 
     fn items<'v>(
@@ -334,12 +363,7 @@ impl<'a> Section<'a> {
                 .and_then(|raw| Ok((text(&raw)?, raw.literal)))
             {
                 Ok((text, true)) => items.push(Item { text, place }),
-                Ok((text, false)) => items.extend(
-                    text.split(',')
-                        .map(str::trim)
-                        .filter(|part| !part.is_empty())
-                        .map(|part| Item { text: part.to_owned(), place: place.clone() }),
-                ),
+                Ok((text, false)) => items.extend(split(&text, &place)),
                 Err(problem) => self.document.error(place, problem),
             }
         }
@@ -356,6 +380,19 @@ impl Drop for Section<'_> {
             }
         }
     }
+}
+
+fn join(parent: &str, own: &str) -> String {
+    match (parent, own) {
+        (path, "") | ("", path) => path.to_owned(),
+        (parent, own) => format!("{parent}.{own}"),
+    }
+}
+
+/// The items of a list that is written as one text.
+fn split<'t>(text: &'t str, place: &'t Place) -> impl Iterator<Item = Item> + 't {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(|part| Item { text: part.to_owned(), place: place.clone() })
 }
 
 fn text(raw: &Raw) -> Result<String, String> {

@@ -12,7 +12,7 @@ use session::{Feature, Mode, StateRules, Timeouts, Treatment};
 use topology::RoutePolicy;
 
 use crate::sections::unless_zero;
-use crate::{Console, Peers, Warning};
+use crate::{Console, Peers, Values, Warning};
 
 /// A whole configuration.
 #[derive(Debug, Clone)]
@@ -62,6 +62,8 @@ pub struct Settings {
     pub shutdown: Shutdown,
     /// What the operator should know, to be logged at start.
     pub warnings: Vec<Warning>,
+    /// What each key says.
+    pub values: Values,
 }
 
 /// Limits of clients, over all pools. A rate of zero is no limit.

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use crate::section::Section;
 use crate::settings::UNENDING;
-use crate::{Rotation, Settings, UNLIMITED};
+use crate::{Rotation, Settings, UNLIMITED, Values};
 
 /// Long enough to change a role's password and a file by hand, one after the other.
 const ROTATION_WINDOW: Duration = Duration::from_secs(60);
@@ -104,6 +104,7 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
         log,
         shutdown,
         warnings: Vec::new(),
+        values: Values::default(),
     }
 }
 

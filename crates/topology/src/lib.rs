@@ -23,6 +23,7 @@ mod address;
 mod drain;
 mod machine;
 mod name;
+mod orders;
 mod routes;
 mod snapshot;
 mod source;
@@ -34,6 +35,7 @@ pub use access::{Access, PoolKey};
 pub use address::{Address, AddressError};
 pub use machine::{Config, Machine};
 pub use name::{Epoch, Lsn, NameError, NodeName, Revision, Round, Timeline};
+pub use orders::{Command, Order, OrderError, Orders, Target};
 pub use routes::{Fallback, Fence, Refusal, Route, RoutePolicy};
 pub use snapshot::{Group, Node, Snapshot};
 pub use source::{

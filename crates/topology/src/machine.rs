@@ -9,7 +9,7 @@ use crate::source::{Change, Event, Member, Outcome, Probe, Replay, Role, SourceS
 use crate::tenure::{Authority, Proof, Stop, Succession};
 use crate::time::Now;
 use crate::view::{Beside, Probed, evidence, without_record};
-use crate::{Group, Lsn, NodeName, Revision, RoutePolicy, Snapshot};
+use crate::{Group, Lsn, NodeName, Orders, Revision, RoutePolicy, Snapshot};
 
 /// Most deleted members whose revision is remembered.
 const TOMBSTONES_MAX: usize = 1024;
@@ -85,6 +85,7 @@ pub struct Machine {
     drain: Drain,
     /// The other Citus groups. Nothing is written to them from here.
     groups: BTreeMap<u32, Self>,
+    orders: Arc<Orders>,
     snapshot: Arc<Snapshot>,
     /// When the snapshot was made.
     made: Option<Duration>,
@@ -105,6 +106,7 @@ impl Machine {
             seen: BTreeMap::new(),
             probes: BTreeMap::new(),
             groups: BTreeMap::new(),
+            orders: Arc::default(),
             snapshot: Arc::new(Snapshot::empty()),
             made: None,
             lags_due: None,
@@ -146,6 +148,10 @@ impl Machine {
                 revision = at;
             }
             Event::SecondHand(state) => self.second_hand(state)?,
+            Event::Orders(orders) => {
+                (orders.revision() > self.orders.revision()).then_some(())?;
+                self.orders = orders;
+            }
             Event::Suspect { epoch } => {
                 self.succession.suspect(epoch, now.monotonic).then_some(())?;
             }
@@ -395,6 +401,7 @@ impl Machine {
             groups: self.groups.iter().map(group).collect(),
             paused: self.state.paused,
             switchover: self.state.switchover.clone(),
+            orders: Arc::clone(&self.orders),
             ..Snapshot::empty()
         }
         .with_routes(&self.config.routes)

@@ -138,7 +138,11 @@ impl Routes {
             Some(most) => node.lag.is_some_and(|lag| lag <= most),
             None => true,
         };
-        let serves = |n: &&Arc<Node>| streams(n) && !n.noloadbalance && !is_primary(n) && near(n);
+        // A drained node that has become the primary serves as one: nobody else can.
+        let drained = |n: &Node| snapshot.orders.is_drained(&n.name) && !is_primary(n);
+        let serves = |n: &&Arc<Node>| {
+            streams(n) && !n.noloadbalance && !is_primary(n) && near(n) && !drained(n)
+        };
         let mut read_only: Box<[_]> = snapshot.nodes.iter().filter(serves).cloned().collect();
         if read_only.is_empty()
             && policy.replica_fallback == Fallback::Primary
@@ -157,11 +161,12 @@ impl Routes {
             } else {
                 !rival && n.role != Role::Other
             };
-            runs && allowed
+            runs && allowed && !drained(n)
         };
         let any = snapshot.nodes.iter().filter(healthy).cloned().collect();
 
-        let may_follow = |n: &&Arc<Node>| streams(n) && !n.nofailover && !is_primary(n);
+        let may_follow =
+            |n: &&Arc<Node>| streams(n) && !n.nofailover && !is_primary(n) && !drained(n);
         let mut successors: Vec<_> = snapshot.nodes.iter().filter(may_follow).cloned().collect();
         let target = snapshot.switchover.as_ref().and_then(|request| request.to.as_ref());
         // Stable: equals stay in the order of their names.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::routes::Routes;
 use crate::{
-    Address, Epoch, NodeName, NodeState, Revision, Role, Round, RoutePolicy, Standing, Switchover,
-    Timeline,
+    Address, Epoch, NodeName, NodeState, Orders, Revision, Role, Round, RoutePolicy, Standing,
+    Switchover, Timeline,
 };
 
 /// One node as a snapshot shows it.
@@ -57,6 +57,7 @@ pub struct Snapshot {
     pub(crate) paused: bool,
     pub(crate) switchover: Option<Switchover>,
     pub(crate) revision: Revision,
+    pub(crate) orders: Arc<Orders>,
     pub(crate) routes: Routes,
 }
 
@@ -79,6 +80,7 @@ impl Snapshot {
             paused: false,
             switchover: None,
             revision: Revision::default(),
+            orders: Arc::default(),
             routes: Routes::default(),
         }
     }
@@ -164,6 +166,11 @@ impl Snapshot {
     /// The switchover that was asked for.
     pub const fn switchover(&self) -> Option<&Switchover> {
         self.switchover.as_ref()
+    }
+
+    /// What operators have ordered.
+    pub const fn orders(&self) -> &Arc<Orders> {
+        &self.orders
     }
 
     /// The source's revision that made this snapshot different from the one before.

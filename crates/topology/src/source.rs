@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{Address, Epoch, Lsn, NodeName, Revision, Round, Timeline};
+use crate::{Address, Epoch, Lsn, NodeName, Orders, Revision, Round, Timeline};
 
 /// What a node says it is. A record is refreshed on Patroni's schedule, so it is late by up to
 /// one `loop_wait`: the leader key, not this, says who the primary is.
@@ -257,6 +257,8 @@ pub enum Event {
     /// up to date, takes nothing away, and is not believed if its leader's timeline is over. The
     /// source's next word, a resync, is the last.
     SecondHand(SourceState),
+    /// Operators have ordered something; orders older than those that stand are ignored.
+    Orders(Arc<Orders>),
     /// A server of this epoch said that it is read-only (SQLSTATE 25006).
     Suspect {
         /// The epoch that the server belongs to.

@@ -22,6 +22,7 @@ use crate::credentials::Credentials;
 use crate::follow::Snapshots;
 use crate::gate::Gate;
 use crate::limits::ClientLimits;
+use crate::order_desk::OrderDesk;
 use crate::os_users::OsUsers;
 use crate::peers::Peers;
 use crate::relay::Timer;
@@ -43,6 +44,7 @@ pub(crate) struct App {
     pub(crate) pools: Arc<Pools>,
     pub(crate) hubs: Arc<Hubs>,
     pub(crate) snapshots: Snapshots,
+    pub(crate) orders: OrderDesk,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) cancel_keys: Arc<CancelKeys>,
     pub(crate) peers: Peers,

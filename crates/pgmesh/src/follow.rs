@@ -11,6 +11,8 @@ use tokio::sync::{mpsc, watch};
 use topology::{Epoch, Event, Proof, Snapshot};
 use transport::Connector;
 
+use crate::order_desk::OrderDesk;
+
 /// The cluster as it is known at any moment.
 pub(crate) type Snapshots = watch::Receiver<Arc<Snapshot>>;
 
@@ -62,6 +64,11 @@ impl Following {
             None
         };
         Ok(Self { snapshots, prober: known, events, _discovery: discovery, _prober: prober })
+    }
+
+    /// Where operators' orders are given.
+    pub(crate) fn orders(&self) -> OrderDesk {
+        OrderDesk::new(self.events.clone(), self.snapshots.clone())
     }
 
     /// Tells the topology of an epoch whose primary has refused a write.

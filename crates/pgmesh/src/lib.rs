@@ -18,6 +18,7 @@ mod ldap;
 mod limits;
 mod login;
 mod observe;
+mod order_desk;
 mod os_users;
 mod peers;
 mod rates;

@@ -135,13 +135,7 @@ async fn admit(
         Err(mut error) => {
             error.severity = Severity::Fatal;
             client.refuse(&error).await;
-            let reason = match error.state {
-                SqlState::INVALID_CATALOG_NAME => Refusal::Database,
-                SqlState::INVALID_AUTHORIZATION_SPECIFICATION => Refusal::Authentication,
-                _ => Refusal::Server,
-            };
-            // Not the message: a server quotes the client's settings in it.
-            return Err(Rejected { reason, detail: format!("SQLSTATE {}", error.state) });
+            return Err(Rejected::by_server(error.state));
         }
     };
     let facts = Facts {
@@ -277,6 +271,11 @@ async fn open(
     parameters: &[(String, String)],
     deadline: Instant,
 ) -> Result<(Arc<Welcome>, Arc<ParameterSet>), ErrorMessage> {
+    let database = &pool.key().database;
+    if app.snapshots.borrow().orders().of(database).is_disabled {
+        let message = format!("database \"{database}\" is not currently accepting connections");
+        return Err(ErrorMessage::fatal(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message));
+    }
     let welcome = match pool.welcome() {
         Some(welcome) => welcome,
         None => {

@@ -2,6 +2,7 @@
 
 use frontend::Refused;
 use telemetry::Refusal;
+use wire::SqlState;
 
 use crate::entry::Denied;
 use crate::gate::Shut;
@@ -10,6 +11,21 @@ use crate::gate::Shut;
 pub(crate) struct Rejected {
     pub(crate) reason: Refusal,
     pub(crate) detail: String,
+}
+
+impl Rejected {
+    /// With this error behind the proof. Not its message: a server quotes the client's settings
+    /// in it.
+    pub(crate) fn by_server(state: SqlState) -> Self {
+        let reason = match state {
+            SqlState::INVALID_CATALOG_NAME | SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => {
+                Refusal::Database
+            }
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION => Refusal::Authentication,
+            _ => Refusal::Server,
+        };
+        Self { reason, detail: format!("SQLSTATE {state}") }
+    }
 }
 
 impl From<Shut> for Rejected {

@@ -99,11 +99,10 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let _rules = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&rule_book).follow(FILES_PERIOD)));
     let directory = Directory::new(settings.ldap.clone()).context("auth.ldap_ca")?;
     let tokens = Tokens::start(&settings, &metrics).context("[auth.oauth]")?;
-    let of_others =
-        tokens.as_ref().and_then(Tokens::renewal).into_iter().chain(directory.renewal());
+    let others = tokens.as_ref().and_then(Tokens::renewal).into_iter().chain(directory.renewal());
     observe::handshakes(&metrics, &acceptor, dialer.tls());
     observe::bounds(&metrics, &settings)?;
-    let _renewal = renew_tls(&acceptor, dialer.tls(), of_others, &metrics)?;
+    let _renewal = renew_tls(&acceptor, dialer.tls(), others, &metrics)?;
     let following = Following::start(&settings, dialer.tls())?;
     let snapshots = following.snapshots.clone();
     let catalog = Arc::new(Catalog::default());
@@ -138,6 +137,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         pools,
         hubs,
         snapshots: snapshots.clone(),
+        orders: following.orders(),
         catalog,
         cancel_keys: cancel_keys(&settings),
         peers: Peers::new(&settings.peers),
@@ -148,10 +148,10 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         gate,
     });
     let _ringing = ring(&settings, alarms, &snapshots);
-    let leader = show_leader(Arc::clone(&app), failovers, snapshots.clone());
-    let _leader = AbortOnDropHandle::new(tokio::spawn(leader));
-    let exposition = Exposition::new(registry);
-    let admin = admin::spawn(settings.admin.clone(), exposition, move || readiness(&snapshots))
+    let leader = tokio::spawn(show_leader(Arc::clone(&app), failovers, snapshots.clone()));
+    let _leader = AbortOnDropHandle::new(leader);
+    let is_ready = move || readiness(&snapshots);
+    let admin = admin::spawn(settings.admin.clone(), Exposition::new(registry), is_ready)
         .context("[metrics]")?;
 
     let _accepting = listen(&settings, &app)?;
@@ -182,11 +182,11 @@ fn listen(settings: &Settings, app: &Arc<App>) -> anyhow::Result<Accepting> {
 fn renew_tls(
     acceptor: &Acceptor,
     connector: &Connector,
-    of_others: impl Iterator<Item = Renewal>,
+    others: impl Iterator<Item = Renewal>,
     metrics: &Metrics,
 ) -> anyhow::Result<AbortOnDropHandle<()>> {
     let mut renewals = vec![acceptor.renewal(), connector.renewal()];
-    renewals.extend(of_others);
+    renewals.extend(others);
     let (acceptor, connector) = (acceptor.clone(), connector.clone());
     metrics.observe_certificates(move || CertificateExpiries {
         client: acceptor.certificate_not_after(),

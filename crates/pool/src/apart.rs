@@ -83,7 +83,7 @@ impl Pool {
         };
         let outcome = tokio::select! {
             biased;
-            () = outdated(self, &address, epoch) => return Err(ApartError::Outdated),
+            () = outdated(self, |it| it.fence(self.key.access, epoch, &address)) => return Err(ApartError::Outdated),
             outcome = dialed => outcome,
         };
         match outcome {

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::gate::{Gate, Lends};
 use crate::retry::{later, retry_pause};
 use crate::{Config, Lending};
 
@@ -49,16 +50,6 @@ pub(crate) struct Core<T, W> {
     /// When the last plan asks to be made anew. Whoever changes something that is due before
     /// has to wake the keeper.
     planned: Option<Instant>,
-}
-
-/// Whether servers may be lent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Gate {
-    Open,
-    /// Nothing new may begin: clients are held, servers that come back stay idle.
-    Shut {
-        since: Instant,
-    },
 }
 
 #[derive(Debug)]
@@ -124,6 +115,8 @@ pub struct Counts {
     pub max_wait: Duration,
     /// Whether they are held: no server can be had until the cluster has changed.
     pub is_holding: bool,
+    /// Whether they wait because an operator has paused the pool.
+    pub is_paused: bool,
 }
 
 impl<T: Member, W: Waiter<T>> Core<T, W> {
@@ -143,16 +136,11 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
     }
 
     /// Opens or shuts the gate. Opened, the idle servers go to those who wait.
-    pub(crate) fn set_gate(&mut self, is_open: bool, now: Instant) {
-        match (self.gate, is_open) {
-            (Gate::Open, false) => self.gate = Gate::Shut { since: now },
-            (Gate::Shut { .. }, true) => {
-                self.gate = Gate::Open;
-                // Whatever failed, failed with the node of before.
-                self.retry = Retry::NONE;
-                self.hand_out();
-            }
-            (Gate::Open, true) | (Gate::Shut { .. }, false) => {}
+    pub(crate) fn set_gate(&mut self, lends: Lends, now: Instant) {
+        if self.gate.set(lends, now) {
+            // Whatever failed, failed with the node of before.
+            self.retry = Retry::NONE;
+            self.hand_out();
         }
     }
 
@@ -173,7 +161,7 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
         match self.gate {
             Gate::Shut { since } => Some(since),
             Gate::Open if self.idle.is_empty() && self.lent == 0 => self.retry.since,
-            Gate::Open => None,
+            Gate::Open | Gate::Paused => None,
         }
     }
 
@@ -385,6 +373,7 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
             waiting: self.waiters.len(),
             max_wait: max_wait.unwrap_or_default(),
             is_holding: self.is_holding(),
+            is_paused: self.gate == Gate::Paused,
         }
     }
 
@@ -462,6 +451,9 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
 
     /// How many logins to begin, and when to ask again if a failure forbids them now.
     fn connects(&self, now: Instant) -> (usize, Option<Instant>) {
+        if self.gate == Gate::Paused {
+            return (0, None);
+        }
         let wanted = self.waiters.len().saturating_sub(self.connecting);
         let reserve_due = self
             .waiters

@@ -152,7 +152,7 @@ fn a_server_can_be_spared_while_there_is_another_or_room_for_one() {
     core.put(fake(2, now), now, IDLE);
     let lent = core.take();
     assert_eq!(lent.map(|server| server.spare), Some(true));
-    core.set_gate(false, now);
+    core.set_gate(Lends::NotNow, now);
     assert!(!core.can_spare());
 }
 
@@ -210,13 +210,13 @@ fn old_idle_servers_are_closed_down_to_min_size_and_expired_ones_below_it() {
 proptest! {
     /// Any sequence of events: limits hold, nothing leaks, nobody waits beside an idle server.
     #[test]
-    fn no_sequence_breaks_the_arithmetic(events in prop::collection::vec(0..9_u8, 0..200)) {
+    fn no_sequence_breaks_the_arithmetic(events in prop::collection::vec(0..10_u8, 0..200)) {
         let mut now = Instant::now();
         let mut core = core(3, 2, 1);
         let mut lent: Vec<Fake> = Vec::new();
         let mut waiting: Vec<Client> = Vec::new();
         let (mut connecting, mut next) = (0_usize, 0_u64);
-        let mut is_open = true;
+        let mut lends = Lends::Yes;
         for event in events {
             now += Duration::from_millis(700);
             match event {
@@ -257,9 +257,9 @@ proptest! {
                         core.left();
                     }
                 }
-                6 | 7 => {
-                    is_open = event == 6;
-                    core.set_gate(is_open, now);
+                6..=8 => {
+                    lends = [Lends::Yes, Lends::NotNow, Lends::Paused][usize::from(event) - 6];
+                    core.set_gate(lends, now);
                 }
                 // The client that found nothing, and queues after something has come back.
                 _ => {
@@ -268,7 +268,8 @@ proptest! {
                     waiting.push(client);
                 }
             }
-            let plan = core.plan(now, is_open);
+            let plan = core.plan(now, lends != Lends::NotNow);
+            prop_assert!(lends != Lends::Paused || plan.connect == 0);
             connecting += plan.connect;
             for (client, _) in plan.expired {
                 client.gone.set(true);
@@ -282,8 +283,10 @@ proptest! {
             prop_assert_eq!((counts.active, counts.connecting), (lent.len(), connecting));
             prop_assert_eq!(counts.waiting, waiting.len());
             prop_assert!(counts.idle + counts.active + counts.connecting <= 5);
-            prop_assert!(counts.idle == 0 || counts.waiting == 0 || !is_open);
-            prop_assert!(is_open || counts.is_holding);
+            prop_assert!(counts.idle == 0 || counts.waiting == 0 || lends != Lends::Yes);
+            prop_assert!(lends != Lends::NotNow || counts.is_holding);
+            prop_assert_eq!(counts.is_paused, lends == Lends::Paused);
+            prop_assert!(!(counts.is_paused && counts.is_holding));
         }
     }
 }
@@ -294,7 +297,7 @@ fn a_shut_gate_holds_clients_and_keeps_servers_for_them() {
     let mut core = core(5, 0, 0);
     core.adopting(1);
     core.connected(fake(1, now), now, IDLE);
-    core.set_gate(false, now);
+    core.set_gate(Lends::NotNow, now);
     assert_eq!(core.take(), None);
     let clients = [Client::new(), Client::new()];
     for client in &clients {
@@ -302,7 +305,7 @@ fn a_shut_gate_holds_clients_and_keeps_servers_for_them() {
     }
     assert_eq!(clients[0].got.get(), None);
     assert!(core.counts(now).is_holding);
-    core.set_gate(true, now);
+    core.set_gate(Lends::Yes, now);
     assert_eq!((clients[0].got.get(), clients[1].got.get()), (Some(1), None));
     // The next one that comes back is the second client's.
     core.put(fake(1, now), now, IDLE);
@@ -318,9 +321,33 @@ fn a_server_that_comes_back_to_a_shut_gate_stays_idle() {
     assert!(core.take().is_some());
     let client = Client::new();
     core.wait(client.clone(), now);
-    core.set_gate(false, now);
+    core.set_gate(Lends::NotNow, now);
     core.put(fake(1, now), now, IDLE);
     assert_eq!((client.got.get(), core.counts(now).idle), (None, 1));
+}
+
+#[test]
+fn a_paused_pool_lets_clients_wait_and_opens_nothing() {
+    let second = Duration::from_secs(1);
+    let start = Instant::now();
+    let limits =
+        Config { hold_timeout: second, query_wait_timeout: 90 * second, ..Config::default() };
+    let mut core: Core<Fake, Client> = Core::new(limits);
+    core.set_gate(Lends::NotNow, start);
+    core.set_gate(Lends::Paused, start);
+    let client = Client::new();
+    core.wait(client.clone(), start);
+    let plan = core.plan(start + 89 * second, true);
+    assert_eq!((plan.connect, plan.expired.len()), (0, 0), "it is not held");
+    core.adopting(1);
+    core.connected(fake(1, start), start, IDLE);
+    assert_eq!(client.got.get(), None);
+    core.set_gate(Lends::Yes, start + 89 * second);
+    assert_eq!(client.got.get(), Some(1));
+    core.set_gate(Lends::Paused, start);
+    core.wait(Client::new(), start);
+    let plan = core.plan(start + 90 * second, true);
+    assert_eq!(plan.expired[0].1, Over::Wait);
 }
 
 #[test]
@@ -331,7 +358,7 @@ fn a_hold_ends_in_time_for_each_client_and_not_before() {
         Core::new(Config { hold_timeout: 30 * second, ..Config::default() });
     // Waiting before the gate is shut does not count.
     core.wait(Client::new(), start);
-    core.set_gate(false, start + 10 * second);
+    core.set_gate(Lends::NotNow, start + 10 * second);
     core.wait(Client::new(), start + 20 * second);
     let plan = core.plan(start + 39 * second, false);
     assert_eq!((plan.expired.len(), plan.wake_at), (0, Some(start + 40 * second)));
@@ -388,7 +415,7 @@ fn a_wait_ends_in_time_without_a_plan_of_its_own() {
     let expired: Vec<Over> = plan.expired.iter().map(|(_, over)| *over).collect();
     assert_eq!((expired, plan.wake_at), (vec![Over::Wait], Some(start + 11 * second)));
     // The shorter of the two times ends it.
-    core.set_gate(false, start + 10 * second);
+    core.set_gate(Lends::NotNow, start + 10 * second);
     let plan = core.plan(start + 11 * second, false);
     assert_eq!(plan.expired.first().map(|(_, over)| *over), Some(Over::Wait));
 }
@@ -399,7 +426,7 @@ fn no_time_is_too_long() {
     let forever = Config { query_wait_timeout: Duration::MAX, ..Config::default() };
     let forever = Config { reserve_timeout: Duration::MAX, hold_timeout: Duration::MAX, ..forever };
     let mut core: Core<Fake, Client> = Core::new(forever);
-    core.set_gate(false, now);
+    core.set_gate(Lends::NotNow, now);
     core.wait(Client::new(), now);
     assert!(core.plan(now, false).expired.is_empty());
 }
@@ -413,7 +440,7 @@ proptest! {
         let config = Config { size: 3, reserve_size: 2, min_size: 1, ..Config::default() };
         let query_wait_timeout = Duration::from_secs(20);
         let mut core: Core<Fake, Client> = Core::new(Config { query_wait_timeout, ..config });
-        let (mut lent, mut connecting, mut is_open) = (0_usize, 0_usize, true);
+        let (mut lent, mut connecting, mut gate) = (0_usize, 0_usize, 0);
         let mut waiting: Vec<Client> = Vec::new();
         for event in events {
             now += Duration::from_millis(700);
@@ -443,8 +470,8 @@ proptest! {
                     true
                 }
                 6 => {
-                    is_open = !is_open;
-                    core.set_gate(is_open, now);
+                    gate = (gate + 1) % 3;
+                    core.set_gate([Lends::Yes, Lends::NotNow, Lends::Paused][gate], now);
                     true
                 }
                 _ => false,

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use backend::{Ready, Target};
 use session::ServerState;
 use tokio::sync::watch;
-use topology::{Address, Epoch, Fence, Snapshot};
+use topology::{Fence, Snapshot};
 
 use crate::cancel::Cancels;
 use crate::core::{Core, Over};
 use crate::limit::{Limit, Permits};
 use crate::logins::{Failed, Purpose};
+use crate::origin::Origin;
 use crate::pool::Closed;
 use crate::recall::Recall;
 use crate::warm;
@@ -91,7 +92,8 @@ fn look_at_woken(pool: &Pool) {
             tracing::info!(pool = %pool.key, server = id, "an idle server has gone");
             pool.discard(server, Closed::ServerClosed);
         } else if let Err(server) = pool.put(server, Instant::now(), Core::put) {
-            pool.discard(server, Closed::Epoch);
+            let why = pool.why_closed(&server);
+            pool.discard(server, why);
         }
     }
 }
@@ -113,14 +115,14 @@ fn maintain(pool: &Arc<Pool>) -> Option<Instant> {
     }
     let mut begun = 0;
     while begun < plan.connect
-        && let Some((target, epoch)) = target(pool)
+        && let Some(origin) = target(pool)
     {
         let permits = pool.limits.acquire(pool).or_else(|full| permits_of_sibling(pool, full));
         let Ok(permit) = permits else { break };
         begun += 1;
         let login = PendingLogin { pool: Arc::clone(pool), over: false };
         // Detached on purpose: it ends within connect_timeout and login_timeout.
-        tokio::spawn(connect(login, target, epoch, permit));
+        tokio::spawn(connect(login, origin, permit));
     }
     for _ in begun..plan.connect {
         let mut kept = pool.core.lock();
@@ -131,13 +133,14 @@ fn maintain(pool: &Arc<Pool>) -> Option<Instant> {
     plan.wake_at
 }
 
-/// The node to open a server on: of several the next one.
-fn target(pool: &Pool) -> Option<(Address, Epoch)> {
+/// Where to open a server: of several nodes on the next one.
+fn target(pool: &Pool) -> Option<Origin> {
     let snapshot = pool.shared.snapshot.borrow();
     let route = snapshot.route(pool.key.access).ok()?;
     let turn = pool.turn.fetch_add(1, Relaxed);
     let node = route.nodes.get(turn % route.nodes.len().max(1))?;
-    Some((node.address.clone(), route.epoch))
+    let born = snapshot.orders().revision();
+    Some(Origin { epoch: route.epoch, address: node.address.clone(), born })
 }
 
 /// Closes an idle server of another pool under the limit that is `full`: its turn is over.
@@ -163,9 +166,9 @@ struct PendingLogin {
     over: bool,
 }
 
-async fn connect(mut login: PendingLogin, address: Address, epoch: Epoch, permit: Permits) {
+async fn connect(mut login: PendingLogin, origin: Origin, permit: Permits) {
     let pool = Arc::clone(&login.pool);
-    let target = Target::new(address.host(), address.port());
+    let target = Target::new(origin.address.host(), origin.address.port());
     let dialed = async {
         // Closed never, and the limits of the logins before it bound the wait.
         let _turn = pool.shared.logins.acquire().await;
@@ -174,7 +177,7 @@ async fn connect(mut login: PendingLogin, address: Address, epoch: Epoch, permit
     let outcome = tokio::select! {
         biased;
         // A node that is gone must not take up the logins of the next.
-        () = outdated(&pool, &address, epoch) => {
+        () = outdated(&pool, |snapshot| origin.fence(snapshot, &pool.key)) => {
             drop(login);
             return pool.wake_keeper();
         },
@@ -182,7 +185,7 @@ async fn connect(mut login: PendingLogin, address: Address, epoch: Epoch, permit
     };
     match outcome {
         Ok(ready) => {
-            let server = new_server(&pool, ready, address, epoch, Some(permit));
+            let server = new_server(&pool, ready, origin, Some(permit));
             login.over = true;
             pool.observer().connected();
             connected(&pool, server);
@@ -196,14 +199,14 @@ async fn connect(mut login: PendingLogin, address: Address, epoch: Epoch, permit
     pool.wake_keeper();
 }
 
-/// Waits until a server of this epoch at this address would be of no use.
+/// Waits until a server with this `fence` would be of no use.
 ///
 /// # Cancel safety
 /// Cancel safe.
-pub(crate) async fn outdated(pool: &Pool, address: &Address, epoch: Epoch) {
+pub(crate) async fn outdated(pool: &Pool, fence: impl Fn(&Snapshot) -> Fence) {
     let mut snapshot = pool.shared.snapshot.clone();
     loop {
-        let fence = snapshot.borrow_and_update().fence(pool.key.access, epoch, address);
+        let fence = fence(&snapshot.borrow_and_update());
         if !matches!(fence, Fence::Open | Fence::Held) {
             return;
         }
@@ -216,8 +219,7 @@ pub(crate) async fn outdated(pool: &Pool, address: &Address, epoch: Epoch) {
 pub(crate) fn new_server(
     pool: &Arc<Pool>,
     ready: Ready,
-    address: Address,
-    epoch: Epoch,
+    origin: Origin,
     permit: Option<Permits>,
 ) -> Box<Server> {
     let id = pool.shared.next_server.fetch_add(1, Relaxed);
@@ -237,7 +239,7 @@ pub(crate) fn new_server(
     let idle_for = pool.jittered(limits.server_idle_timeout, id);
     let recall: Arc<Recall> = Arc::default();
     if permit.is_some() {
-        pool.servers.add(epoch, address.clone(), &recall);
+        pool.servers.add(origin.clone(), &recall);
     }
     Box::new(Server {
         stream: ready.stream,
@@ -249,21 +251,20 @@ pub(crate) fn new_server(
         unsent: Vec::new(),
         vacancy: None,
         id,
-        epoch,
         expires: Instant::now() + lifetime,
         idle_for,
         generation: 0,
         cancels,
         waker: pool.woken.waker(id),
-        load: pool.load(&address),
-        address,
+        load: pool.load(&origin.address),
+        origin,
         recall,
         permit,
     })
 }
 
 pub(crate) fn connected(pool: &Arc<Pool>, mut server: Box<Server>) {
-    tracing::debug!(pool = %pool.key, server = server.id, node = %server.address, "server connected");
+    tracing::debug!(pool = %pool.key, server = server.id, node = %server.address(), "server connected");
     *pool.last_failure.lock() = None;
     if !server.watch(&pool.shared.catalog) {
         pool.observer().closed(Closed::ServerClosed);

@@ -15,6 +15,7 @@ use wire::ErrorMessage;
 use crate::cancel::{Cancels, Settled};
 use crate::checkout::Place;
 use crate::core::{Core, Counts};
+use crate::gate::Lends;
 use crate::limit::Limits;
 use crate::pins::PinCounts;
 use crate::recall::Servers;
@@ -94,6 +95,8 @@ pub enum Closed {
     Reset,
     /// It closed the connection.
     ServerClosed,
+    /// An operator has paused or killed the pool, or wants its servers new.
+    Ordered,
     /// A client needed its database empty.
     Vacated,
 }
@@ -267,31 +270,26 @@ impl Pool {
     /// Takes the newest snapshot: shuts or opens the gate, closes idle servers that it does
     /// not allow, and calls lent ones back whose epoch is over.
     pub(crate) fn follow(&self) {
-        let access = self.key.access;
         let mut kept = self.core.lock();
         let snapshot = Arc::clone(&kept.snapshot.borrow_and_update());
         self.generation.fetch_add(1, Relaxed);
         let unwanted = kept.take_unwanted(|server| {
-            matches!(
-                snapshot.fence(access, server.epoch, &server.address),
-                Fence::Open | Fence::Held
-            )
+            matches!(server.fence(&snapshot, &self.key), Fence::Open | Fence::Held)
         });
-        kept.set_gate(snapshot.route(access).is_ok(), Instant::now());
+        kept.set_gate(Lends::of(&self.key, &snapshot), Instant::now());
         if !kept.is_open() {
             kept.resting.want_all();
         }
         // Under the lock: whoever follows an older snapshot must not call newer servers back.
-        let recalled = self
-            .servers
-            .recall(|epoch, address| snapshot.fence(access, epoch, address) != Fence::Close);
+        let recalled =
+            self.servers.recall(|origin| origin.fence(&snapshot, &self.key) != Fence::Close);
         drop(kept);
-        for _ in &unwanted {
-            self.observer().closed(Closed::Epoch);
+        for server in &unwanted {
+            self.observer().closed(server.origin.why_closed(&snapshot, &self.key));
         }
         if !unwanted.is_empty() || recalled > 0 {
             let closed = unwanted.len();
-            tracing::info!(pool = %self.key, closed, recalled, "servers of an older epoch");
+            tracing::info!(pool = %self.key, closed, recalled, "servers that serve no more");
         }
     }
 
@@ -311,7 +309,11 @@ impl Pool {
 
     /// What keeps clients waiting: what the cluster lacks, or what the last login met with.
     pub(crate) fn obstacle(&self) -> Option<Arc<str>> {
-        let refusal = self.shared.snapshot.borrow().route(self.key.access).err();
+        let snapshot = Arc::clone(&self.shared.snapshot.borrow());
+        if snapshot.orders().of(&self.key.database).is_paused {
+            return Some(format!("database \"{}\" is paused", self.key.database).into());
+        }
+        let refusal = snapshot.route(self.key.access).err();
         let refusal = refusal.map(|refusal| Arc::from(refusal.to_string()));
         let failure = || self.last_failure.lock().as_ref().map(|error| Arc::from(&*error.message));
         refusal.or_else(failure)
@@ -341,7 +343,7 @@ impl Pool {
     fn checkin_clean(self: &Arc<Self>, server: Box<Server>, now: Instant) {
         let mut server = server;
         if self.key.access == Access::ReadWrite {
-            self.shared.ended(server.epoch);
+            self.shared.ended(server.origin.epoch);
         }
         if server.expires <= now {
             return self.discard(server, Closed::Lifetime);
@@ -356,8 +358,14 @@ impl Pool {
             return self.discard(server, Closed::Idle);
         }
         if let Err(server) = self.put(server, now, Core::put) {
-            self.discard(server, Closed::Epoch);
+            let why = self.why_closed(&server);
+            self.discard(server, why);
         }
+    }
+
+    /// Why a server is closed that serves no more.
+    pub(crate) fn why_closed(&self, server: &Server) -> Closed {
+        server.origin.why_closed(&self.shared.snapshot.borrow(), &self.key)
     }
 
     /// Puts a server where it belongs, by `put`: to the first client that waits, or to the idle
@@ -378,7 +386,7 @@ impl Pool {
         }
         let generation = self.generation.load(Relaxed);
         if server.generation != generation {
-            let fence = kept.fence(self.key.access, &server);
+            let fence = server.fence(&kept.snapshot.borrow(), &self.key);
             if server.recall.is_called() || !matches!(fence, Fence::Open | Fence::Held) {
                 return Err(server);
             }
@@ -414,14 +422,8 @@ impl Kept {
     fn new(key: &PoolKey, settings: &Settings, shared: &Shared) -> Self {
         let mut core = Core::new(settings.config.clone());
         let mut snapshot = shared.snapshot.clone();
-        let is_open = snapshot.borrow_and_update().route(key.access).is_ok();
-        core.set_gate(is_open, Instant::now());
+        core.set_gate(Lends::of(key, &snapshot.borrow_and_update()), Instant::now());
         Self { core, resting: Resting::default(), snapshot }
-    }
-
-    /// What the snapshot that was followed last makes of a server.
-    fn fence(&self, access: Access, server: &Server) -> Fence {
-        self.snapshot.borrow().fence(access, server.epoch, &server.address)
     }
 
     /// Whether there is a newer snapshot than the one that was followed last.

@@ -7,7 +7,8 @@ use std::task::{Poll, Waker};
 
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
-use topology::{Address, Epoch};
+
+use crate::origin::Origin;
 
 /// Tells whoever has a server that it may be used no more.
 #[derive(Debug, Default)]
@@ -23,8 +24,7 @@ pub(crate) struct Servers(Mutex<Vec<Entry>>);
 
 #[derive(Debug)]
 struct Entry {
-    epoch: Epoch,
-    address: Address,
+    origin: Origin,
     recall: Weak<Recall>,
 }
 
@@ -78,18 +78,18 @@ impl Recall {
 }
 
 impl Servers {
-    /// A server of this epoch at this address.
-    pub(crate) fn add(&self, epoch: Epoch, address: Address, recall: &Arc<Recall>) {
+    /// One more server.
+    pub(crate) fn add(&self, origin: Origin, recall: &Arc<Recall>) {
         let mut entries = self.0.lock();
         entries.retain(|entry| entry.recall.strong_count() > 0);
-        entries.push(Entry { epoch, address, recall: Arc::downgrade(recall) });
+        entries.push(Entry { origin, recall: Arc::downgrade(recall) });
     }
 
     /// Calls back those that `keep` refuses. How many.
-    pub(crate) fn recall(&self, keep: impl Fn(Epoch, &Address) -> bool) -> usize {
+    pub(crate) fn recall(&self, keep: impl Fn(&Origin) -> bool) -> usize {
         let mut called = 0;
         self.0.lock().retain(|entry| {
-            if keep(entry.epoch, &entry.address) {
+            if keep(&entry.origin) {
                 return true;
             }
             if let Some(recall) = entry.recall.upgrade() {

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use session::{Catalog, ServerState};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
-use topology::{Address, Epoch};
+use topology::{Address, Epoch, Fence, PoolKey, Snapshot};
 use transport::MaybeTls;
 
 use crate::cancel::Cancels;
 use crate::core::Member;
 use crate::limit::Permits;
+use crate::origin::Origin;
 use crate::recall::Recall;
 use crate::vacancy::Vacancy;
 
@@ -32,8 +33,7 @@ pub struct Server {
     /// While its client needs databases empty. Ends with the lease.
     pub vacancy: Option<Vacancy>,
     pub(crate) id: u64,
-    pub(crate) epoch: Epoch,
-    pub(crate) address: Address,
+    pub(crate) origin: Origin,
     pub(crate) expires: Instant,
     /// How long it may be idle, with this server's share of jitter.
     pub(crate) idle_for: Duration,
@@ -64,14 +64,19 @@ impl Server {
         &self.recall
     }
 
+    /// What becomes of it in the pool of `key`, as the cluster is and operators have ordered.
+    pub fn fence(&self, snapshot: &Snapshot, key: &PoolKey) -> Fence {
+        self.origin.fence(snapshot, key)
+    }
+
     /// The epoch that it belongs to.
     pub fn epoch(&self) -> Epoch {
-        self.epoch
+        self.origin.epoch
     }
 
     /// The node that it is on.
     pub fn address(&self) -> &Address {
-        &self.address
+        &self.origin.address
     }
 
     /// Deals with what a server says while nobody has it, and leaves a waker for the next

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use backend::Target;
 use session::{Catalog, ResetKind};
-use topology::{Access, Address, Epoch, Snapshot};
+use topology::{Access, Address, Epoch, Fence, Snapshot};
 
 use crate::keeper::{connected, new_server};
 use crate::logins::{Failed, Purpose};
+use crate::origin::Origin;
 use crate::pool::Closed;
 use crate::{Pool, Server};
 
@@ -72,7 +73,7 @@ impl Warm {
 
     /// Takes the servers that are on this node.
     fn take(&mut self, address: &Address) -> Vec<Server> {
-        self.servers.extract_if(.., |server| server.address == *address).collect()
+        self.servers.extract_if(.., |server| server.origin.address == *address).collect()
     }
 
     /// Where logins are missing for `wanted` to be there; drops what is nowhere in it.
@@ -83,11 +84,11 @@ impl Warm {
         now: Instant,
     ) -> Vec<Address> {
         self.servers.retain(|server| {
-            let is_kept = wanted.contains(&server.address) || keep == Some(&server.address);
+            let is_kept = wanted.contains(server.address()) || keep == Some(server.address());
             is_kept && server.expires > now
         });
         let mut missing = wanted.to_vec();
-        let there = self.servers.iter().map(|server| &server.address).chain(&self.connecting);
+        let there = self.servers.iter().map(|server| server.address()).chain(&self.connecting);
         for address in there {
             if let Some(at) = missing.iter().position(|wanted| wanted == address) {
                 missing.swap_remove(at);
@@ -105,11 +106,17 @@ pub(crate) fn tend(pool: &Arc<Pool>) -> Option<Instant> {
         return None;
     }
     let snapshot = Arc::clone(&pool.shared.snapshot.borrow());
+    let order = snapshot.orders().of(&pool.key.database);
+    if order.is_paused {
+        pool.warm.lock().servers.clear();
+        return None;
+    }
     let is_used = pool.core.lock().is_used();
     let wanted = if is_used { wanted(&snapshot, size) } else { Vec::new() };
     let now = Instant::now();
     let ask_at = adopt(pool, &snapshot, now);
     let mut warm = pool.warm.lock();
+    warm.servers.retain(|it| order.fence(it.origin.born, Fence::Open) == Fence::Open);
     let successor = snapshot.successor().map(|(_, node)| node.address.clone());
     let missing = warm.missing(&wanted, successor.as_ref(), now);
     if missing.is_empty() {
@@ -176,10 +183,10 @@ async fn prove(mut adoption: Adoption, mut server: Server, epoch: Epoch) {
     });
     match answer.await {
         Ok(false) => {
-            server.epoch = epoch;
+            server.origin.epoch = epoch;
             // It is as after its login.
             server.state.after_reset(ResetKind::All);
-            pool.servers.add(epoch, server.address.clone(), &server.recall);
+            pool.servers.add(server.origin.clone(), &server.recall);
             adoption.over = true;
             connected(&pool, Box::new(server));
         }
@@ -225,6 +232,7 @@ async fn unwanted(pool: &Pool, address: &Address) {
 async fn connect(login: PendingLogin) {
     let pool = Arc::clone(&login.pool);
     let target = Target::new(login.address.host(), login.address.port());
+    let born = pool.shared.snapshot.borrow().orders().revision();
     let dialed = async {
         let _turn = pool.shared.warm_logins.acquire().await;
         pool.log_in(&target, Purpose::Wait).await
@@ -240,7 +248,8 @@ async fn connect(login: PendingLogin) {
     match outcome {
         Ok(ready) => {
             pool.observer().connected();
-            let mut server = new_server(&pool, ready, login.address.clone(), Epoch::NONE, None);
+            let origin = Origin { epoch: Epoch::NONE, address: login.address.clone(), born };
+            let mut server = new_server(&pool, ready, origin, None);
             let is_alive = server.watch(&pool.shared.catalog);
             let mut warm = pool.warm.lock();
             warm.not_before = (!is_alive).then(|| Instant::now() + RETRY);

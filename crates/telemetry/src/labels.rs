@@ -254,6 +254,8 @@ words! {
         Idle = "idle",
         /// `server_lifetime`.
         Lifetime = "lifetime",
+        /// An operator has paused or killed its pool, or wanted its servers new.
+        Ordered = "ordered",
         /// It said something that is no Postgres, or answered what was not asked.
         Protocol = "protocol",
         /// It could not be reset, or a cancel might still hit it.

@@ -32,6 +32,8 @@ pub struct PoolState {
     pub warm: u64,
     /// Whether clients that wait are held: no server can be had until the cluster has changed.
     pub is_holding: bool,
+    /// Whether an operator has paused it.
+    pub is_paused: bool,
     /// Clients waiting for a server.
     pub waiting: u64,
     /// How long the first of them has been waiting; zero without any.
@@ -167,6 +169,7 @@ fn bounded(mut pools: Vec<PoolState>) -> Vec<PoolState> {
                 login: sum.login + pool.login,
                 warm: sum.warm + pool.warm,
                 is_holding: sum.is_holding || pool.is_holding,
+                is_paused: sum.is_paused || pool.is_paused,
                 waiting: sum.waiting + pool.waiting,
                 oldest_wait: sum.oldest_wait.max(pool.oldest_wait),
                 size: sum.size + pool.size,
@@ -250,6 +253,16 @@ pub(crate) const ROWS: &[Row<View>] = &[
         ),
         read: |spec, view| {
             each(spec, view, |spec, base, pool| spec.sample(base, pool.is_holding.into()))
+        },
+    },
+    Row {
+        spec: Spec::gauge(
+            "pgmesh_pool_paused",
+            "1 while an operator has paused the pool (PAUSE, KILL), and clients wait.",
+            POOL,
+        ),
+        read: |spec, view| {
+            each(spec, view, |spec, base, pool| spec.sample(base, pool.is_paused.into()))
         },
     },
     Row {
@@ -444,49 +457,5 @@ impl Collector for StateCollector {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::labels::Role;
-
-    #[test]
-    fn pools_beyond_the_bound_are_added_up_per_role() {
-        let pool = |index: usize| PoolState {
-            labels: PoolLabels {
-                database: index.to_string(),
-                user: "u".to_owned(),
-                role: if index.is_multiple_of(2) { Role::Primary } else { Role::Replica },
-            },
-            active: 1,
-            kept: 7,
-            idle: 2,
-            login: 3,
-            warm: 4,
-            is_holding: false,
-            waiting: 5,
-            oldest_wait: Duration::from_secs(index as u64),
-            size: 6,
-            max_pinned: 5,
-            pinned: vec![PinState { reason: "listen", now: 1, total: 3 }],
-            totals: PoolTotals {
-                connects: 7,
-                connect_failures: vec![(ConnectFailure::Tls, 1)],
-                resets: vec![(Reset::All, 8)],
-                discards: vec![(Discard::Idle, 1), (Discard::Unclean, 2)],
-            },
-        };
-        let all: Vec<_> = (0..POOLS_MAX + 4).map(pool).collect();
-        let pools = bounded(all.clone());
-        assert_eq!(pools.len(), POOLS_MAX + 2);
-        assert_eq!(pools[..POOLS_MAX], all[..POOLS_MAX]);
-        let last = &pools[POOLS_MAX];
-        assert_eq!(last.labels, PoolLabels::other(Role::Primary));
-        assert_eq!((last.active, last.idle, last.login), (2, 4, 6));
-        assert_eq!(last.totals.connects, 14);
-        assert_eq!(last.totals.resets.iter().map(|(_, count)| count).sum::<u64>(), 16);
-        assert_eq!(last.totals.discards.iter().map(|(_, count)| count).sum::<u64>(), 6);
-        assert_eq!((last.waiting, last.size, last.max_pinned), (10, 12, 10));
-        assert_eq!(last.pinned.iter().map(|pin| pin.now).sum::<u64>(), 2);
-        assert_eq!(last.oldest_wait, Duration::from_secs(POOLS_MAX as u64 + 2));
-        assert_eq!(bounded(all[..3].to_vec()), all[..3]);
-    }
-}
+#[path = "state_tests.rs"]
+mod tests;

@@ -46,6 +46,7 @@ fn state(labels: PoolLabels) -> PoolState {
         login: 1,
         warm: 2,
         is_holding: true,
+        is_paused: false,
         waiting: 4,
         oldest_wait: Duration::from_millis(1500),
         size: 25,

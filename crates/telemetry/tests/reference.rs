@@ -52,6 +52,7 @@ fn gather() -> Vec<MetricFamily> {
         login: 0,
         warm: 0,
         is_holding: false,
+        is_paused: false,
         waiting: 0,
         oldest_wait: std::time::Duration::ZERO,
         size: 0,

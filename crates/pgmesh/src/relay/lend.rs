@@ -157,9 +157,7 @@ impl Lend for Lender {
 
     /// Not while the pool lends nothing, and not on a node that it lends no more of.
     fn may_begin(&self, on: &Lease) -> bool {
-        let access = self.pool.key().access;
-        self.pool.is_open()
-            && self.snapshots.borrow().fence(access, on.epoch(), on.address()) == Fence::Open
+        self.pool.is_open() && on.fence(&self.snapshots.borrow(), self.pool.key()) == Fence::Open
     }
 
     fn may_pin(&self) -> bool {

@@ -30,11 +30,15 @@ pub(crate) struct PoolObserver {
 pub(crate) struct Observers(Mutex<HashMap<PoolKey, Weak<PoolObserver>>>);
 
 impl Observers {
-    /// The sums for a pool that is being made.
+    /// The sums for a pool that is being made, or of one that is there.
     pub(crate) fn add(&self, key: &PoolKey) -> Arc<PoolObserver> {
-        let observer = Arc::default();
         let mut observers = self.0.lock();
         observers.retain(|_, observer| observer.strong_count() > 0);
+        // Of a pool that gets other settings.
+        if let Some(observer) = observers.get(key).and_then(Weak::upgrade) {
+            return observer;
+        }
+        let observer = Arc::default();
         observers.insert(key.clone(), Arc::downgrade(&observer));
         observer
     }

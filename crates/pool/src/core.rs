@@ -425,7 +425,7 @@ impl<T: Member, W: Waiter<T>> Core<T, W> {
         }
     }
 
-    fn total(&self) -> usize {
+    pub(crate) fn total(&self) -> usize {
         self.idle.len() + self.lent + self.connecting
     }
 

@@ -39,7 +39,7 @@ pub(crate) async fn run(pool: Arc<Pool>, pools: Weak<Pools>) {
         look_at_woken(&pool);
         let warm_at = warm::tend(&pool);
         let wake_at = maintain(&pool).into_iter().chain(warm_at).min();
-        let look_at = tokio::time::Instant::now() + look_every(&pool.settings.config);
+        let look_at = tokio::time::Instant::now() + look_every(&pool.settings().config);
         let wake_at = wake_at.map_or(look_at, |at| look_at.min(at.into()));
         tokio::select! {
             () = pool.woken.notify.notified() => {}
@@ -234,7 +234,8 @@ pub(crate) fn new_server(
         let reported = reported.collect();
         pool.set_welcome(Arc::new(Welcome { reported, carried: Arc::clone(&carried) }));
     }
-    let limits = &pool.settings.config;
+    let settings = pool.settings();
+    let limits = &settings.config;
     let lifetime = pool.jittered(limits.server_lifetime, id);
     let idle_for = pool.jittered(limits.server_idle_timeout, id);
     let recall: Arc<Recall> = Arc::default();
@@ -243,7 +244,7 @@ pub(crate) fn new_server(
     }
     Box::new(Server {
         stream: ready.stream,
-        state: ServerState::new(carried, pool.settings.config.prepared_statements)
+        state: ServerState::new(carried, limits.prepared_statements)
             .with_pid(pid)
             .of_database(Arc::clone(&pool.schema))
             .of_pool(&pool.sequences),

@@ -26,6 +26,7 @@ mod pins;
 mod pool;
 mod recall;
 mod registry;
+mod resettle;
 mod retry;
 mod server;
 mod spare;

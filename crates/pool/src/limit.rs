@@ -1,6 +1,6 @@
 //! `max_db_connections` and `max_user_connections`: servers of several pools under one limit.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -10,7 +10,7 @@ use crate::Pool;
 /// The servers of several pools.
 #[derive(Debug)]
 pub(crate) struct Limit {
-    max: usize,
+    max: AtomicUsize,
     /// Whether `starved` has any, for those who need no more: set under the lock.
     has_starved: AtomicBool,
     inner: Mutex<Inner>,
@@ -29,15 +29,15 @@ struct Inner {
 pub(crate) struct Limits {
     /// Of its database and access, over all users.
     pub(crate) database: Arc<Limit>,
-    /// Of its user, over all databases and accesses, if there is one.
-    pub(crate) user: Option<Arc<Limit>>,
+    /// Of its user, over all databases and accesses.
+    pub(crate) user: Arc<Limit>,
 }
 
 /// The right to one server under all limits of its pool; given back on drop.
 #[derive(Debug)]
 pub(crate) struct Permits {
     _database: Permit,
-    _user: Option<Permit>,
+    _user: Permit,
 }
 
 /// The right to one server; given back on drop.
@@ -54,20 +54,14 @@ impl Limits {
     /// The permits, if they can all be had.
     pub(crate) fn try_acquire(&self) -> Option<Permits> {
         let database = self.database.try_acquire()?;
-        let user = match &self.user {
-            Some(user) => Some(user.try_acquire()?),
-            None => None,
-        };
+        let user = self.user.try_acquire()?;
         Some(Permits { _database: database, _user: user })
     }
 
     /// The permits, or the limit in the way: when one of its is free, the pool is told.
     pub(crate) fn acquire(&self, pool: &Arc<Pool>) -> Result<Permits, &Arc<Limit>> {
         let database = self.database.acquire(pool).ok_or(&self.database)?;
-        let user = match &self.user {
-            Some(user) => Some(user.acquire(pool).ok_or(user)?),
-            None => None,
-        };
+        let user = self.user.acquire(pool).ok_or(&self.user)?;
         Ok(Permits { _database: database, _user: user })
     }
 
@@ -77,13 +71,32 @@ impl Limits {
     }
 
     fn each(&self) -> impl Iterator<Item = &Arc<Limit>> {
-        std::iter::once(&self.database).chain(&self.user)
+        [&self.database, &self.user].into_iter()
     }
 }
 
 impl Limit {
     pub(crate) fn new(max: usize) -> Self {
-        Self { max, has_starved: AtomicBool::new(false), inner: Mutex::default() }
+        Self {
+            max: AtomicUsize::new(max),
+            has_starved: AtomicBool::new(false),
+            inner: Mutex::default(),
+        }
+    }
+
+    /// Sets how many there may be; those there are stay. Who waits for one is told.
+    pub(crate) fn set_max(&self, max: usize) {
+        let mut inner = self.inner.lock();
+        if self.max.swap(max, Relaxed) < max {
+            let starved = self.take_starved(&mut inner);
+            drop(inner);
+            wake(&starved);
+        }
+    }
+
+    fn take_starved(&self, inner: &mut Inner) -> Vec<Weak<Pool>> {
+        self.has_starved.store(false, Relaxed);
+        std::mem::take(&mut inner.starved)
     }
 
     fn join(&self, pool: &Arc<Pool>) {
@@ -95,7 +108,7 @@ impl Limit {
     /// A permit, if there is one.
     fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
         let mut inner = self.inner.lock();
-        if inner.used >= self.max {
+        if inner.used >= self.max.load(Relaxed) {
             return None;
         }
         inner.used += 1;
@@ -109,7 +122,7 @@ impl Limit {
         }
         let mut inner = self.inner.lock();
         // Given back in between, nobody would tell us.
-        if inner.used < self.max {
+        if inner.used < self.max.load(Relaxed) {
             inner.used += 1;
             return Some(Permit { limit: Arc::clone(self) });
         }
@@ -144,11 +157,12 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut inner = self.limit.inner.lock();
         inner.used -= 1;
-        let starved = std::mem::take(&mut inner.starved);
-        self.limit.has_starved.store(false, Relaxed);
+        let starved = self.limit.take_starved(&mut inner);
         drop(inner);
-        for pool in starved.iter().filter_map(Weak::upgrade) {
-            pool.wake_keeper();
-        }
+        wake(&starved);
     }
+}
+
+fn wake(pools: &[Weak<Pool>]) {
+    pools.iter().filter_map(Weak::upgrade).for_each(|pool| pool.wake_keeper());
 }

@@ -73,7 +73,7 @@ impl Pool {
     /// As whom and with what the next server is logged in to.
     fn next_login(&self, purpose: Purpose<'_>) -> backend::Login {
         let mut login = self.login.lock();
-        self.settings.passwords.renew(&mut login.credentials);
+        self.passwords.renew(&mut login.credentials);
         let login = login.clone();
         match purpose {
             Purpose::Lend => login,
@@ -86,12 +86,12 @@ impl Pool {
         match self.shared.dialer.connect(target, with).await {
             Ok(mut ready) => {
                 self.login.lock().remember(ready.scram_keys.take(), with);
-                self.settings.passwords.accepted(&with.credentials);
+                self.passwords.accepted(&with.credentials);
                 Ok(ready)
             }
             Err(error) => {
                 let outlook = if error.is_of_credentials() {
-                    self.settings.passwords.refused(&with.credentials)
+                    self.passwords.refused(&with.credentials)
                 } else {
                     Outlook::Final
                 };

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use session::{Disposition, ParameterSet, ResetKind, Schema};
 use tokio::sync::watch;
 use topology::{Access, Address, Epoch, Fence, PoolKey, Snapshot};
@@ -23,13 +23,15 @@ use crate::registry::Shared;
 use crate::spare::Resting;
 use crate::warm::Warm;
 use crate::watch::Woken;
-use crate::{Checkout, CheckoutError, Lease, Pinned, Server, Settings};
+use crate::{Checkout, CheckoutError, Lease, Passwords, Pinned, Server, Settings};
 
 /// The servers of one (database, user, access).
 #[derive(Debug)]
 pub struct Pool {
     pub(crate) key: PoolKey,
-    pub(crate) settings: Settings,
+    pub(crate) settings: RwLock<Arc<Settings>>,
+    observer: Arc<dyn Observe>,
+    pub(crate) passwords: Arc<dyn Passwords>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) limits: Limits,
     /// That of its database, whoever the users are.
@@ -50,6 +52,8 @@ pub struct Pool {
     welcome: Mutex<Option<Arc<Welcome>>>,
     /// The login of its servers, with what the last one has made cheaper.
     pub(crate) login: Mutex<backend::Login>,
+    /// Whether there may be more servers than its settings allow, since these have changed.
+    pub(crate) is_over: AtomicBool,
 }
 
 /// How a server comes to the core: back from a lease, or from its login.
@@ -125,7 +129,9 @@ impl Pool {
         Self {
             core: Mutex::new(Kept::new(&key, &settings, &shared)),
             key,
-            settings,
+            observer: Arc::clone(&settings.observer),
+            passwords: Arc::clone(&settings.passwords),
+            settings: RwLock::new(Arc::new(settings)),
             shared,
             limits,
             schema,
@@ -140,17 +146,13 @@ impl Pool {
             last_failure: Mutex::new(None),
             welcome: Mutex::new(None),
             login: Mutex::new(login),
+            is_over: AtomicBool::new(false),
         }
     }
 
     /// What it serves.
     pub fn key(&self) -> &PoolKey {
         &self.key
-    }
-
-    /// Its limits and login.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
     }
 
     /// Cancels a statement as [`backend::Dialer::cancel`] does.
@@ -169,7 +171,7 @@ impl Pool {
     }
 
     pub(crate) fn observer(&self) -> &dyn Observe {
-        &*self.settings.observer
+        &*self.observer
     }
 
     /// Servers and waiting clients now.
@@ -236,7 +238,7 @@ impl Pool {
 
     /// Whether one more client may keep its server between two transactions.
     pub fn may_pin(&self) -> bool {
-        self.pins.kept() < self.settings.config.max_pinned()
+        self.pins.kept() < self.settings.read().config.max_pinned()
     }
 
     /// How many servers are kept, for each reason.
@@ -354,6 +356,9 @@ impl Pool {
         if !server.watch(&self.shared.catalog) {
             return self.discard(server, Closed::ServerClosed);
         }
+        if self.is_over.load(Relaxed) && self.is_still_over() {
+            return self.discard(server, Closed::Idle);
+        }
         if self.limits.others_starve(self) && !self.core.lock().has_waiters() {
             return self.discard(server, Closed::Idle);
         }
@@ -404,7 +409,7 @@ impl Pool {
         let wanted = core.has_waiters();
         drop(core);
         drop(server);
-        if wanted || self.settings.config.min_size > 0 {
+        if wanted || self.settings.read().config.min_size > 0 {
             self.wake_keeper();
         }
     }
@@ -471,7 +476,8 @@ async fn reset(pool: Arc<Pool>, server: Box<Server>) {
 
 /// `None` if that cannot be done.
 async fn make_fit(pool: &Pool, server: &mut Server) -> Option<ResetKind> {
-    let config = &pool.settings.config;
+    let settings = pool.settings();
+    let config = &settings.config;
     if let Some(cancels) = &server.cancels {
         let settled = tokio::time::timeout(config.cancel_timeout, Cancels::settle(cancels)).await;
         if !matches!(settled, Ok(Settled::Untouched | Settled::Ended)) {

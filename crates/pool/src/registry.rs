@@ -165,6 +165,20 @@ impl Pools {
         pool
     }
 
+    /// Gives every pool the settings that are found for it now; says how many have others. Nobody
+    /// loses a server or a place.
+    pub fn renew(&self) -> usize {
+        let inner = self.inner.lock();
+        let mut changed = 0;
+        for pool in inner.pools.values() {
+            let settings = (self.resolve)(&pool.key);
+            pool.limits.database.set_max(settings.config.max_db_connections);
+            pool.limits.user.set_max(max_of_user(&settings.config));
+            changed += usize::from(pool.set_settings(settings));
+        }
+        changed
+    }
+
     /// All pools there are now.
     pub fn all(&self) -> Vec<Arc<Pool>> {
         self.inner.lock().pools.values().cloned().collect()
@@ -218,15 +232,18 @@ impl Pools {
     }
 }
 
+/// As many as can be counted where there is no limit.
+fn max_of_user(config: &Config) -> usize {
+    config.max_user_connections.unwrap_or(usize::MAX)
+}
+
 impl Inner {
     fn limits(&mut self, key: &PoolKey, config: &Config) -> Limits {
         let limit = |max| move || Arc::new(Limit::new(max));
         let database = self.databases.entry((Arc::clone(&key.database), key.access));
         let database = Arc::clone(database.or_insert_with(limit(config.max_db_connections)));
-        let user = config.max_user_connections.map(|max| {
-            let user = self.users.entry(Arc::clone(&key.user));
-            Arc::clone(user.or_insert_with(limit(max)))
-        });
+        let user = self.users.entry(Arc::clone(&key.user));
+        let user = Arc::clone(user.or_insert_with(limit(max_of_user(config))));
         Limits { database, user }
     }
 

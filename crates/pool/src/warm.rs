@@ -101,7 +101,7 @@ impl Warm {
 /// Keeps the warm standbys, and hands them to the pool when their node has become the primary.
 /// Returns when to look again.
 pub(crate) fn tend(pool: &Arc<Pool>) -> Option<Instant> {
-    let size = pool.settings.config.warm_standby_size;
+    let size = pool.settings().config.warm_standby_size;
     if size == 0 || pool.key.access != Access::ReadWrite {
         return None;
     }

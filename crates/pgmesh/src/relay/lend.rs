@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use notify::{Event, HubError, Hubs, Subscriber};
-use pool::{Cancels, CheckoutError, Closed, Lease, Pool, Server, Vacancy};
+use pool::{Cancels, CheckoutError, Closed, Lease, Pool, Server, Settings, Vacancy};
 use session::{Disposition, Emptying, ServerState, Timeouts};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -133,11 +133,14 @@ pub(crate) struct Lender {
     pool: Arc<Pool>,
     snapshots: Snapshots,
     hubs: Arc<Hubs>,
+    /// What held when the client logged in.
+    rules: Arc<Settings>,
 }
 
 impl Lender {
     pub(crate) fn new(pool: Arc<Pool>, snapshots: Snapshots, hubs: Arc<Hubs>) -> Self {
-        Self { pool, snapshots, hubs }
+        let rules = pool.settings();
+        Self { pool, snapshots, hubs, rules }
     }
 }
 
@@ -191,11 +194,11 @@ impl Lend for Lender {
 
     #[inline]
     fn timeouts(&self) -> &Timeouts {
-        &self.pool.settings().timeouts
+        &self.rules.timeouts
     }
 
     fn max_packet_size(&self) -> u32 {
-        self.pool.settings().max_packet_size
+        self.rules.max_packet_size
     }
 
     fn cancel(&self, slot: &Slot) {

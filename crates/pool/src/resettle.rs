@@ -1,0 +1,75 @@
+//! Other settings for a pool that is there: nobody loses a server or a place.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::core::{Core, Member, Waiter};
+use crate::pool::Closed;
+use crate::{Config, Pool, Settings};
+
+impl Settings {
+    /// Whether the parts that may change are the same.
+    fn counts_as(&self, other: &Self) -> bool {
+        self.config == other.config
+            && self.mode == other.mode
+            && self.state == other.state
+            && self.timeouts == other.timeouts
+            && self.max_packet_size == other.max_packet_size
+    }
+}
+
+impl Pool {
+    /// Its limits and login as they are now.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read())
+    }
+
+    /// Takes other settings; whether they are others. Who waits and what is lent stay as they are;
+    /// servers that there is no place for any more are closed when nobody has them.
+    pub(crate) fn set_settings(&self, settings: Settings) -> bool {
+        if self.settings().counts_as(&settings) {
+            return false;
+        }
+        let config = settings.config.clone();
+        *self.settings.write() = Arc::new(settings);
+        let mut kept = self.core.lock();
+        let surplus = kept.set_config(config);
+        // Under the lock: who comes back and sees it, sees the new size, too.
+        self.is_over.store(kept.is_over(), Relaxed);
+        drop(kept);
+        for _ in &surplus {
+            self.observer().closed(Closed::Idle);
+        }
+        self.wake_keeper();
+        true
+    }
+
+    /// Whether there are still more servers than the settings allow.
+    #[cold]
+    pub(crate) fn is_still_over(&self) -> bool {
+        let kept = self.core.lock();
+        let is_over = kept.is_over();
+        self.is_over.store(is_over, Relaxed);
+        is_over
+    }
+}
+
+impl<T: Member, W: Waiter<T>> Core<T, W> {
+    /// Takes other limits. The servers that there is no place for any more, of those that are
+    /// idle; the others come back.
+    pub(crate) fn set_config(&mut self, config: Config) -> Vec<T> {
+        self.config = config;
+        let mut surplus = Vec::new();
+        while self.is_over()
+            && let Some(server) = self.take_oldest_idle()
+        {
+            surplus.push(server);
+        }
+        surplus
+    }
+
+    /// Whether there are more servers than places, those of the reserve aside.
+    pub(crate) fn is_over(&self) -> bool {
+        self.total() > self.config.size
+    }
+}

@@ -350,6 +350,18 @@ words! {
 }
 
 words! {
+    /// What became of a configuration that was read again.
+    ReloadOutcome {
+        /// It was taken, and is another one.
+        Changed = "changed",
+        /// It could not be used.
+        Failed = "failed",
+        /// It says the same.
+        Unchanged = "unchanged",
+    }
+}
+
+words! {
     /// Why a statement was prepared and sent again, unseen by its client.
     Retry {
         /// "cached plan must not change result type".
@@ -407,6 +419,7 @@ mod tests {
         check::<ClientEnd>();
         check::<Discard>();
         check::<Limit>();
+        check::<ReloadOutcome>();
         check::<Retry>();
     }
 }

@@ -24,6 +24,7 @@ mod metrics;
 mod pool;
 mod process;
 mod reference;
+mod reloads;
 mod source;
 mod state;
 
@@ -35,7 +36,7 @@ pub use exposition::Exposition;
 pub use histogram::Histogram;
 pub use labels::{
     Cancel, ClientEnd, ConnectFailure, Counter, Counts, Discard, KeyFetch, LdapCheck, Limit,
-    PoolLabels, Refusal, Reset, Retry, Role, ServerLoss, Token, Via, Words,
+    PoolLabels, Refusal, ReloadOutcome, Reset, Retry, Role, ServerLoss, Token, Via, Words,
 };
 pub use listening::Listening;
 pub use lookups::Lookups;
@@ -44,4 +45,5 @@ pub use pool::{POOLS_MAX, PoolMetrics};
 pub use process::resident_bytes;
 pub use prometheus::Registry;
 pub use reference::{Kind, Reference, Unit, reference};
+pub use reloads::ReloadMetrics;
 pub use state::{CertificateExpiries, PinState, PoolState, PoolStates, PoolTotals};

@@ -16,7 +16,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{Layer, Registry};
+use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::Error;
 
@@ -77,13 +77,45 @@ impl From<Level> for LevelFilter {
     }
 }
 
+/// Changes what is logged while the process runs.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    filter: reload::Handle<Targets, Registry>,
+    /// What [`FILTER_VARIABLE`] says.
+    variable: Option<Targets>,
+}
+
+impl Handle {
+    /// Goes by the configured level again, or by [`FILTER_VARIABLE`] where that overrules it.
+    pub fn follow(&self, level: Level) {
+        self.replace(self.variable.clone().unwrap_or_else(|| least(level)));
+    }
+
+    /// Goes by a level, or a filter as in [`FILTER_VARIABLE`], whatever was configured.
+    ///
+    /// # Errors
+    /// [`Error::Filter`], and nothing changes.
+    pub fn set(&self, filter: &str) -> Result<(), Error> {
+        let filter = parse(filter)?;
+        self.replace(filter);
+        Ok(())
+    }
+
+    fn replace(&self, filter: Targets) {
+        if self.filter.reload(filter).is_err() {
+            tracing::error!("what is logged cannot be changed: the log has been taken down");
+        }
+    }
+}
+
 /// Sends this process' events to stderr, once. `filter` is the value of [`FILTER_VARIABLE`].
 ///
 /// # Errors
 /// [`Error::Filter`] and nothing is set up; [`Error::LogTwice`].
-pub fn init(config: Config, filter: Option<&str>) -> Result<(), Error> {
-    let subscriber = subscriber(config, filter, io::stderr)?;
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::LogTwice)
+pub fn init(config: Config, filter: Option<&str>) -> Result<Handle, Error> {
+    let (subscriber, handle) = subscriber(config, filter, io::stderr)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::LogTwice)?;
+    Ok(handle)
 }
 
 /// What [`init`] sets up, writing elsewhere.
@@ -94,22 +126,29 @@ pub fn subscriber<W>(
     config: Config,
     filter: Option<&str>,
     writer: W,
-) -> Result<impl Subscriber + Send + Sync, Error>
+) -> Result<(impl Subscriber + Send + Sync, Handle), Error>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = match filter.map(str::trim).filter(|text| !text.is_empty()) {
-        None => Targets::new().with_default(LevelFilter::from(config.level)),
-        Some(text) => {
-            text.parse().map_err(|source| Error::Filter { variable: FILTER_VARIABLE, source })?
-        }
-    };
+    let filter = filter.map(str::trim).filter(|text| !text.is_empty());
+    let variable = filter.map(parse).transpose()?;
+    let first = variable.clone().unwrap_or_else(|| least(config.level));
+    let (filter, handle) = reload::Layer::new(first);
     let base = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
         Format::Text => base.boxed(),
         Format::Json => base.json().flatten_event(true).with_span_list(false).boxed(),
     };
-    Ok(Registry::default().with(lines.with_filter(filter)))
+    let handle = Handle { filter: handle, variable };
+    Ok((Registry::default().with(lines.with_filter(filter)), handle))
+}
+
+fn least(level: Level) -> Targets {
+    Targets::new().with_default(LevelFilter::from(level))
+}
+
+fn parse(filter: &str) -> Result<Targets, Error> {
+    filter.trim().parse().map_err(|source| Error::Filter { variable: FILTER_VARIABLE, source })
 }
 
 #[cfg(test)]
@@ -138,7 +177,7 @@ mod tests {
     fn logged(format: Format, level: Level, filter: Option<&str>, log: impl FnOnce()) -> String {
         let lines = Lines::default();
         let sink = lines.clone();
-        let subscriber =
+        let (subscriber, _handle) =
             subscriber(Config { format, level }, filter, move || sink.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, log);
         let bytes = lines.0.lock().clone();
@@ -189,5 +228,37 @@ mod tests {
         let result = subscriber(Config::default(), Some("pool=loud"), io::sink);
         let Err(error) = result else { panic!("accepted") };
         assert!(error.to_string().contains(FILTER_VARIABLE), "{error}");
+    }
+
+    #[test]
+    fn what_is_logged_can_be_changed_and_changed_back() {
+        let lines = Lines::default();
+        let sink = lines.clone();
+        let (subscriber, handle) =
+            subscriber(Config::default(), None, move || sink.clone()).unwrap();
+        let count = || String::from_utf8(lines.0.lock().clone()).unwrap().lines().count();
+        tracing::subscriber::with_default(subscriber, || {
+            let log = || tracing::debug!("detail");
+            log();
+            assert_eq!(count(), 0);
+            handle.set("warn,telemetry=debug").unwrap();
+            log();
+            assert_eq!(count(), 1);
+            assert!(handle.set("telemetry=loud").is_err());
+            log();
+            assert_eq!(count(), 2, "as before");
+            handle.follow(Level::Info);
+            log();
+            assert_eq!(count(), 2);
+        });
+    }
+
+    #[test]
+    fn the_variable_overrules_the_file_again() {
+        let (_subscriber, handle) = subscriber(Config::default(), Some("error"), io::sink).unwrap();
+        handle.set("trace").unwrap();
+        handle.follow(Level::Debug);
+        let shown = handle.filter.with_current(ToString::to_string).unwrap();
+        assert_eq!(shown, "error");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use prometheus::Registry;
 use prometheus::core::{Collector, Desc};
@@ -17,7 +18,7 @@ use crate::source::{Source, SourceCollector};
 use crate::state::{State, StateCollector};
 use crate::{
     Bounds, CertificateExpiries, Error, Histogram, Listening, Lookups, PoolMetrics, PoolStates,
-    bounds, listening, lookups,
+    ReloadMetrics, bounds, listening, lookups, reloads,
 };
 
 /// What `pgmesh_build_info` says.
@@ -58,6 +59,7 @@ pub struct Metrics {
     lookups: Arc<Source<Lookups>>,
     listening: Arc<Source<Listening>>,
     bounds: Arc<Source<Bounds>>,
+    reloads: Arc<ReloadMetrics>,
     totals: Arc<Totals>,
 }
 
@@ -81,19 +83,21 @@ impl Metrics {
             failovers: FailoverMetrics::default(),
             tls: Arc::default(),
         });
-        let collectors: [Box<dyn Collector>; 7] = [
+        let reloads = Arc::new(ReloadMetrics::new(SystemTime::now()));
+        let collectors: [Box<dyn Collector>; 8] = [
             Box::new(PoolCollector::new(Arc::clone(&pools))?),
             Box::new(StateCollector::new(Arc::clone(&state))?),
             Box::new(SourceCollector::new(Arc::clone(&lookups), lookups::ROWS)?),
             Box::new(SourceCollector::new(Arc::clone(&listening), listening::ROWS)?),
             Box::new(SourceCollector::new(Arc::clone(&bounds), bounds::ROWS)?),
+            Box::new(ReloadCollector { descs: descs(reloads::ROWS)?, of: Arc::clone(&reloads) }),
             Box::new(TotalsCollector { descs: descs(ROWS)?, totals: Arc::clone(&totals) }),
             Box::new(ProcessCollector::new()?),
         ];
         for collector in collectors {
             registry.register(collector).map_err(Error::Register)?;
         }
-        Ok(Self { clients, pools, state, lookups, listening, bounds, totals })
+        Ok(Self { clients, pools, state, lookups, listening, bounds, reloads, totals })
     }
 
     /// Counters and gauges of clients.
@@ -169,6 +173,11 @@ impl Metrics {
     /// The cluster as it is known now.
     pub fn set_cluster(&self, cluster: ClusterState) {
         self.state.set_cluster(cluster);
+    }
+
+    /// What became of reading the configuration again.
+    pub fn reloads(&self) -> &Arc<ReloadMetrics> {
+        &self.reloads
     }
 
     /// How long failovers took.
@@ -354,6 +363,22 @@ pub(crate) const ROWS: &[Row<Totals>] = &[
         read: |spec, totals| timed(spec, &totals.failovers.first_success),
     },
 ];
+
+#[derive(Debug)]
+struct ReloadCollector {
+    of: Arc<ReloadMetrics>,
+    descs: Vec<Desc>,
+}
+
+impl Collector for ReloadCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        collect(reloads::ROWS, std::iter::once(&*self.of))
+    }
+}
 
 #[derive(Debug)]
 struct TotalsCollector {

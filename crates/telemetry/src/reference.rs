@@ -6,7 +6,7 @@ use std::fmt;
 use prometheus::proto::MetricType;
 
 use crate::family::{Row, Spec};
-use crate::{bounds, listening, lookups, metrics, pool, process, state};
+use crate::{bounds, listening, lookups, metrics, pool, process, reloads, state};
 
 /// What a metric is to Prometheus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,7 @@ pub fn reference() -> Vec<Reference> {
         of(metrics::ROWS),
         of(pool::ROWS),
         of(process::ROWS),
+        of(reloads::ROWS),
         of(state::ROWS),
     ];
     let mut all = tables.concat();

@@ -30,7 +30,7 @@ use crate::{Checkout, CheckoutError, Lease, Passwords, Pinned, Server, Settings}
 pub struct Pool {
     pub(crate) key: PoolKey,
     pub(crate) settings: RwLock<Arc<Settings>>,
-    observer: Arc<dyn Observe>,
+    pub(crate) observer: Arc<dyn Observe>,
     pub(crate) passwords: Arc<dyn Passwords>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) limits: Limits,
@@ -168,10 +168,6 @@ impl Pool {
         limit: Duration,
     ) -> Result<(), backend::ConnectError> {
         self.shared.dialer.cancel(target, limit).await
-    }
-
-    pub(crate) fn observer(&self) -> &dyn Observe {
-        &*self.observer
     }
 
     /// Servers and waiting clients now.

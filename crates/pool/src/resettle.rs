@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::core::{Core, Member, Waiter};
 use crate::pool::Closed;
-use crate::{Config, Pool, Settings};
+use crate::{Config, Observe, Pool, Settings};
 
 impl Settings {
     /// Whether the parts that may change are the same.
@@ -22,6 +22,10 @@ impl Pool {
     /// Its limits and login as they are now.
     pub fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.read())
+    }
+
+    pub(crate) fn observer(&self) -> &dyn Observe {
+        &*self.observer
     }
 
     /// Takes other settings; whether they are others. Who waits and what is lent stay as they are;

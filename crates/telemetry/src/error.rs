@@ -17,6 +17,9 @@ pub enum Error {
         /// The position and reason.
         source: tracing_subscriber::filter::ParseError,
     },
+    /// There is no journal to log to.
+    #[error("cannot log to systemd's journal (log.format); is this process run by systemd?")]
+    Journal(#[source] std::io::Error),
     /// This process has a log subscriber already.
     #[error("logging was set up before")]
     LogTwice,

@@ -7,7 +7,8 @@ use telemetry::log::{Format, Level};
 use crate::Kind;
 use crate::section::Section;
 
-const FORMATS: &[(&str, Format)] = &[("text", Format::Text), ("json", Format::Json)];
+const FORMATS: &[(&str, Format)] =
+    &[("text", Format::Text), ("json", Format::Json), ("journald", Format::Journald)];
 
 const LEVELS: &[(&str, Level)] = &[
     ("error", Level::Error),
@@ -36,5 +37,6 @@ pub(super) fn log(section: &Section<'_>) -> telemetry::log::Config {
     telemetry::log::Config {
         format: section.choice("format", Format::Text, FORMATS),
         level: section.choice("level", Level::Info, LEVELS),
+        rate: section.integer("rate", 100, 0..=1_000_000),
     }
 }

@@ -1,4 +1,5 @@
-//! Logging: `tracing` events to stderr, as text or as one JSON object per line.
+//! Logging: `tracing` events to stderr, as text or as one JSON object per line, or to systemd's
+//! journal.
 //!
 //! Conventions, for every crate that logs:
 //! - An event about a client connection is inside, or carries the field of, [`CLIENT`]; one
@@ -7,18 +8,25 @@
 //! - Names are fields (`database`, `user`, `node`), not parts of the message. Peers' text goes
 //!   into fields only, as strings (`user = name`) or with `?`: both formatters escape those, so
 //!   nobody can forge a line. `%` does not escape and is for our own texts.
+//! - An event of the level `info` and above has the field `event`: a name that stays, listed in
+//!   [`crate::events`].
 //! - Passwords, keys, statements and parameters are in no event at any level.
 
+mod limit;
+
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{FilterExt, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::Error;
+use limit::Limit;
 
 /// The field with the number of a client connection.
 pub const CLIENT: &str = "client";
@@ -38,6 +46,8 @@ pub enum Format {
     Text,
     /// One object per line: `timestamp`, `level`, `target`, `message`, the fields, `span`.
     Json,
+    /// To systemd's journal, each field as one of its own, such as `F_EVENT`.
+    Journald,
 }
 
 /// The least level that is written.
@@ -63,6 +73,8 @@ pub struct Config {
     pub format: Format,
     /// The least level that is written.
     pub level: Level,
+    /// How many events of one kind are written per second; 0 is no limit.
+    pub rate: u32,
 }
 
 impl From<Level> for LevelFilter {
@@ -83,6 +95,7 @@ pub struct Handle {
     filter: reload::Handle<Targets, Registry>,
     /// What [`FILTER_VARIABLE`] says.
     variable: Option<Targets>,
+    suppressed: Arc<AtomicU64>,
 }
 
 impl Handle {
@@ -101,6 +114,11 @@ impl Handle {
         Ok(())
     }
 
+    /// Events that `rate` has kept back since the start.
+    pub fn suppressed(&self) -> u64 {
+        self.suppressed.load(Ordering::Relaxed)
+    }
+
     fn replace(&self, filter: Targets) {
         if self.filter.reload(filter).is_err() {
             tracing::error!("what is logged cannot be changed: the log has been taken down");
@@ -108,10 +126,11 @@ impl Handle {
     }
 }
 
-/// Sends this process' events to stderr, once. `filter` is the value of [`FILTER_VARIABLE`].
+/// Sends this process' events to stderr or the journal, once. `filter` is the value of
+/// [`FILTER_VARIABLE`].
 ///
 /// # Errors
-/// [`Error::Filter`] and nothing is set up; [`Error::LogTwice`].
+/// [`Error::Filter`] or [`Error::Journal`], and nothing is set up; [`Error::LogTwice`].
 pub fn init(config: Config, filter: Option<&str>) -> Result<Handle, Error> {
     let (subscriber, handle) = subscriber(config, filter, io::stderr)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::LogTwice)?;
@@ -121,7 +140,7 @@ pub fn init(config: Config, filter: Option<&str>) -> Result<Handle, Error> {
 /// What [`init`] sets up, writing elsewhere.
 ///
 /// # Errors
-/// [`Error::Filter`].
+/// [`Error::Filter`], [`Error::Journal`].
 pub fn subscriber<W>(
     config: Config,
     filter: Option<&str>,
@@ -138,8 +157,11 @@ where
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
         Format::Text => base.boxed(),
         Format::Json => base.json().flatten_event(true).with_span_list(false).boxed(),
+        Format::Journald => tracing_journald::layer().map_err(Error::Journal)?.boxed(),
     };
-    let handle = Handle { filter: handle, variable };
+    let suppressed = Arc::default();
+    let filter = filter.and(Limit::new(config.rate, Arc::clone(&suppressed)));
+    let handle = Handle { filter: handle, variable, suppressed };
     Ok((Registry::default().with(lines.with_filter(filter)), handle))
 }
 
@@ -178,7 +200,7 @@ mod tests {
         let lines = Lines::default();
         let sink = lines.clone();
         let (subscriber, _handle) =
-            subscriber(Config { format, level }, filter, move || sink.clone()).unwrap();
+            subscriber(Config { format, level, rate: 0 }, filter, move || sink.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, log);
         let bytes = lines.0.lock().clone();
         String::from_utf8(bytes).unwrap()
@@ -221,6 +243,22 @@ mod tests {
         assert_eq!(blank.lines().count(), 1, "{blank}");
         let chosen = logged(Format::Text, Level::Trace, Some("error,pool=debug"), log);
         assert!(chosen.contains("of the pool") && !chosen.contains("careful"), "{chosen}");
+    }
+
+    #[test]
+    fn a_flood_is_cut_off_and_counted() {
+        let lines = Lines::default();
+        let sink = lines.clone();
+        let config = Config { rate: 3, ..Config::default() };
+        let (subscriber, handle) = subscriber(config, None, move || sink.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..10 {
+                tracing::warn!("flood");
+                tracing::debug!("not written at all, and not kept back");
+            }
+        });
+        let text = String::from_utf8(lines.0.lock().clone()).unwrap();
+        assert_eq!((text.matches("flood").count(), handle.suppressed()), (3, 7), "{text}");
     }
 
     #[test]

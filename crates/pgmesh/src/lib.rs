@@ -1,6 +1,7 @@
 //! The assembly: [`run`] is the composition root, read from top to bottom like a wiring
 //! diagram. Nothing is global: what a part needs is handed to it.
 
+mod accept;
 mod alarms;
 mod app;
 mod applicant;
@@ -9,6 +10,7 @@ mod cancel;
 mod clients;
 mod core_dumps;
 mod credentials;
+mod departure;
 mod entry;
 mod failovers;
 mod follow;

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use frontend::{Client, ClientAddress, Established, Handshake, LoginRequest, Port, fatal};
 use pool::{CheckoutError, Pool, Welcome};
 use session::{Disposition, Overdue, ParameterSet, Session};
-use telemetry::{ClientEnd, ClientGuard, Refusal, Via};
+use telemetry::{ClientEnd, ClientGuard, Refusal};
 use tokio::time::{Instant, sleep, timeout_at};
 use topology::{Access, PoolKey};
 use tracing::Instrument as _;
@@ -38,12 +38,15 @@ struct Admitted {
     guard: ClientGuard,
 }
 
-/// Serves one connection to its end.
-pub(crate) async fn serve(app: Arc<App>, socket: Socket, from: ClientAddress, port: Port, id: u64) {
-    let guard = app.metrics.clients().accepted(match socket {
-        Socket::Tcp(_) => Via::Tcp,
-        Socket::Unix(_) => Via::Unix,
-    });
+/// Serves one connection, which `guard` counts, to its end.
+pub(crate) async fn serve(
+    app: Arc<App>,
+    socket: Socket,
+    from: ClientAddress,
+    port: Port,
+    guard: ClientGuard,
+    id: u64,
+) {
     let span = tracing::info_span!("client", id, peer = %from);
     // Boxed and over before the relay starts: an idle client does not pay for its login.
     let login = Box::pin(admit(&app, socket, from, port, guard, id).instrument(span.clone()));

@@ -1,46 +1,42 @@
 //! The composition root: builds every part, hands each what it needs, and waits for the end.
 
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use admin::AdminHandle;
 use anyhow::Context as _;
 use auth::Seed;
 use backend::{Dialer, Login, RequiredRole, Startup};
-use config::{Database, Settings, User};
+use config::{Database, Settings, Shutdown, User};
 use control::auth_query::{AuthQuery, Groups};
 use control::ldap::Directory;
-use frontend::{Bound, Listener};
+use frontend::Listener;
 use notify::Hubs;
 use pool::{Passwords, Pools, Resolve};
 use rand::Rng as _;
 use session::Catalog;
 use telemetry::{Build, CertificateExpiries, Exposition, Metrics, Registry};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 use topology::{Access, PoolKey};
-use transport::{Acceptor, Connector, Renewal, SocketFile};
+use transport::{Acceptor, Connector, Renewal};
 
+use crate::accept::Accepting;
 use crate::alarms::{self, Alarms};
 use crate::app::{AcceptedSettings, App};
 use crate::bearer::Tokens;
 use crate::cancel::CancelKeys;
 use crate::credentials::Credentials;
+use crate::departure::{Departure, Signals};
 use crate::failovers::Failovers;
 use crate::follow::{Following, Snapshots};
 use crate::gate::{Gate, watch_memory};
-use crate::limits::{Caps, ClientLimits, LOGINS_BEYOND, raise_descriptors};
-use crate::login;
+use crate::limits::{Caps, ClientLimits, raise_descriptors};
 use crate::observe::{self, Observers};
 use crate::os_users::OsUsers;
 use crate::peers::{self, Peers};
 use crate::rotation::Rotation;
 use crate::rules::RuleBook;
 use crate::server_logins::ServerLogins;
-
-/// After an error of accept, such as EMFILE: trying at once would only burn the processor.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const BUILD: Build = Build {
     version: env!("CARGO_PKG_VERSION"),
@@ -68,7 +64,7 @@ pub fn check(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Serves clients until a signal comes.
+/// Serves clients until a signal comes, and then until they have left.
 ///
 /// # Errors
 /// Anything that keeps it from starting.
@@ -148,34 +144,49 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         gate,
     });
     let _ringing = ring(&settings, alarms, &snapshots);
-    let leader = tokio::spawn(show_leader(Arc::clone(&app), failovers, snapshots.clone()));
-    let _leader = AbortOnDropHandle::new(leader);
-    let is_ready = move || readiness(&snapshots);
-    let admin = admin::spawn(settings.admin.clone(), Exposition::new(registry), is_ready)
-        .context("[metrics]")?;
-
-    let _accepting = listen(&settings, &app)?;
+    let _leader = show_leader(Arc::clone(&app), failovers, snapshots.clone());
+    let departure = Departure::new();
+    let admin = show(&settings, registry, snapshots, departure.clone())?;
+    let signals = Signals::new().context("signals")?;
+    let accepting = listen(&settings, &app)?;
     tracing::info!(metrics = %admin.local_addr(), version = BUILD.version, "pgmesh is up");
-    wait_for_signal().await
+
+    leave(&app, settings.shutdown, &departure, accepting, signals).await;
+    Ok(())
 }
 
-/// What takes clients, and what lies in the file system for it. These files are not the tasks': they
-/// are gone when this is dropped, and the tasks may not be.
-type Accepting = (Vec<AbortOnDropHandle<()>>, Vec<SocketFile>);
+/// Waits for the end to be asked for, and for those who are still there then.
+async fn leave(
+    app: &App,
+    config: Shutdown,
+    departure: &Departure,
+    accepting: Accepting,
+    mut signals: Signals,
+) {
+    departure.begins(&mut signals).await;
+    app.metrics.draining();
+    accepting.close().await;
+    departure.carry_out(app, config, &mut signals).await;
+    tracing::info!("stopped");
+}
+
+/// Shows operators how it goes.
+fn show(
+    settings: &Settings,
+    registry: Registry,
+    snapshots: Snapshots,
+    departure: Departure,
+) -> anyhow::Result<AdminHandle> {
+    let exposition = Exposition::new(registry);
+    let ready = move || readiness(&snapshots, &departure);
+    admin::spawn(settings.admin.clone(), exposition, ready).context("[metrics]")
+}
 
 /// Opens the ports, and takes clients.
 fn listen(settings: &Settings, app: &Arc<App>) -> anyhow::Result<Accepting> {
-    let Bound { listeners, files } =
-        Listener::bind(&settings.frontend, false).context("[proxy]")?;
-    let ids = Arc::new(AtomicU64::new(0));
-    let mut accepting = Vec::new();
-    for listener in listeners {
-        tracing::info!(address = %listener.endpoint(), port = listener.port().as_str(), "listening");
-        let max = settings.max_client_connections;
-        let accept = accept(listener, Arc::clone(app), max, Arc::clone(&ids));
-        accepting.push(AbortOnDropHandle::new(tokio::spawn(accept)));
-    }
-    Ok((accepting, files))
+    let bound = Listener::bind(&settings.frontend, false).context("[proxy]")?;
+    let (clients, backlog) = (settings.max_client_connections, settings.frontend.backlog);
+    Ok(Accepting::begin(bound, app, clients, backlog))
 }
 
 /// Follows the TLS files, and shows when their certificates end.
@@ -289,12 +300,12 @@ fn limits(settings: &Settings) -> Arc<ClientLimits> {
     ClientLimits::new(settings.max_client_connections, per_user, per_database)
 }
 
-fn readiness(snapshots: &Snapshots) -> admin::Readiness {
+fn readiness(snapshots: &Snapshots, departure: &Departure) -> admin::Readiness {
     let snapshot = snapshots.borrow();
     let route = snapshot.route(Access::ReadWrite).ok();
     let primary =
         route.and_then(|route| Some((route.nodes.first()?.name.to_string(), route.epoch.get())));
-    admin::Readiness { primary, draining: false }
+    admin::Readiness { primary, draining: departure.is_asked_for() }
 }
 
 /// Keeps the metrics of epoch, leader and failovers.
@@ -307,46 +318,4 @@ async fn show_leader(app: Arc<App>, failovers: Arc<Failovers>, mut snapshots: Sn
             return;
         }
     }
-}
-
-async fn accept(listener: Listener, app: Arc<App>, max_clients: u32, ids: Arc<AtomicU64>) {
-    let most = u64::from(max_clients) + u64::from(LOGINS_BEYOND);
-    loop {
-        let (socket, from) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                if !is_of_one_connection(&error) {
-                    tracing::error!(%error, "cannot accept connections");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-                continue;
-            }
-        };
-        if app.metrics.clients().connected() >= most {
-            // Not even a refusal can be afforded for more.
-            app.metrics.clients().refusals.inc(telemetry::Refusal::TooManyClients);
-            continue;
-        }
-        let id = ids.fetch_add(1, Relaxed) + 1;
-        // Detached on purpose: it ends within client_login_timeout.
-        tokio::spawn(login::serve(Arc::clone(&app), socket, from, listener.port(), id));
-    }
-}
-
-/// Errors of the connection that would have been accepted, not of the listener.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
-}
-
-async fn wait_for_signal() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    // Not in the macro, which evaluates nothing that is not logged.
-    let signal = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
-    tracing::info!(signal, "stopping");
-    Ok(())
 }

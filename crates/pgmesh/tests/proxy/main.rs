@@ -23,6 +23,7 @@ mod command_line;
 mod core_dumps;
 mod crowd;
 mod databases;
+mod departure;
 mod departures;
 mod hostile;
 mod import;

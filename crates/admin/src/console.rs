@@ -217,7 +217,7 @@ where
     desk.clients.lock().insert(id, client);
     let listed = Listed { desk: &desk, id };
     if let Err(error) = serve::serve(stream, unread, dialogue).await {
-        tracing::debug!(client = id, %error, "connection of a console broke");
+        tracing::debug!(event = "console_lost", client = id, %error, "connection of a console broke");
     }
     drop((listed, permit));
 }

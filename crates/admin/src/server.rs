@@ -72,7 +72,7 @@ impl AdminHandle {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the metrics thread had panicked");
+            tracing::error!(event = "metrics_failed", "the metrics thread had panicked");
         }
     }
 }
@@ -121,7 +121,7 @@ impl Ending {
         self.stop.cancel();
         self.tasks.close();
         if timeout(limit, self.tasks.wait()).await.is_err() {
-            tracing::debug!("a client of the console has not gone in time");
+            tracing::debug!(event = "console_lost", "a client of the console has not gone in time");
         }
     }
 }
@@ -151,7 +151,7 @@ async fn serve(
                     connections.spawn(connection(config.clone(), service.clone(), stream));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection for metrics");
+                    tracing::warn!(event = "metrics_accept_failed", %error, "cannot accept a connection for metrics");
                     tokio::select! {
                         _ = &mut stopped => break,
                         () = sleep(ACCEPT_PAUSE) => {}
@@ -181,7 +181,13 @@ async fn connection(config: Config, service: Service, stream: TcpStream) {
         .serve_connection(TokioIo::new(stream), answer);
     match timeout(config.request_timeout, http).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(?error, "metrics connection failed"),
-        Err(_) => tracing::debug!("metrics connection timed out"),
+        Ok(Err(error)) => tracing::debug!(
+            event = "metrics_connection_failed",
+            ?error,
+            "metrics connection failed"
+        ),
+        Err(_) => {
+            tracing::debug!(event = "metrics_connection_failed", "metrics connection timed out")
+        }
     }
 }

@@ -47,7 +47,7 @@ impl Service {
         match self.exposition.text() {
             Ok(text) => plain(StatusCode::OK, Exposition::CONTENT_TYPE, text),
             Err(error) => {
-                tracing::error!(?error, "metrics cannot be written");
+                tracing::error!(event = "metrics_failed", ?error, "metrics cannot be written");
                 plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "metrics cannot be written\n")
             }
         }

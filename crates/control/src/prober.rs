@@ -213,12 +213,14 @@ impl Follower {
             _ if same => {}
             (Outcome::Answered { .. }, _) if before.is_none() => {}
             (Outcome::Refused, Some(failure)) => {
-                warn!(node = %name, %address, error = chain(&failure), "node refuses probes");
+                warn!(event = "node_refuses_probes", node = %name, %address, error = chain(&failure), "node refuses probes");
             }
             (_, Some(failure)) => {
-                warn!(node = %name, %address, error = chain(&failure), "node does not answer probes");
+                warn!(event = "node_unreachable", node = %name, %address, error = chain(&failure), "node does not answer probes");
             }
-            (_, None) => info!(node = %name, %address, "node answers probes"),
+            (_, None) => {
+                info!(event = "node_reachable", node = %name, %address, "node answers probes")
+            }
         }
     }
 }

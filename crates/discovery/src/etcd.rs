@@ -133,12 +133,19 @@ impl Source {
             // Said once per endpoint and outage.
             if self.failures < self.config.endpoints.len() {
                 warn!(
+                    event = "etcd_lost",
                     endpoint,
                     error = error.to_string(),
                     "etcd failed; the cluster stays as it was last seen"
                 );
             } else {
-                debug!(endpoint, error = error.to_string(), ?delay, "etcd failed again");
+                debug!(
+                    event = "etcd_lost",
+                    endpoint,
+                    error = error.to_string(),
+                    ?delay,
+                    "etcd failed again"
+                );
             }
             self.failures = self.failures.saturating_add(1);
             self.attempt = self.attempt.wrapping_add(1);
@@ -165,6 +172,7 @@ impl Source {
             self.apply(publisher, read);
             if !following {
                 info!(
+                    event = "etcd_followed",
                     endpoint,
                     revision,
                     prefix = self.keys.prefix,
@@ -174,8 +182,13 @@ impl Source {
                 (following, self.failures) = (true, 0);
             }
             match self.watch(&client, revision, publisher).await? {
-                Reopen::Compacted => info!(endpoint, "watch compacted; reading again"),
-                Reopen::Silent => info!(endpoint, "a read was ahead of the watch; opening another"),
+                Reopen::Compacted => {
+                    info!(event = "etcd_watch_reopened", endpoint, "watch compacted; reading again")
+                }
+                Reopen::Silent => info!(
+                    event = "etcd_watch_reopened",
+                    endpoint, "a read was ahead of the watch; opening another"
+                ),
             }
         }
     }
@@ -224,7 +237,7 @@ impl Source {
     fn apply(&mut self, publisher: &mut Publisher, read: Read) -> bool {
         if read.left_out != self.left_out {
             for LeftOut { key, reason } in &read.left_out {
-                warn!(key, %reason, "key left out");
+                warn!(event = "etcd_key_unusable", key, %reason, "key left out");
             }
             self.left_out = read.left_out;
         }
@@ -244,11 +257,11 @@ impl Source {
             let value = (kv.version() != 0).then(|| kv.value());
             let (change, malformed) = patroni::change(key, value);
             if let Some(reason) = malformed {
-                warn!(key, %reason, "key left out");
+                warn!(event = "etcd_key_unusable", key, %reason, "key left out");
             }
             let revision = Revision(u64::try_from(kv.mod_revision()).unwrap_or_default());
             if let Some(change) = change {
-                debug!(key, ?owner, %revision, deleted = value.is_none(), "key changed");
+                debug!(event = "etcd_key_changed", key, ?owner, %revision, deleted = value.is_none(), "key changed");
                 publisher.apply(match owner {
                     Owner::Ours => Event::Change { revision, change },
                     Owner::Group(group) => Event::GroupChange { group, revision, change },

@@ -67,7 +67,10 @@ async fn run(
         let due = *contact.borrow_and_update() + patience;
         if Instant::now() < due {
             if std::mem::take(&mut polling) {
-                info!("the source is back; Patroni is asked no more");
+                info!(
+                    event = "etcd_fallback_ended",
+                    "the source is back; Patroni is asked no more"
+                );
             }
             tokio::select! {
                 changed = contact.changed() => if changed.is_err() { return },
@@ -76,7 +79,7 @@ async fn run(
             continue;
         }
         if !std::mem::replace(&mut polling, true) {
-            warn!(silent_for = ?patience, "nothing is heard of the source; asking Patroni");
+            warn!(event = "etcd_fallback_began", silent_for = ?patience, "nothing is heard of the source; asking Patroni");
         }
         if let Some(state) = poller.poll(&seen).await
             && states.send(state).await.is_err()

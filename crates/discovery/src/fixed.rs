@@ -20,7 +20,7 @@ fn state(config: &FixedConfig) -> SourceState {
         let name = match NodeName::new(&address.to_string()) {
             Ok(name) => name,
             Err(error) => {
-                warn!(%address, %error, "node left out");
+                warn!(event = "node_unusable", %address, %error, "node left out");
                 continue;
             }
         };

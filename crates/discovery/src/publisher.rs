@@ -140,6 +140,7 @@ fn log(before: &Snapshot, after: &Snapshot) {
     };
     if after.epoch() != before.epoch() {
         info!(
+            event = "epoch_began",
             epoch = after.epoch().get(),
             from = name(before),
             to = name(after),
@@ -150,17 +151,18 @@ fn log(before: &Snapshot, after: &Snapshot) {
     }
     log_standing(before, after, &name(after));
     if before.paused() != after.paused() {
-        info!(paused = after.paused(), "maintenance mode");
+        info!(event = "maintenance_changed", paused = after.paused(), "maintenance mode");
     }
     if before.switchover() != after.switchover() {
         match after.switchover() {
             Some(request) => info!(
+                event = "switchover_requested",
                 from = request.from.as_ref().map(ToString::to_string),
                 to = request.to.as_ref().map(ToString::to_string),
                 scheduled_at = request.scheduled_at.as_deref(),
                 "switchover requested"
             ),
-            None => info!("switchover request gone"),
+            None => info!(event = "switchover_ended", "switchover request gone"),
         }
     }
     log_nodes(before.nodes(), after.nodes());
@@ -169,7 +171,10 @@ fn log(before: &Snapshot, after: &Snapshot) {
 
 fn log_standing(before: &Snapshot, after: &Snapshot, primary: &str) {
     if before.leader().is_some() && after.leader().is_none() && after.paused() {
-        warn!(primary, "no leader is named; in maintenance the last one stays the primary");
+        warn!(
+            event = "maintenance_without_leader",
+            primary, "no leader is named; in maintenance the last one stays the primary"
+        );
     }
     let standing = after.standing();
     if before.standing() == standing && before.epoch() == after.epoch() {
@@ -177,13 +182,21 @@ fn log_standing(before: &Snapshot, after: &Snapshot, primary: &str) {
     }
     let epoch = after.epoch().get();
     match (standing.refusal(), standing) {
-        (None, _) => info!(epoch, primary, standing = standing.as_str(), "writes are allowed"),
+        (None, _) => info!(
+            event = "writes_allowed",
+            epoch,
+            primary,
+            standing = standing.as_str(),
+            "writes are allowed"
+        ),
         // What every failover and every start go through.
         (
             Some(reason),
             Standing::Promoting | Standing::SwitchingOver | Standing::Unknown | Standing::Unproven,
-        ) => info!(epoch, primary, %reason, "writes wait"),
-        (Some(reason), _) => warn!(epoch, primary, %reason, "writes are refused"),
+        ) => info!(event = "writes_held", epoch, primary, %reason, "writes wait"),
+        (Some(reason), _) => {
+            warn!(event = "writes_refused", epoch, primary, %reason, "writes are refused")
+        }
     }
 }
 
@@ -193,12 +206,18 @@ fn log_groups(before: &[Group], after: &[Group]) {
         let old = before.iter().find(|old| old.id == group.id);
         if old.is_none_or(|old| old.leader != group.leader) {
             let leader = group.leader.as_ref().map(ToString::to_string);
-            info!(group = group.id, leader, nodes = group.nodes.len(), "leader of another group");
+            info!(
+                event = "group_leader_changed",
+                group = group.id,
+                leader,
+                nodes = group.nodes.len(),
+                "leader of another group"
+            );
         }
     }
     for group in before {
         if !after.iter().any(|new| new.id == group.id) {
-            info!(group = group.id, "group is gone");
+            info!(event = "group_gone", group = group.id, "group is gone");
         }
     }
 }
@@ -214,7 +233,7 @@ fn log_nodes(before: &[Arc<Node>], after: &[Arc<Node>]) {
                 == (node.role, node.state, &node.address, node.timeline)
         };
         if !old.as_ref().is_some_and(same) {
-            info!(
+            info!(event = "node_changed",
                 node = %node.name,
                 address = %node.address,
                 role = ?node.role,
@@ -226,7 +245,7 @@ fn log_nodes(before: &[Arc<Node>], after: &[Arc<Node>]) {
     }
     for node in before {
         if find(after, node).is_none() {
-            info!(node = %node.name, "node is gone");
+            info!(event = "node_gone", node = %node.name, "node is gone");
         }
     }
 }

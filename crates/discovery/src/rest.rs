@@ -93,16 +93,20 @@ impl Poller {
             match self.ask(&endpoint).await.and_then(|answer| fresh(answer, seen)) {
                 Ok((state, left_out)) => {
                     if at != self.current || !self.answered {
-                        info!(%endpoint, "Patroni answers");
+                        info!(event = "patroni_reachable", %endpoint, "Patroni answers");
                     }
                     (self.current, self.answered) = (at, true);
                     if left_out != self.left_out {
-                        left_out.iter().for_each(|reason| warn!(%endpoint, %reason, "left out"));
+                        left_out.iter().for_each(
+                            |reason| warn!(event = "node_unusable", %endpoint, %reason, "left out"),
+                        );
                         self.left_out = left_out;
                     }
                     return Some(state);
                 }
-                Err(error) if self.answered => warn!(%endpoint, %error, "Patroni does not answer"),
+                Err(error) if self.answered => {
+                    warn!(event = "patroni_unreachable", %endpoint, %error, "Patroni does not answer")
+                }
                 Err(_) => {}
             }
         }

@@ -46,7 +46,7 @@ pub(crate) async fn run(hub: Arc<Hub>, hubs: Weak<Hubs>) {
         };
         let began = Instant::now();
         let node = tenure.address().clone();
-        tracing::debug!(pool = %hub.pool.key(), %node, "listening");
+        tracing::debug!(event = "hub_opened", pool = %hub.pool.key(), %node, "listening");
         let (ended, connection) = Session::begin(&hub, Connection::new(stream)).run(tenure).await;
         hub.with(Core::lost);
         // A session that has lived for so long was a good one.
@@ -54,7 +54,7 @@ pub(crate) async fn run(hub: Arc<Hub>, hubs: Weak<Hubs>) {
         if matches!(ended, Ended::Unused) {
             connection.close().await;
         } else {
-            tracing::info!(pool = %hub.pool.key(), %node, why = %ended, "listens no more");
+            tracing::info!(event = "hub_closed", pool = %hub.pool.key(), %node, why = %ended, "listens no more");
         }
     }
 }

@@ -53,7 +53,7 @@ impl Accepting {
         let Bound { listeners, files } = bound;
         let accept = |listener: Listener| {
             let (address, port) = (listener.endpoint(), listener.port().as_str());
-            tracing::info!(%address, port, "listening");
+            tracing::info!(event = "listening", %address, port, "listening");
             AbortOnDropHandle::new(tokio::spawn(accept(listener, Arc::clone(&door))))
         };
         Self { tasks: listeners.into_iter().map(accept).collect(), files, closing }
@@ -82,7 +82,7 @@ async fn accept(listener: Listener, door: Arc<Door>) {
             Ok((socket, from)) => door.take(socket, from, &listener),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "cannot accept connections");
+                tracing::error!(event = "accept_failed", %error, "cannot accept connections");
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -94,7 +94,7 @@ async fn accept(listener: Listener, door: Arc<Door>) {
             Ok(None) => break,
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "connections that waited to be accepted are closed");
+                tracing::warn!(event = "accept_queue_closed", %error, "connections that waited to be accepted are closed");
                 break;
             }
         }

@@ -257,7 +257,7 @@ pub(crate) async fn deliver(
             Cancel::Delivered
         }
         Err(error) => {
-            tracing::warn!(%error, "cancel request could not be delivered");
+            tracing::warn!(event = "cancel_failed", %error, "cancel request could not be delivered");
             Cancel::Failed
         }
     }

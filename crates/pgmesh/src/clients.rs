@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU8, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use frontend::{ClientAddress, Port};
 use session::ParameterSet;
@@ -26,6 +26,27 @@ pub(crate) struct Facts {
     pub(crate) connected: SystemTime,
     /// Its settings then.
     pub(crate) settings: Arc<ParameterSet>,
+}
+
+impl Facts {
+    /// It has logged in. Inside the span of its login, which has its number and its address.
+    pub(crate) fn log_connected(&self) {
+        let name = self.settings.get("application_name").unwrap_or_default();
+        tracing::info!(
+            event = "client_connected", pool = %self.key, tls = self.tls, application_name = name,
+            "client logged in"
+        );
+    }
+
+    /// Its transaction on this server has taken longer than `log.min_duration`.
+    #[cold]
+    pub(crate) fn log_slow(&self, server: u64, time: Duration) {
+        tracing::info!(
+            event = "slow_transaction", client = self.id, server, pool = %self.key,
+            duration_ms = time.as_millis(),
+            "slow transaction"
+        );
+    }
 }
 
 /// What a client does at a moment.

@@ -34,12 +34,17 @@ impl Undumpable {
             CoreDumps::Allowed => before.restore(),
         });
         match (settled, wanted) {
-            (Ok(()), CoreDumps::Forbidden) => tracing::info!("core dumps are forbidden"),
+            (Ok(()), CoreDumps::Forbidden) => {
+                tracing::info!(event = "core_dumps", "core dumps are forbidden")
+            }
             (Ok(()), CoreDumps::Allowed) => {
-                tracing::warn!("core dumps are allowed, with all passwords: proxy.core_dumps");
+                tracing::warn!(
+                    event = "core_dumps",
+                    "core dumps are allowed, with all passwords: proxy.core_dumps"
+                );
             }
             (Err(error), _) => {
-                tracing::error!(%error, "whether memory is dumped cannot be set: proxy.core_dumps");
+                tracing::error!(event = "core_dumps", %error, "whether memory is dumped cannot be set: proxy.core_dumps");
             }
         }
     }

@@ -127,6 +127,7 @@ impl Failovers {
         let laps = times.stopwatch.step(seen.epoch, seen.is_open, Instant::now());
         times.history.note(&seen, &laps, SystemTime::now());
         if laps.contains(&Lap::Shut) {
+            tracing::info!(event = "hold_began", epoch = seen.epoch, "transactions wait");
             pools.forget_most_waiting();
         }
         if was_shut {
@@ -136,7 +137,12 @@ impl Failovers {
         for lap in laps {
             if let Lap::Held(time) = lap {
                 let epoch = seen.epoch;
-                tracing::info!(epoch, held_ms = time.as_millis(), "transactions begin again");
+                tracing::info!(
+                    event = "hold_ended",
+                    epoch,
+                    held_ms = time.as_millis(),
+                    "transactions begin again"
+                );
             }
             lap.record(self.metrics.failovers());
         }

@@ -77,7 +77,10 @@ impl Following {
         Box::new(move |epoch| {
             // With a full queue somebody else's news are about to be heard.
             if events.try_send(Event::Suspect { epoch }).is_err() {
-                tracing::debug!("a suspicion is not told: too many events wait");
+                tracing::debug!(
+                    event = "suspicion_dropped",
+                    "a suspicion is not told: too many events wait"
+                );
             }
         })
     }

@@ -146,9 +146,19 @@ impl Gate {
         let is_out = used > max;
         if self.is_out_of_memory.swap(is_out, Relaxed) != is_out {
             if is_out {
-                tracing::warn!(used, max, "max_memory is reached: new clients are refused");
+                tracing::warn!(
+                    event = "memory_full",
+                    used,
+                    max,
+                    "max_memory is reached: new clients are refused"
+                );
             } else {
-                tracing::info!(used, max, "new clients are taken again");
+                tracing::info!(
+                    event = "memory_available",
+                    used,
+                    max,
+                    "new clients are taken again"
+                );
             }
         }
     }

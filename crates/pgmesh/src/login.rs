@@ -55,7 +55,7 @@ pub(crate) async fn serve(
         Ok(None) => return,
         Err(Rejected { reason, detail }) => {
             app.metrics.clients().refusals.inc(reason);
-            tracing::info!(parent: &span, reason = telemetry::Words::as_str(reason), detail, "client refused");
+            tracing::info!(parent: &span, event = "client_refused", reason = telemetry::Words::as_str(reason), detail, "client refused");
             return;
         }
     };
@@ -83,13 +83,18 @@ impl Future for Admitted {
             End::Violation(session::Violation::Server(_)) => ClientEnd::ServerViolation,
         });
         match &end {
-            End::Goodbye | End::ClientLost => tracing::debug!(client, ?end, "client left"),
+            End::Goodbye | End::ClientLost if self.guard.is_logged() => {
+                tracing::info!(event = "client_left", client, ?end, "client left");
+            }
+            End::Goodbye | End::ClientLost => {}
             End::ServerLost
             | End::StateLost(_)
             | End::Terminated
             | End::Departed
             | End::TimedOut(_)
-            | End::Violation(_) => tracing::info!(client, ?end, "client closed"),
+            | End::Violation(_) => {
+                tracing::info!(event = "client_closed", client, ?end, "client closed")
+            }
         }
         Poll::Ready(())
     }
@@ -157,6 +162,9 @@ async fn admit(
         .map(|(name, value)| (name.as_str(), settings.get(name).unwrap_or(value)));
     let established = client.greet(statuses, slot.key()).await?;
     guard.logged_in(began.elapsed());
+    if guard.is_logged() {
+        slot.facts().log_connected();
+    }
     let relay = relay(app, pool, settings, slot, established, network);
     Ok(Some(Admitted { id, relay: Run::Relaying(relay), _permit: permit, guard }))
 }

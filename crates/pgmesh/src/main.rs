@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         return fail(&error);
     }
     for warning in &settings.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!(event = "config_warning", "{warning}");
     }
     undumpable.settle(settings.core_dumps);
     let result = if only_check { pgmesh::check(&settings) } else { pgmesh::run(settings) };

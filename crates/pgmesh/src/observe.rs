@@ -155,6 +155,12 @@ pub(crate) fn cluster(snapshot: &Snapshot) -> ClusterState {
     }
 }
 
+/// What of clients is logged.
+fn log(metrics: &Metrics, config: &telemetry::log::Config) {
+    metrics.clients().log_connections(config.connections);
+    metrics.log_slower_than(config.min_duration);
+}
+
 /// Shows how long TLS handshakes take, with clients and with servers.
 pub(crate) fn handshakes(metrics: &Metrics, acceptor: &Acceptor, connector: &Connector) {
     let (of_clients, of_servers) = (Arc::clone(metrics.tls()), Arc::clone(metrics.tls()));
@@ -164,6 +170,7 @@ pub(crate) fn handshakes(metrics: &Metrics, acceptor: &Acceptor, connector: &Con
 
 /// Shows the limits of the whole process.
 pub(crate) fn bounds(metrics: &Metrics, settings: &Settings) -> Result<(), telemetry::Error> {
+    log(metrics, &settings.log);
     let bounds = Bounds {
         clients: settings.max_client_connections.into(),
         held: settings.failover.hold.clients as u64,

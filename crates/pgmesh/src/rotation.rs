@@ -90,7 +90,7 @@ impl Rotation {
             file.places.iter_mut().for_each(|place| place.settle(now));
         }
         for user in self.credentials.settle(now) {
-            tracing::info!(user, "the password before counts no more");
+            tracing::info!(event = "password_expired", user, "the password before counts no more");
         }
         news
     }
@@ -127,7 +127,9 @@ impl Rotation {
             let looked = tokio::task::spawn_blocking(move || rotation.refresh(Instant::now()));
             match looked.await {
                 Ok(news) => news.iter().for_each(|(path, looked)| self.say(path, looked)),
-                Err(error) => tracing::error!(%error, "secrets in files cannot be looked at"),
+                Err(error) => {
+                    tracing::error!(event = "secret_unreadable", %error, "secrets in files cannot be looked at")
+                }
             }
         }
     }
@@ -135,12 +137,12 @@ impl Rotation {
     fn say(&self, path: &std::path::Path, looked: &Looked) {
         let (file, window) = (path.display(), self.window);
         match looked {
-            Looked::Changed => tracing::info!(
+            Looked::Changed => tracing::info!(event = "secret_changed",
                 %file,
                 ?window,
                 "a secret has changed; the one before counts for the window"
             ),
-            Looked::Unusable(problem) => tracing::error!(
+            Looked::Unusable(problem) => tracing::error!(event = "secret_unreadable",
                 %file,
                 problem,
                 "a secret has changed and cannot be used; the one before stays"

@@ -156,13 +156,19 @@ impl RuleBook {
             match tokio::task::spawn_blocking(move || rule_book.refresh()).await {
                 Ok(None) => {}
                 Ok(Some(Ok(()))) => {
-                    tracing::info!("the rules of pg_hba.conf have changed; new logins go by them");
+                    tracing::info!(
+                        event = "hba_changed",
+                        "the rules of pg_hba.conf have changed; new logins go by them"
+                    );
                 }
                 Ok(Some(Err(error))) => tracing::error!(
+                    event = "hba_unusable",
                     error = format!("{error:#}"),
                     "the rules of pg_hba.conf have changed and cannot be used; those before stay"
                 ),
-                Err(error) => tracing::error!(%error, "pg_hba.conf cannot be looked at"),
+                Err(error) => {
+                    tracing::error!(event = "hba_unusable", %error, "pg_hba.conf cannot be looked at")
+                }
             }
         }
     }

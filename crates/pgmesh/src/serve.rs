@@ -149,7 +149,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let admin = show(&settings, registry, snapshots, departure.clone())?;
     let signals = Signals::new().context("signals")?;
     let accepting = listen(&settings, &app)?;
-    tracing::info!(metrics = %admin.local_addr(), version = BUILD.version, "pgmesh is up");
+    tracing::info!(event = "started", metrics = %admin.local_addr(), version = BUILD.version, "pgmesh is up");
 
     leave(&app, settings.shutdown, &departure, accepting, signals).await;
     Ok(())
@@ -167,7 +167,7 @@ async fn leave(
     app.metrics.draining();
     accepting.close().await;
     departure.carry_out(app, config, &mut signals).await;
-    tracing::info!("stopped");
+    tracing::info!(event = "stopped", "stopped");
 }
 
 /// Shows operators how it goes.

@@ -95,7 +95,7 @@ impl Pool {
             }
             Err(Failed { error, is_definite }) => {
                 self.observer().connect_failed(&error);
-                tracing::warn!(pool = %self.key, server = %target, %error, "cannot connect to server");
+                tracing::warn!(event = "server_connect_failed", pool = %self.key, server = %target, %error, "cannot connect to server");
                 let retry = if is_definite { Retry::InVain } else { Retry::Later };
                 Err(ApartError::Login { error: Arc::new(error.client_error()), retry })
             }

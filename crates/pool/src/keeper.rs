@@ -89,7 +89,7 @@ fn look_at_woken(pool: &Pool) {
         }
         let Some(mut server) = pool.core.lock().take_idle(id) else { continue };
         if !server.watch(&pool.shared.catalog) {
-            tracing::info!(pool = %pool.key, server = id, "an idle server has gone");
+            tracing::info!(event = "server_lost", pool = %pool.key, server = id, "an idle server has gone");
             pool.discard(server, Closed::ServerClosed);
         } else if let Err(server) = pool.put(server, Instant::now(), Core::put) {
             let why = pool.why_closed(&server);
@@ -265,7 +265,7 @@ pub(crate) fn new_server(
 }
 
 pub(crate) fn connected(pool: &Arc<Pool>, mut server: Box<Server>) {
-    tracing::debug!(pool = %pool.key, server = server.id, node = %server.address(), "server connected");
+    tracing::debug!(event = "server_connected", pool = %pool.key, server = server.id, node = %server.address(), "server connected");
     *pool.last_failure.lock() = None;
     if !server.watch(&pool.shared.catalog) {
         pool.observer().closed(Closed::ServerClosed);
@@ -281,7 +281,7 @@ pub(crate) fn connected(pool: &Arc<Pool>, mut server: Box<Server>) {
 fn failed(pool: &Pool, target: &Target, failure: &Failed) {
     let error = &failure.error;
     pool.observer().connect_failed(error);
-    tracing::warn!(pool = %pool.key, server = %target, %error, "cannot connect to server");
+    tracing::warn!(event = "server_connect_failed", pool = %pool.key, server = %target, %error, "cannot connect to server");
     let message = Arc::new(error.client_error());
     *pool.last_failure.lock() = Some(Arc::clone(&message));
     let mut core = pool.core.lock();

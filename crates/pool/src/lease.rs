@@ -50,6 +50,10 @@ impl Lease {
     pub fn note_pins(&mut self) {
         let pins = self.state.pins();
         if pins != self.pins {
+            tracing::debug!(
+                event = "client_pinned", pool = %self.pool.key, server = self.id(), ?pins,
+                "a client keeps its server"
+            );
             self.pool.pins.change(std::mem::replace(&mut self.pins, pins), pins);
         }
     }

@@ -287,7 +287,7 @@ impl Pool {
         }
         if !unwanted.is_empty() || recalled > 0 {
             let closed = unwanted.len();
-            tracing::info!(pool = %self.key, closed, recalled, "servers that serve no more");
+            tracing::info!(event = "servers_fenced", pool = %self.key, closed, recalled, "servers that serve no more");
         }
     }
 
@@ -488,7 +488,7 @@ async fn make_fit(pool: &Pool, server: &mut Server) -> Option<ResetKind> {
             state.on_reset_parameter(kind, catalog, name, value);
         });
         if let Err(error) = ran.await {
-            tracing::info!(pool = %pool.key, sql = &*sql, %error, "server could not be reset, closing it");
+            tracing::info!(event = "server_reset_failed", pool = %pool.key, sql = &*sql, %error, "server could not be reset, closing it");
             return None;
         }
     }

@@ -63,7 +63,7 @@ impl Pool {
         let closed = idle.len() + warm.len();
         if closed > 0 {
             (0..closed).for_each(|_| self.observer().closed(Closed::Vacated));
-            tracing::info!(pool = %self.key, closed, "leaving a database that a client needs empty");
+            tracing::info!(event = "database_vacated", pool = %self.key, closed, "leaving a database that a client needs empty");
         }
     }
 }

@@ -200,7 +200,7 @@ async fn prove(mut adoption: Adoption, mut server: Server, epoch: Epoch) {
             }
         }
         Err(error) => {
-            tracing::info!(pool = %pool.key, server = server.id, %error, "a warm standby is of no use");
+            tracing::info!(event = "warm_standby_lost", pool = %pool.key, server = server.id, %error, "a warm standby is of no use");
             pool.observer().closed(Closed::ServerClosed);
         }
     }
@@ -258,7 +258,7 @@ async fn connect(login: PendingLogin) {
             }
         }
         Err(Failed { error, .. }) => {
-            tracing::debug!(pool = %pool.key, server = %target, %error, "no warm standby");
+            tracing::debug!(event = "warm_standby_failed", pool = %pool.key, server = %target, %error, "no warm standby");
             pool.warm.lock().not_before = Some(Instant::now() + RETRY);
         }
     }

@@ -1,7 +1,7 @@
 //! What is counted per client before and after it has a pool.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::Histogram;
@@ -12,6 +12,7 @@ use crate::labels::{Cancel, ClientEnd, Counter, Counts, KeyFetch, LdapCheck, Ref
 pub struct ClientMetrics {
     connected: AtomicU64,
     logging_in: AtomicU64,
+    is_logged: AtomicBool,
     /// Connections accepted.
     pub(crate) accepted: Counts<Via>,
     /// Logins completed.
@@ -43,6 +44,11 @@ impl ClientMetrics {
         ClientGuard { metrics: Arc::clone(self), logged_in: false }
     }
 
+    /// Whether the log tells of logins and of the ends of sessions.
+    pub fn log_connections(&self, is_logged: bool) {
+        self.is_logged.store(is_logged, Ordering::Relaxed);
+    }
+
     /// Connections at this moment, logins under way included.
     pub fn connected(&self) -> u64 {
         self.connected.load(Ordering::Relaxed)
@@ -70,6 +76,11 @@ impl ClientGuard {
             self.metrics.login_seconds.observe(took);
             self.metrics.logging_in.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// Whether the log tells of its login and its end.
+    pub fn is_logged(&self) -> bool {
+        self.metrics.is_logged.load(Ordering::Relaxed)
     }
 
     /// The client's connection ends.

@@ -13,6 +13,7 @@ mod bounds;
 mod clients;
 mod cluster;
 mod error;
+pub mod events;
 mod exposition;
 mod family;
 mod histogram;

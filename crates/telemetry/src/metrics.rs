@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use prometheus::Registry;
 use prometheus::core::{Collector, Desc};
@@ -109,6 +109,11 @@ impl Metrics {
     /// server, not when a client names a database: names are the clients' to make up.
     pub fn pool(&self, labels: PoolLabels) -> Arc<PoolMetrics> {
         self.pools.pool(labels)
+    }
+
+    /// Transactions that take so long are logged from now on; zero logs none.
+    pub fn log_slower_than(&self, limit: Duration) {
+        self.pools.set_slow(limit);
     }
 
     /// Has `source` asked for the state of every pool at each scrape, on the thread of the

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc};
@@ -45,16 +47,36 @@ pub struct PoolMetrics {
     pub losses: Counts<ServerLoss>,
     /// Limits that clients have come to.
     pub limits: Counts<Limit>,
+    /// What is slow for the log, the same for all pools.
+    slow: Arc<AtomicU64>,
+}
+
+impl PoolMetrics {
+    /// Whether a transaction of this length is to be logged.
+    #[inline]
+    pub fn is_slow(&self, time: Duration) -> bool {
+        let limit = self.slow.load(Ordering::Relaxed);
+        limit != 0 && time.as_micros() >= u128::from(limit)
+    }
 }
 
 /// Every pool's counters by labels.
 #[derive(Debug, Default)]
-pub(crate) struct PoolTable(Mutex<HashMap<PoolLabels, Arc<PoolMetrics>>>);
+pub(crate) struct PoolTable {
+    pools: Mutex<HashMap<PoolLabels, Arc<PoolMetrics>>>,
+    slow: Arc<AtomicU64>,
+}
 
 impl PoolTable {
+    /// Transactions that take so long are logged; zero logs none.
+    pub(crate) fn set_slow(&self, limit: Duration) {
+        let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+        self.slow.store(micros, Ordering::Relaxed);
+    }
+
     /// The counters of a pool, the same ones for the same labels.
     pub(crate) fn pool(&self, labels: PoolLabels) -> Arc<PoolMetrics> {
-        let mut table = self.0.lock();
+        let mut table = self.pools.lock();
         if let Some(pool) = table.get(&labels) {
             return Arc::clone(pool);
         }
@@ -70,11 +92,13 @@ impl PoolTable {
                 None => labels = PoolLabels::other(labels.role),
             }
         }
-        Arc::clone(table.entry(labels).or_default())
+        let slow = Arc::clone(&self.slow);
+        let new = || Arc::new(PoolMetrics { slow, ..PoolMetrics::default() });
+        Arc::clone(table.entry(labels).or_insert_with(new))
     }
 
     fn all(&self) -> Vec<(PoolLabels, Arc<PoolMetrics>)> {
-        self.0.lock().iter().map(|(labels, pool)| (labels.clone(), Arc::clone(pool))).collect()
+        self.pools.lock().iter().map(|(labels, pool)| (labels.clone(), Arc::clone(pool))).collect()
     }
 }
 

@@ -149,14 +149,20 @@ pub async fn renew(renewals: Vec<Renewal>, period: Duration) {
             match looked {
                 Ok(None) => {}
                 Ok(Some(Ok(()))) => {
-                    tracing::info!(section, "TLS files have changed; new connections use them");
+                    tracing::info!(
+                        event = "tls_changed",
+                        section,
+                        "TLS files have changed; new connections use them"
+                    );
                 }
-                Ok(Some(Err(error))) => tracing::error!(
+                Ok(Some(Err(error))) => tracing::error!(event = "tls_unusable",
                     section,
                     error = %error.chain(),
                     "TLS files have changed and cannot be used; the ones before stay in use"
                 ),
-                Err(error) => tracing::error!(section, %error, "TLS files cannot be looked at"),
+                Err(error) => {
+                    tracing::error!(event = "tls_unusable", section, %error, "TLS files cannot be looked at")
+                }
             }
         }
     }

@@ -172,7 +172,7 @@ where
         Err(error) => {
             let error = reply::in_postgres_words(error);
             if error.is_fatal() {
-                tracing::error!(%error, "the console is in a state that it cannot be in");
+                tracing::error!(event = "console_broken", %error, "the console is in a state that it cannot be in");
                 process_error(answers, error, true).await?;
                 return Ok(Next::End);
             }

@@ -1,11 +1,13 @@
 //! `[metrics]` and `[log]`.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use telemetry::log::{Format, Level};
 
 use crate::Kind;
 use crate::section::Section;
+use crate::sections::OPTIONAL;
 
 const FORMATS: &[(&str, Format)] =
     &[("text", Format::Text), ("json", Format::Json), ("journald", Format::Journald)];
@@ -38,5 +40,7 @@ pub(super) fn log(section: &Section<'_>) -> telemetry::log::Config {
         format: section.choice("format", Format::Text, FORMATS),
         level: section.choice("level", Level::Info, LEVELS),
         rate: section.integer("rate", 100, 0..=1_000_000),
+        connections: section.either("connections", true, [false, true]),
+        min_duration: section.duration("min_duration", Duration::ZERO, OPTIONAL),
     }
 }

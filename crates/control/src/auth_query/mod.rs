@@ -247,16 +247,19 @@ impl Landing {
         let role = match answer {
             Ok(Answer { found: Found::Role(role), .. }) => role,
             Ok(Answer { found: Found::Absent, .. }) => return,
-            Err(error) => return warn!(%user, error = chain(error), "auth_query has no answer"),
+            Err(error) => {
+                return warn!(event = "auth_query_failed", %user, error = chain(error), "auth_query has no answer");
+            }
         };
         match role.password {
             RolePassword::Md5 => warn!(
+                event = "auth_query_unusable",
                 %user,
                 "the role's password is stored as an md5 hash, which pgmesh cannot check: set it \
                  again with password_encryption = scram-sha-256"
             ),
             RolePassword::Unusable(problem) => {
-                warn!(%user, problem, "auth_query has returned no SCRAM-SHA-256 verifier");
+                warn!(event = "auth_query_unusable", %user, problem, "auth_query has returned no SCRAM-SHA-256 verifier");
             }
             RolePassword::Verifier(_) | RolePassword::Missing | RolePassword::Expired => {}
         }

@@ -202,7 +202,11 @@ impl<R: Fn(Fetch)> Fetcher<R> {
     async fn fetch(&mut self) -> Fetch {
         let (fetched, before) = match self.source.fetch().await {
             Ok(Some(keys)) => {
-                info!(keys = keys.len(), "the keys of the tokens' issuer are new");
+                info!(
+                    event = "token_keys_changed",
+                    keys = keys.len(),
+                    "the keys of the tokens' issuer are new"
+                );
                 self.keys.send_replace(Some(Arc::new(keys)));
                 (Fetch::Done, self.last.replace(Fetch::Done))
             }
@@ -212,13 +216,19 @@ impl<R: Fn(Fetch)> Fetcher<R> {
                 // Once, not every few seconds.
                 if before != Some(Fetch::Failed) {
                     let error = chain(&error);
-                    warn!(error, "the keys of the tokens' issuer cannot be had; those before stay");
+                    warn!(
+                        event = "token_keys_unavailable",
+                        error, "the keys of the tokens' issuer cannot be had; those before stay"
+                    );
                 }
                 (Fetch::Failed, before)
             }
         };
         if (before, fetched) == (Some(Fetch::Failed), Fetch::Done) {
-            info!("the keys of the tokens' issuer can be had again");
+            info!(
+                event = "token_keys_available",
+                "the keys of the tokens' issuer can be had again"
+            );
         }
         fetched
     }

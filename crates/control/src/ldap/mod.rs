@@ -156,7 +156,7 @@ impl Directory {
                 Ok(verdict) => return Ok(verdict),
                 Err(failure) => failure,
             };
-            warn!(server, error = %failed, "an LDAP server cannot check a password");
+            warn!(event = "ldap_failed", server, error = %failed, "an LDAP server cannot check a password");
         }
         Err(failed)
     }

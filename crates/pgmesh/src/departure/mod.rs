@@ -78,10 +78,10 @@ impl Departure {
             signal = signals.next() => {
                 self.depart(How::WaitForServers);
                 // Not in the macro, which evaluates nothing that is not logged.
-                tracing::info!(signal, "stopping");
+                tracing::info!(event = "stopping", signal, "stopping");
             }
             // The sender is here: it cannot be gone.
-            _ = asked.wait_for(Option::is_some) => tracing::info!("stopping"),
+            _ = asked.wait_for(Option::is_some) => tracing::info!(event = "stopping", "stopping"),
         }
         let asked = *self.0.borrow();
         asked.map_or(Successor::None, |asked| asked.successor)
@@ -98,14 +98,18 @@ impl Departure {
                 Step::Call(most) => stage.called(sessions.call(Call::Leave, most)),
                 Step::EndAll => {
                     let count = sessions.call(Call::End, u64::MAX);
-                    tracing::info!(count, "ending the sessions that are left");
+                    tracing::info!(
+                        event = "drain_deadline",
+                        count,
+                        "ending the sessions that are left"
+                    );
                 }
                 Step::Leave => return,
             }
             drop(sessions);
             tokio::select! {
                 signal = signals.next() => {
-                    tracing::info!(signal, "hurrying");
+                    tracing::info!(event = "drain_hurried", signal, "hurrying");
                     stage = stage.hurried(Instant::now());
                 }
                 Ok(()) = changes.changed() => {

@@ -111,15 +111,18 @@ impl Peers {
             Ok(Ok(Heard::Left)) => None,
             // As it does when another peer was the one and it need not wait for us.
             Ok(Err(error)) => {
-                tracing::debug!(%error, "peer left");
+                tracing::debug!(event = "peer_left", %error, "peer left");
                 None
             }
             Ok(Ok(Heard::Refused)) => {
-                tracing::info!("peer refused: it does not know the secret of [peers]");
+                tracing::info!(
+                    event = "peer_refused",
+                    "peer refused: it does not know the secret of [peers]"
+                );
                 Some(Cancel::PeerRefused)
             }
             Err(_) => {
-                tracing::info!("peer refused: it took too long");
+                tracing::info!(event = "peer_refused", "peer refused: it took too long");
                 Some(Cancel::PeerRefused)
             }
         }
@@ -135,7 +138,11 @@ impl Peers {
             return Cancel::UnknownKey;
         }
         let Ok(_permit) = self.forwards.try_acquire() else {
-            tracing::info!(limit = FORWARDS_MAX, "too many cancel requests for peers at one time");
+            tracing::info!(
+                event = "peer_overloaded",
+                limit = FORWARDS_MAX,
+                "too many cancel requests for peers at one time"
+            );
             return Cancel::Failed;
         };
         let mut asking = JoinSet::new();
@@ -150,12 +157,12 @@ impl Peers {
         while let Some(asked) = asking.join_next().await {
             match asked {
                 Ok((peer, Ok(Asked::Taken))) => {
-                    tracing::debug!(%peer, "cancel request forwarded");
+                    tracing::debug!(event = "cancel_forwarded", %peer, "cancel request forwarded");
                     return Cancel::Forwarded;
                 }
                 Ok((_, Ok(Asked::NotTaken | Asked::Ourselves))) => {}
                 Ok((peer, Err(error))) => {
-                    tracing::info!(%peer, %error, "peer cannot be asked");
+                    tracing::info!(event = "peer_unreachable", %peer, %error, "peer cannot be asked");
                     outcome = Cancel::Failed;
                 }
                 Err(_) => outcome = Cancel::Failed,

@@ -69,7 +69,7 @@ impl Names {
             sender.send_if_modified(|current| {
                 let changed = *current != addresses;
                 if changed {
-                    tracing::info!(peers = ?addresses, "peers have changed");
+                    tracing::info!(event = "peers_changed", peers = ?addresses, "peers have changed");
                     *current = addresses;
                 }
                 changed
@@ -103,7 +103,7 @@ impl Known {
         };
         // Once, and not every few seconds for as long as it lasts.
         if self.last != Lookup::Failed {
-            tracing::warn!(name = %self.name, error, "name of peers cannot be looked up");
+            tracing::warn!(event = "peers_unknown", name = %self.name, error, "name of peers cannot be looked up");
             self.last = Lookup::Failed;
         }
     }

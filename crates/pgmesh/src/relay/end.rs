@@ -72,7 +72,7 @@ where
                 Some(ErrorMessage::clone(error))
             }
             End::Violation(Violation::Server(what)) => {
-                tracing::warn!(what, "server violated the protocol");
+                tracing::warn!(event = "server_violation", what, "server violated the protocol");
                 Some(ErrorMessage::fatal(
                     SqlState::PROTOCOL_VIOLATION,
                     "server violated the protocol",

@@ -100,7 +100,7 @@ where
             }
             // Then it listens on a server of its own.
             Poll::Ready(Err(error)) => {
-                tracing::warn!(%error, "a client's LISTEN is not shared");
+                tracing::warn!(event = "listen_not_shared", %error, "a client's LISTEN is not shared");
                 ears.wanted.clear();
                 self.session.hears_by_itself();
                 Hearing::Settled

@@ -171,7 +171,7 @@ impl Lend for Lender {
         self.hubs
             .subscriber(self.pool.key(), encoding)
             .inspect_err(
-                |error| tracing::warn!(pool = %self.pool.key(), %error, "LISTEN is not shared"),
+                |error| tracing::warn!(event = "listen_not_shared", pool = %self.pool.key(), %error, "LISTEN is not shared"),
             )
             .ok()
     }

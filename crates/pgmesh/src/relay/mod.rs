@@ -393,6 +393,10 @@ where
         let now = Instant::now();
         active.end_query(&self.metrics, now);
         active.record(&self.metrics, now);
+        let time = now.saturating_duration_since(active.since);
+        if self.metrics.is_slow(time) {
+            self.slot.facts().log_slow(active.lease.id(), time);
+        }
         active.lease.release(disposition, now);
         self.settle_hub();
         self.mark(Doing::Idle, now);

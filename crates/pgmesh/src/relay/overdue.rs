@@ -143,7 +143,7 @@ where
 
     fn log(&self, limit: &'static str, what: &'static str) {
         let client = self.timer.as_ref().map_or(0, |timer| timer.client);
-        tracing::info!(client, limit, "{what}");
+        tracing::info!(event = "client_timeout", client, limit, "{what}");
     }
 }
 

@@ -32,7 +32,11 @@ impl Quota {
         let may = buckets.all(|(rate, bucket)| rate.take(bucket, now, Duration::ZERO).is_some());
         // One line for each time that it is used up, not for each statement.
         if !may && !self.is_used_up {
-            tracing::info!(client = self.client, "transactions are refused: too many per second");
+            tracing::info!(
+                event = "transactions_refused",
+                client = self.client,
+                "transactions are refused: too many per second"
+            );
         }
         self.is_used_up = !may;
         may

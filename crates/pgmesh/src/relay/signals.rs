@@ -32,7 +32,7 @@ where
     #[cold]
     fn deliver(&self, signal: Signal, pid: i32) -> Result<(), End> {
         let Some(peer) = self.slot.peer(pid) else { return Ok(()) };
-        tracing::info!(pid, ?signal, "a client has signalled another");
+        tracing::info!(event = "client_signalled", pid, ?signal, "a client has signalled another");
         match signal {
             Signal::Cancel => self.lender.cancel(&peer),
             // The statement that did it has no answer.

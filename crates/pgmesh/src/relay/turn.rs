@@ -458,7 +458,7 @@ fn too_large(bytes: usize, max: u32) -> Violation {
 
 fn bad_length(error: FrameError) -> Violation {
     let FrameError { tag, len } = error;
-    tracing::debug!(tag, len, "client sent an invalid message length");
+    tracing::debug!(event = "client_violation", tag, len, "client sent an invalid message length");
     Violation::Client(Box::new(ErrorMessage::fatal(
         SqlState::PROTOCOL_VIOLATION,
         "invalid message length",

@@ -17,6 +17,7 @@ mod limit;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
@@ -75,6 +76,10 @@ pub struct Config {
     pub level: Level,
     /// How many events of one kind are written per second; 0 is no limit.
     pub rate: u32,
+    /// Whether logins and the ends of sessions are logged.
+    pub connections: bool,
+    /// Transactions that take so long are logged; zero logs none.
+    pub min_duration: Duration,
 }
 
 impl From<Level> for LevelFilter {
@@ -121,7 +126,10 @@ impl Handle {
 
     fn replace(&self, filter: Targets) {
         if self.filter.reload(filter).is_err() {
-            tracing::error!("what is logged cannot be changed: the log has been taken down");
+            tracing::error!(
+                event = "log_failed",
+                "what is logged cannot be changed: the log has been taken down"
+            );
         }
     }
 }
@@ -200,7 +208,8 @@ mod tests {
         let lines = Lines::default();
         let sink = lines.clone();
         let (subscriber, _handle) =
-            subscriber(Config { format, level, rate: 0 }, filter, move || sink.clone()).unwrap();
+            subscriber(Config { format, level, ..Config::default() }, filter, move || sink.clone())
+                .unwrap();
         tracing::subscriber::with_default(subscriber, log);
         let bytes = lines.0.lock().clone();
         String::from_utf8(bytes).unwrap()

@@ -43,7 +43,7 @@ impl Facts {
     pub(crate) fn log_slow(&self, server: u64, time: Duration) {
         tracing::info!(
             event = "slow_transaction", client = self.id, server, pool = %self.key,
-            duration_ms = time.as_millis(),
+            duration_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
             "slow transaction"
         );
     }

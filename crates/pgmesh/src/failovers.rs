@@ -140,7 +140,7 @@ impl Failovers {
                 tracing::info!(
                     event = "hold_ended",
                     epoch,
-                    held_ms = time.as_millis(),
+                    held_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
                     "transactions begin again"
                 );
             }

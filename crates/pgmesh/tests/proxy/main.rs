@@ -31,6 +31,7 @@ mod issuer;
 mod ldap;
 mod leftovers;
 mod limits;
+mod logs;
 mod modes;
 mod names;
 mod notifications;

@@ -1,7 +1,9 @@
 //! The thread, its runtime, the accept loop, and how it ends.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,14 +14,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use telemetry::Exposition;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::service::Service;
-use crate::{Config, ConsoleConfig, Consoles, Error, Facts, Operate, Ready};
+use crate::status::{Door, Html, Hub, READING_MAX};
+use crate::{Config, ConsoleConfig, Consoles, Error, Facts, Look, Operate, Ready};
 
 /// Pause after a failed accept: it fails for lack of descriptors or memory, and at once again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -86,6 +90,7 @@ pub fn spawn(
     config: Config,
     exposition: Exposition,
     ready: impl Ready,
+    look: Arc<dyn Look>,
 ) -> Result<AdminHandle, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -98,7 +103,11 @@ pub fn spawn(
         listen(config.listen).map_err(|source| Error::Listen { address: config.listen, source })?;
     drop(entered);
     let (stop, stopped) = oneshot::channel();
-    let service = Service { exposition, ready: Arc::new(ready) };
+    let ended = CancellationToken::new();
+    let hub = Arc::new(Hub::new(look, Arc::new(ready), ended.clone()));
+    let door = Arc::new(Door::new(config.login.clone()));
+    let html = Arc::new(Html::new());
+    let service = Service { exposition, hub, door, page: config.page, html };
     let consoles = Ending::default();
     let ending = consoles.clone();
     let handle = runtime.handle().clone();
@@ -107,7 +116,7 @@ pub fn spawn(
         .spawn(move || {
             let limit = config.request_timeout;
             runtime.block_on(async {
-                serve(config, listener, service, stopped).await;
+                serve(config, listener, service, stopped, ended).await;
                 ending.end(limit).await;
             });
         })
@@ -133,22 +142,26 @@ fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     Ok((TcpListener::from_std(listener)?, address))
 }
 
-/// Accepts while there is room, until `stopped` resolves (a dropped sender resolves it, too).
+/// Accepts while there is room, until `stopped` resolves (a dropped sender resolves it, too), and
+/// then has streams `ended`.
 async fn serve(
     config: Config,
     listener: TcpListener,
     service: Service,
     mut stopped: oneshot::Receiver<()>,
+    ended: CancellationToken,
 ) {
+    let seats = Arc::new(Semaphore::new(config.connections_max.max(1)));
     let mut connections = JoinSet::new();
+    let looking = Arc::clone(&service.hub);
+    connections.spawn(async move { looking.run().await });
     loop {
-        let room = connections.len() < config.connections_max.max(1);
         tokio::select! {
             _ = &mut stopped => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if room => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(connection(config.clone(), service.clone(), stream));
+            accepted = accept(&listener, &seats) => match accepted {
+                Ok((stream, seat)) => {
+                    connections.spawn(connection(config.clone(), service.clone(), stream, seat));
                 }
                 Err(error) => {
                     tracing::warn!(event = "metrics_accept_failed", %error, "cannot accept a connection for metrics");
@@ -161,16 +174,44 @@ async fn serve(
         }
     }
     drop(listener);
+    ended.cancel();
     // Each of them ends within its own time limit.
     while connections.join_next().await.is_some() {}
 }
 
+/// A connection once there is a seat for it.
+///
+/// # Cancel safety
+/// Cancel safe.
+async fn accept(
+    listener: &TcpListener,
+    seats: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let seat = Arc::clone(seats).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, seat))
+}
+
 /// One request. What goes wrong on it is the peer's affair: it is closed, and said at debug.
-async fn connection(config: Config, service: Service, stream: TcpStream) {
-    let answer = service_fn(move |request| {
-        let response = service.answer(&request);
-        async { response }
+///
+/// A stream has a time limit of its own and gives its seat to the next: the hub counts streams.
+async fn connection(
+    config: Config,
+    service: Service,
+    stream: TcpStream,
+    seat: OwnedSemaphorePermit,
+) {
+    let seat = parking_lot::Mutex::new(Some(seat));
+    let answer = service_fn(|request| {
+        let (service, seat) = (service.clone(), &seat);
+        async move {
+            let streams = || drop(seat.lock().take());
+            Ok::<_, Infallible>(service.answer(&request, streams).await)
+        }
     });
+    let mut stream = TimeoutStream::new(stream);
+    // Whoever takes nothing of a stream is gone.
+    stream.set_write_timeout(Some(config.request_timeout));
     let http = http1::Builder::new()
         .keep_alive(false)
         .timer(TokioTimer::new())
@@ -178,8 +219,13 @@ async fn connection(config: Config, service: Service, stream: TcpStream) {
         .max_buf_size(config.header_bytes_max.max(BUFFER_BYTES_MIN))
         .max_header_size(config.header_bytes_max)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), answer);
-    match timeout(config.request_timeout, http).await {
+        .serve_connection(TokioIo::new(Box::pin(stream)), answer);
+    let mut http = pin!(http);
+    let mut outcome = timeout(config.request_timeout, &mut http).await;
+    if outcome.is_err() && seat.lock().is_none() {
+        outcome = timeout(READING_MAX, &mut http).await;
+    }
+    match outcome {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(
             event = "metrics_connection_failed",

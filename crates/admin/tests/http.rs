@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use admin::{AdminHandle, Config, Error, Readiness, spawn};
+use admin::{
+    AdminHandle, Cluster, Config, Error, Login, Look, Page, PoolsView, Readiness, Work, spawn,
+};
+use auth::Secret;
 use telemetry::{Build, Exposition, Metrics, POOLS_MAX, PoolLabels, Registry, Role};
 
 /// Longer than anything takes that works.
@@ -17,6 +20,23 @@ struct Admin {
     metrics: Metrics,
     draining: Arc<AtomicBool>,
     primary: Arc<AtomicBool>,
+}
+
+/// Of whom nothing is known.
+struct Nobody;
+
+impl Look for Nobody {
+    fn cluster(&self) -> Cluster {
+        Cluster { version: "9.9".to_owned(), ..Cluster::default() }
+    }
+
+    fn pools(&self) -> PoolsView {
+        PoolsView { clients_max: 77, ..PoolsView::default() }
+    }
+
+    fn work(&self) -> Vec<Work> {
+        Vec::new()
+    }
 }
 
 fn config() -> Config {
@@ -34,7 +54,8 @@ fn start(config: Config) -> Admin {
         primary: proven.load(Ordering::SeqCst).then(|| ("n1".to_owned(), 4)),
         draining: drain.load(Ordering::SeqCst),
     };
-    let handle = spawn(config, Exposition::new(registry), readiness).expect("started");
+    let handle = spawn(config, Exposition::new(registry), readiness, Arc::new(Nobody));
+    let handle = handle.expect("started");
     Admin { handle, metrics, draining, primary }
 }
 
@@ -111,13 +132,100 @@ fn ready_says_why_not() {
 #[test]
 fn what_is_not_served_is_refused() {
     let admin = start(config());
-    assert_eq!(admin.get("/").0, 404);
+    assert_eq!(admin.get("/nothing").0, 404);
     assert_eq!(admin.get("/metrics/").0, 404);
     let posted = admin.ask(b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n");
     assert_eq!(status(&posted), 405);
     let head = admin.ask(b"HEAD /live HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(status(&head), 200);
     assert!(head.ends_with("\r\n\r\n"), "no body: {head:?}");
+}
+
+#[test]
+fn the_page_brings_its_policy_and_the_json_is_json() {
+    let admin = start(config());
+    let answer = admin.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(status(&answer), 200);
+    assert!(answer.contains("content-type: text/html; charset=utf-8\r\n"), "{answer}");
+    assert!(answer.contains("content-security-policy: default-src 'none';"), "{answer}");
+    assert!(answer.trim_end().ends_with("</html>"));
+    for (path, key, value) in
+        [("/cluster", "version", "9.9".into()), ("/pools", "clients_max", 77.into())]
+    {
+        let (code, body) = admin.get(path);
+        let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((code, &json[key]), (200, &value), "{path}");
+        assert!(json["time"].as_f64().unwrap() > 1.7e9);
+    }
+}
+
+#[test]
+fn without_the_page_there_are_no_events_either() {
+    let admin = start(Config { page: Page::Off, ..config() });
+    let codes = ["/", "/events", "/cluster", "/metrics"].map(|path| admin.get(path).0);
+    assert_eq!(codes, [404, 404, 200, 200]);
+}
+
+/// A reader of events who has had the first ones.
+fn reader(admin: &Admin) -> TcpStream {
+    let mut stream = admin.connect();
+    stream.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut seen = Vec::new();
+    while !seen.windows(12).any(|it| it == b"event: state") {
+        let mut bytes = [0; 4096];
+        let count = stream.read(&mut bytes).unwrap();
+        assert!(count > 0, "closed: {}", String::from_utf8_lossy(&seen));
+        seen.extend_from_slice(&bytes[..count]);
+    }
+    let text = String::from_utf8_lossy(&seen).into_owned();
+    assert!(text.contains("content-type: text/event-stream\r\n"), "{text}");
+    stream
+}
+
+#[test]
+fn readers_of_events_take_no_seat_of_a_scrape_and_outlast_its_limit() {
+    let request_timeout = Duration::from_millis(300);
+    let admin = start(Config { request_timeout, connections_max: 1, ..config() });
+    let mut readers: Vec<_> = (0..16).map(|_| reader(&admin)).collect();
+    let (code, body) = admin.get("/events");
+    assert_eq!((code, body.contains("/cluster")), (503, true), "{body}");
+    assert_eq!(admin.get("/metrics").0, 200);
+    // Longer than any request may take.
+    admin.primary.store(false, Ordering::SeqCst);
+    let mut silent = admin.connect();
+    assert_eq!(read_to_close(&mut silent), "");
+    let mut seen = String::new();
+    while !seen.contains("no_primary") {
+        let mut bytes = [0; 4096];
+        let count = readers[0].read(&mut bytes).unwrap();
+        assert!(count > 0, "closed: {seen}");
+        seen.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    // The end of the service is theirs.
+    admin.handle.shutdown();
+    for reader in &mut readers {
+        read_to_close(reader);
+    }
+}
+
+#[test]
+fn a_login_guards_what_the_page_shows_and_no_machine() {
+    let login = Login { user: "ops".to_owned(), password: Secret::new("secret") };
+    let admin = start(Config { login: Some(login), ..config() });
+    for path in ["/", "/events", "/cluster", "/pools"] {
+        let answer = admin.ask(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        assert_eq!(status(&answer), 401, "{path}");
+        assert!(answer.contains("www-authenticate: Basic realm=\"pgmesh\""), "{answer}");
+    }
+    for path in ["/metrics", "/live", "/ready"] {
+        assert_eq!(admin.get(path).0, 200, "{path}");
+    }
+    // ops:secret, ops:secreT
+    for (given, code) in [("b3BzOnNlY3JldA==", 200), ("b3BzOnNlY3JlVA==", 401)] {
+        let request =
+            format!("GET /pools HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {given}\r\n\r\n");
+        assert_eq!(status(&admin.ask(request.as_bytes())), code);
+    }
 }
 
 #[test]
@@ -220,9 +328,9 @@ fn a_request_under_way_is_answered_before_the_end() {
 fn an_address_in_use_is_an_error_that_names_it() {
     let admin = start(config());
     let listen = admin.handle.local_addr();
-    let error =
-        spawn(Config { listen, ..config() }, Exposition::new(Registry::new()), Readiness::default)
-            .unwrap_err();
+    let config = Config { listen, ..config() };
+    let (exposition, look) = (Exposition::new(Registry::new()), Arc::new(Nobody));
+    let error = spawn(config, exposition, Readiness::default, look).unwrap_err();
     assert!(matches!(error, Error::Listen { .. }));
     assert!(error.to_string().contains(&listen.to_string()), "{error}");
 }

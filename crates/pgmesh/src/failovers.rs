@@ -6,6 +6,7 @@ mod history;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use admin::Reign;
 use admin::rows::FailoverRow;
 use parking_lot::Mutex;
 use pool::{Pools, Report};
@@ -13,8 +14,6 @@ use telemetry::FailoverMetrics;
 use topology::{Epoch, Snapshot};
 
 use history::{History, Seen};
-
-pub(crate) use history::Reign;
 
 /// The failover that is under way, or the last one.
 #[derive(Debug, Default)]
@@ -149,7 +148,6 @@ impl Failovers {
     }
 
     /// The last failovers, switchovers and holds, oldest first; the last may be under way.
-    #[expect(dead_code, reason = "the console and the status page are about to show it")]
     pub(crate) fn rows(&self, pools: &Pools) -> Vec<FailoverRow> {
         let mut times = self.times.lock();
         if times.stopwatch.shut.is_some() {
@@ -159,7 +157,6 @@ impl Failovers {
     }
 
     /// Since when the last primary has taken transactions; `None` before the first.
-    #[expect(dead_code, reason = "the console and the status page are about to show it")]
     pub(crate) fn reign(&self) -> Option<Reign> {
         self.times.lock().history.reign()
     }

@@ -30,6 +30,7 @@ mod rotation;
 mod rules;
 mod serve;
 mod server_logins;
+mod status;
 
 pub use core_dumps::Undumpable;
 pub use import::{ImportFiles, import};

@@ -37,6 +37,7 @@ use crate::peers::{self, Peers};
 use crate::rotation::Rotation;
 use crate::rules::RuleBook;
 use crate::server_logins::ServerLogins;
+use crate::status::Status;
 
 const BUILD: Build = Build {
     version: env!("CARGO_PKG_VERSION"),
@@ -144,9 +145,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         gate,
     });
     let _ringing = ring(&settings, alarms, &snapshots);
-    let _leader = show_leader(Arc::clone(&app), failovers, snapshots.clone());
     let departure = Departure::new();
-    let admin = show(&settings, registry, snapshots, departure.clone())?;
+    let admin = show(&settings, registry, &app, &failovers, departure.clone())?;
+    let _leader = show_leader(Arc::clone(&app), failovers, snapshots);
     let signals = Signals::new().context("signals")?;
     let accepting = listen(&settings, &app)?;
     tracing::info!(event = "started", metrics = %admin.local_addr(), version = BUILD.version, "pgmesh is up");
@@ -174,12 +175,14 @@ async fn leave(
 fn show(
     settings: &Settings,
     registry: Registry,
-    snapshots: Snapshots,
+    app: &Arc<App>,
+    failovers: &Arc<Failovers>,
     departure: Departure,
 ) -> anyhow::Result<AdminHandle> {
-    let exposition = Exposition::new(registry);
+    let (exposition, snapshots) = (Exposition::new(registry), app.snapshots.clone());
     let ready = move || readiness(&snapshots, &departure);
-    admin::spawn(settings.admin.clone(), exposition, ready).context("[metrics]")
+    let status = Arc::new(Status::new(app, failovers, settings.max_client_connections));
+    admin::spawn(settings.admin.clone(), exposition, ready, status).context("[metrics]")
 }
 
 /// Opens the ports, and takes clients.
@@ -309,13 +312,19 @@ fn readiness(snapshots: &Snapshots, departure: &Departure) -> admin::Readiness {
 }
 
 /// Keeps the metrics of epoch, leader and failovers.
-async fn show_leader(app: Arc<App>, failovers: Arc<Failovers>, mut snapshots: Snapshots) {
-    loop {
-        let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        failovers.look(&snapshot, &app.pools);
-        app.metrics.set_cluster(observe::cluster(&snapshot));
-        if snapshots.changed().await.is_err() {
-            return;
+fn show_leader(
+    app: Arc<App>,
+    failovers: Arc<Failovers>,
+    mut snapshots: Snapshots,
+) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            let snapshot = Arc::clone(&snapshots.borrow_and_update());
+            failovers.look(&snapshot, &app.pools);
+            app.metrics.set_cluster(observe::cluster(&snapshot));
+            if snapshots.changed().await.is_err() {
+                return;
+            }
         }
-    }
+    }))
 }

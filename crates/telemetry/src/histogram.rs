@@ -9,18 +9,23 @@ use std::time::Duration;
 
 use prometheus::proto;
 
+use crate::Durations;
+
 /// Upper bounds in microseconds: from a cached read on the same host, in steps of about three,
 /// to what a failover takes and beyond it the query that somebody will ask about.
-const BOUNDS_US: [u64; 12] = [
+pub(crate) const BOUNDS_US: [u64; 12] = [
     100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000, 5_000_000, 20_000_000,
     60_000_000,
 ];
+
+/// One more than there are bounds.
+pub(crate) const BUCKETS: usize = BOUNDS_US.len() + 1;
 
 /// A histogram of durations.
 #[derive(Debug, Default)]
 pub struct Histogram {
     /// Not cumulative; the last is what exceeds every bound.
-    buckets: [AtomicU64; BOUNDS_US.len() + 1],
+    buckets: [AtomicU64; BUCKETS],
     sum_us: AtomicU64,
 }
 
@@ -38,6 +43,16 @@ impl Histogram {
     /// How many durations were observed.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
+    }
+
+    /// What was observed so far.
+    pub fn durations(&self) -> Durations {
+        let mut durations =
+            Durations { sum_us: self.sum_us.load(Ordering::Relaxed), ..Durations::default() };
+        for (bucket, counted) in durations.buckets.iter_mut().zip(&self.buckets) {
+            *bucket = counted.load(Ordering::Relaxed);
+        }
+        durations
     }
 
     #[expect(clippy::cast_precision_loss, reason = "Prometheus' samples are floats")]

@@ -12,6 +12,7 @@
 mod bounds;
 mod clients;
 mod cluster;
+mod durations;
 mod error;
 pub mod events;
 mod exposition;
@@ -32,6 +33,7 @@ mod state;
 pub use bounds::Bounds;
 pub use clients::{ClientGuard, ClientMetrics};
 pub use cluster::{ClusterState, NODES_MAX, NodeState};
+pub use durations::Durations;
 pub use error::Error;
 pub use exposition::Exposition;
 pub use histogram::Histogram;

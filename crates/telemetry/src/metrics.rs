@@ -116,6 +116,11 @@ impl Metrics {
         self.pools.set_slow(limit);
     }
 
+    /// The counters of every pool that has some.
+    pub fn pools(&self) -> Vec<(PoolLabels, Arc<PoolMetrics>)> {
+        self.pools.all()
+    }
+
     /// Has `source` asked for the state of every pool at each scrape, on the thread of the
     /// scrape: it must only read, never wait for a peer.
     ///

@@ -97,7 +97,7 @@ impl PoolTable {
         Arc::clone(table.entry(labels).or_insert_with(new))
     }
 
-    fn all(&self) -> Vec<(PoolLabels, Arc<PoolMetrics>)> {
+    pub(crate) fn all(&self) -> Vec<(PoolLabels, Arc<PoolMetrics>)> {
         self.pools.lock().iter().map(|(labels, pool)| (labels.clone(), Arc::clone(pool))).collect()
     }
 }

@@ -53,6 +53,11 @@ pub const POSTGRES_EXPORTER: Package = Package {
     name: "prometheus-postgres-exporter",
     sign: Sign::Program("prometheus-postgres-exporter"),
 };
+/// A browser without a screen.
+pub const CHROMIUM: Package = Package { name: "chromium", sign: Sign::Program("chromium") };
+/// Letters for it.
+pub const FONTS: Package =
+    Package { name: "fonts-dejavu-core", sign: Sign::Path("/usr/share/fonts/truetype/dejavu") };
 /// What gives nodes networks of their own.
 pub const IPROUTE: Package = Package { name: "iproute2", sign: Sign::Program("bridge") };
 

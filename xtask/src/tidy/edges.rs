@@ -53,7 +53,8 @@ const CRATES: &[Crate] = &[
     io("discovery", &["topology", "auth"]),
     io("telemetry", &[]),
     // The console frames and decodes its clients' messages itself (docs/decisions/0014).
-    io("admin", &["wire", "pool", "topology", "telemetry"]),
+    // The password of its page is a secret as any other.
+    io("admin", &["wire", "auth", "pool", "topology", "telemetry"]),
     io(
         "config",
         &[

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use admin::{Login, Page};
 use telemetry::log::{Format, Level};
 
 use crate::Kind;
@@ -27,12 +28,34 @@ pub(super) fn metrics(section: &Section<'_>, proxy: &frontend::Config) -> admin:
         text.parse::<SocketAddr>()
             .map_err(|_| format!("not an address and port; write one such as \"{written}\""))
     });
-    let config = admin::Config { listen: listen.unwrap_or(default.listen), ..default };
+    let config = admin::Config {
+        listen: listen.unwrap_or(default.listen),
+        page: section.either("page", true, [Page::Off, Page::On]),
+        login: login(section),
+        ..default
+    };
     let ports = [Some(proxy.port), proxy.replica_port, proxy.any_port];
     if ports.contains(&Some(config.listen.port())) {
         section.error("listen", "has the port of a listener in [proxy]; choose another");
     }
     config
+}
+
+/// `user` and `password`, which only make sense together.
+fn login(section: &Section<'_>) -> Option<Login> {
+    let user = section.parsed("user", Kind::String, None, |text| {
+        if text.contains(':') {
+            return Err("has a colon, which HTTP cannot carry".to_owned());
+        }
+        Ok(text.to_owned())
+    });
+    let password = section.secret("password");
+    match (section.has("user"), section.has("password")) {
+        (true, false) => section.error("user", "needs its password; set password"),
+        (false, true) => section.error("password", "needs a name; set user"),
+        (true, true) | (false, false) => {}
+    }
+    Some(Login { user: user?, password: password? })
 }
 
 pub(super) fn log(section: &Section<'_>) -> telemetry::log::Config {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
 use admin::rows::FailoverRow;
+use admin::{Reign, Start};
 use topology::{Access, Snapshot, Standing};
 
 use super::Lap;
@@ -44,24 +45,12 @@ enum Cause {
     Switchover,
 }
 
-/// Since when an epoch's primary has taken transactions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Reign {
-    pub(crate) epoch: u64,
-    /// When it was first seen to.
-    pub(crate) since: SystemTime,
-    /// It did so already when pgmesh first looked.
-    pub(crate) is_first: bool,
-}
-
 /// The last rows, oldest first; of them at most the last is under way.
 #[derive(Debug, Default)]
 pub(super) struct History {
     rows: VecDeque<FailoverRow>,
     cause: Cause,
     reign: Option<Reign>,
-    /// The primary of that reign.
-    led: Option<String>,
 }
 
 impl History {
@@ -76,10 +65,10 @@ impl History {
             }
             row.kind = kind(self.cause, row.detect.is_some()).to_owned();
         }
-        if seen.is_open && self.reign.is_none_or(|reign| reign.epoch != seen.epoch) {
-            let is_first = self.reign.is_none();
-            self.reign = Some(Reign { epoch: seen.epoch, since: now, is_first });
-            self.led = seen.primary.map(str::to_owned);
+        if seen.is_open && self.reign.as_ref().is_none_or(|reign| reign.epoch != seen.epoch) {
+            let start = if self.reign.is_none() { Start::Before } else { Start::Seen };
+            let node = seen.primary.unwrap_or_default().to_owned();
+            self.reign = Some(Reign { node, epoch: seen.epoch, since: now, start });
         }
     }
 
@@ -90,7 +79,8 @@ impl History {
                     self.rows.pop_front();
                 }
                 self.cause = Cause::default();
-                self.rows.push_back(begun(seen, self.led.clone(), now));
+                let from = self.reign.as_ref().map(|reign| reign.node.clone());
+                self.rows.push_back(begun(seen, from, now));
             }
             Lap::Detected(time) => {
                 if let Some(row) = self.rows.back_mut() {
@@ -131,7 +121,7 @@ impl History {
     }
 
     pub(super) fn reign(&self) -> Option<Reign> {
-        self.reign
+        self.reign.clone()
     }
 }
 

@@ -51,7 +51,7 @@ fn a_failover_has_its_times_and_names() {
     told.look(0, seen(0, "", false));
     told.look(5, seen(1, "n1", true));
     assert!(told.history.rows().is_empty());
-    assert!(told.history.reign().unwrap().is_first);
+    assert_eq!(told.history.reign().unwrap().start, Start::Before);
 
     told.look(100, seen(1, "n1", false));
     assert_eq!(names(&told.last()), (Some("n1"), None, "hold", "under way"));
@@ -67,7 +67,8 @@ fn a_failover_has_its_times_and_names() {
     assert_eq!(row.started, told.start.1 + ms(100));
     let times = (row.detect, row.hold, row.first_success);
     assert_eq!(times, (Some(ms(800)), Some(ms(900)), Some(ms(3))));
-    let reign = Reign { epoch: 2, since: told.start.1 + ms(1000), is_first: false };
+    let since = told.start.1 + ms(1000);
+    let reign = Reign { node: "n2".to_owned(), epoch: 2, since, start: Start::Seen };
     assert_eq!(told.history.reign(), Some(reign));
 }
 

@@ -13,19 +13,19 @@ use crate::proxy::Setup;
 const PORT: &str = "SELECT inet_server_port()";
 
 /// An etcd with keys of a cluster named `split`.
-struct Keys {
-    etcd: Etcd,
+pub(crate) struct Keys {
+    pub(crate) etcd: Etcd,
 }
 
 impl Keys {
-    fn put(&self, key: &str, value: &str) {
+    pub(crate) fn put(&self, key: &str, value: &str) {
         let key = STANDARD.encode(format!("/service/split/{key}"));
         let request = json!({"key": key, "value": STANDARD.encode(value)});
         let answer = http::post(self.etcd.port(), "/v3/kv/put", &request).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
 
-    fn member(&self, name: &str, postgres: &Postgres, role: &str, timeline: u32) {
+    pub(crate) fn member(&self, name: &str, postgres: &Postgres, role: &str, timeline: u32) {
         self.tagged_member(name, postgres, role, timeline, json!({}));
     }
 
@@ -168,12 +168,12 @@ fn sessions_leave_a_replica_that_goes_out_of_service_unless_their_state_is_there
     assert_eq!(sample(&mesh, "pgmesh_server_discards_total", "reason=\"epoch\""), 2.0);
 }
 
-fn postgres() -> Postgres {
+pub(crate) fn postgres() -> Postgres {
     Postgres::start(PostgresOptions::default()).unwrap()
 }
 
 /// Takes the server to the next timeline, for a record alone proves nothing.
-fn promote(postgres: &mut Postgres) {
+pub(crate) fn promote(postgres: &mut Postgres) {
     stand_by(postgres);
     assert_eq!(postgres.psql("SELECT pg_promote()").unwrap(), "t");
 }

@@ -2,7 +2,10 @@
 //! Citus has them, and in front of servers that only seem to be one. One cluster serves all
 //! checks that need it, since it takes longer to come up than they do.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "what was skipped, and where screenshots are")]
 
+#[path = "../support/browser.rs"]
+mod browser;
 #[path = "../support/clients.rs"]
 #[allow(dead_code, reason = "these checks use a part of it")]
 mod clients;
@@ -15,6 +18,7 @@ mod proxy;
 
 mod drivers;
 mod epochs;
+mod page;
 mod ports;
 mod rust_driver;
 mod switchover;

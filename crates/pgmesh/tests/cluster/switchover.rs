@@ -45,6 +45,7 @@ pub(crate) fn is_a_pause(cluster: &Cluster) {
         for side in &mut sides {
             arrives(side, new);
         }
+        is_told(&sides[0].mesh);
         stop.store(true, Ordering::Relaxed);
         writers.into_iter().map(|writer| writer.join().unwrap()).collect()
     });
@@ -88,6 +89,18 @@ fn arrives(side: &mut Side, port: u16) {
         let answer = client.query(sql);
         assert_eq!((answer.errors, answer.rows), (vec![], vec![vec![port.to_string()]]));
     }
+}
+
+/// Whoever follows the keys knows that it was asked for, and who waited how long.
+fn is_told(mesh: &Pgmesh) {
+    let body = mesh.http("/cluster").unwrap().body;
+    let cluster: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let last = cluster["failovers"].as_array().unwrap().last().unwrap();
+    let [kind, from, to, outcome] = ["kind", "from", "to", "outcome"].map(|key| &last[key]);
+    assert_eq!([kind, from, to, outcome], ["switchover", "n1", "n2", "over"], "{body}");
+    assert!(last["clients_held"].as_u64().unwrap() >= 1, "the writer waited: {body}");
+    assert!(last["hold_ms"].as_f64().unwrap() > 0.0, "{body}");
+    assert_eq!(cluster["leader"]["node"], "n2");
 }
 
 /// Writes numbers one by one, by a new connection after an error, as applications do.

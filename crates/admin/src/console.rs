@@ -23,6 +23,7 @@ mod tables;
 mod tests;
 mod value;
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -101,13 +102,15 @@ pub struct Line<S> {
     /// Its connection.
     pub stream: S,
     /// What was read from it already.
-    pub unread: BytesMut,
+    pub unread: Vec<u8>,
     /// How it is shown; `user` is who it has proven to be, `database` the name it asked for.
     pub client: ClientRow,
     /// What it may do.
     pub right: Right,
     /// To be notified when a cancel request for it arrives.
     pub cancelled: Arc<Notify>,
+    /// Dropped when the client has gone.
+    pub guard: Box<dyn Any + Send>,
 }
 
 impl std::fmt::Debug for Consoles {
@@ -197,7 +200,7 @@ async fn serve<S>(desk: Arc<Desk>, line: Line<S>, permit: OwnedSemaphorePermit)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
 {
-    let Line { stream, unread, client, right, cancelled } = line;
+    let Line { stream, unread, client, right, cancelled, guard } = line;
     let id = client.id;
     let operator = Operator {
         user: client.user.clone(),
@@ -216,10 +219,10 @@ where
     });
     desk.clients.lock().insert(id, client);
     let listed = Listed { desk: &desk, id };
-    if let Err(error) = serve::serve(stream, unread, dialogue).await {
+    if let Err(error) = serve::serve(stream, BytesMut::from(&*unread), dialogue).await {
         tracing::debug!(event = "console_lost", client = id, %error, "connection of a console broke");
     }
-    drop((listed, permit));
+    drop((listed, permit, guard));
 }
 
 /// Samples totals once per period until the console is told to stop.

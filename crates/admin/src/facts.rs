@@ -87,6 +87,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Abandoned, Self::Done, Self::Forbidden, Self::Refused];
+
     /// A word for logs and labels.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -56,11 +56,30 @@ pub enum Command {
     Shutdown(Shutdown),
     /// Undo `DRAIN`.
     Undrain(String),
-    /// Wait until the servers of before this moment have gone.
+    /// Wait until no server is left that is closed after its transaction.
     WaitClose(Target),
 }
 
 impl Command {
+    /// The verbs of all of them, and `SUSPEND`, which nobody may use.
+    pub const VERBS: [&str; 15] = [
+        "DISABLE",
+        "DRAIN",
+        "ENABLE",
+        "KILL",
+        "KILL_CLIENT",
+        "LOG_LEVEL",
+        "PAUSE",
+        "RECONNECT",
+        "RELOAD",
+        "RESUME",
+        "SET",
+        "SHUTDOWN",
+        "SUSPEND",
+        "UNDRAIN",
+        "WAIT_CLOSE",
+    ];
+
     /// The verb: the command's tag, and its label in metrics.
     pub fn verb(&self) -> &'static str {
         match self {

@@ -77,6 +77,13 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+impl From<std::net::SocketAddr> for Endpoint {
+    fn from(address: std::net::SocketAddr) -> Self {
+        // As it is written elsewhere, be it that the socket serves both kinds.
+        Self { address: address.ip().to_canonical().to_string(), port: address.port() }
+    }
+}
+
 /// What a client is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientState {
@@ -113,7 +120,7 @@ pub struct ClientRow {
     pub wait: Duration,
     /// The number of its server, if it has one.
     pub server: Option<u64>,
-    /// TLS version and cipher, if it is inside TLS.
+    /// The version of TLS, if it is inside TLS.
     pub tls: Option<String>,
     /// What it calls itself.
     pub application_name: String,
@@ -170,7 +177,7 @@ pub struct ServerRow {
     pub client: Option<u64>,
     /// Its process id at the node; 0 if it did not say.
     pub remote_pid: u64,
-    /// TLS version and cipher, if it is inside TLS.
+    /// The version of TLS, if it is inside TLS.
     pub tls: Option<String>,
     /// What it was last told of its client's name.
     pub application_name: String,

@@ -69,6 +69,12 @@ impl AdminHandle {
         Consoles::open(config, facts, operate, (self.runtime.clone(), stop, tasks))
     }
 
+    /// Tells the clients of the console to go, and waits for it no longer than `limit`: who has
+    /// ordered the end has its answer then.
+    pub async fn end_consoles(&self, limit: Duration) {
+        self.consoles.clone().end(limit).await;
+    }
+
     /// Stops accepting, lets the requests under way end, and waits for that: at most the
     /// configured `request_timeout`. Blocks its thread; call it last.
     pub fn shutdown(mut self) {

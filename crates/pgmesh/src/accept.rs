@@ -40,12 +40,13 @@ struct Door {
 }
 
 impl Accepting {
-    /// Takes clients from these listeners, `max_clients` of them logged in at one time.
-    pub(crate) fn begin(bound: Bound, app: &Arc<App>, max_clients: u32, backlog: u32) -> Self {
+    /// Takes clients from these listeners, `max_clients` of them logged in at one time, those of
+    /// the console included.
+    pub(crate) fn begin(bound: Bound, app: &Arc<App>, max_clients: u64, backlog: u32) -> Self {
         let closing = CancellationToken::new();
         let door = Arc::new(Door {
             app: Arc::clone(app),
-            most: u64::from(max_clients) + u64::from(LOGINS_BEYOND),
+            most: max_clients + u64::from(LOGINS_BEYOND),
             backlog,
             ids: AtomicU64::new(0),
             closing: closing.clone(),

@@ -18,6 +18,7 @@ use transport::Acceptor;
 use crate::alarms::Alarms;
 use crate::bearer::Tokens;
 use crate::cancel::CancelKeys;
+use crate::console::Door;
 use crate::credentials::Credentials;
 use crate::follow::Snapshots;
 use crate::gate::Gate;
@@ -51,6 +52,7 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) accepted_settings: AcceptedSettings,
     pub(crate) server_logins: Arc<ServerLogins>,
+    pub(crate) console: Option<Door>,
     pub(crate) alarms: Arc<Alarms>,
     pub(crate) gate: Arc<Gate>,
 }

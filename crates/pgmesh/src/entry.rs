@@ -2,7 +2,7 @@
 //! its certificate.
 
 use auth::hba::{
-    ClientCertificate, Connection, Decision, Encryption, Facts, Method, Mismatch, Purpose, Rule,
+    ClientCertificate, Connection, Decision, Encryption, Facts, Method, Mismatch, Rule,
 };
 use control::auth_query::LookupError;
 use frontend::{Client, ClientAddress, LoginRequest, Refused};
@@ -15,6 +15,15 @@ use crate::app::App;
 use crate::applicant::{Applicant, Unknown};
 use crate::rules::EntryRules;
 use crate::{bearer, ldap, os_users};
+
+/// What a client wants to be let in to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The console, which asks no server.
+    Console,
+    /// A pool, whose servers ask for a password.
+    Pool,
+}
 
 /// Why a client is not let in. It has been told.
 pub(crate) enum Denied {
@@ -46,6 +55,7 @@ pub(crate) async fn prove<S>(
     app: &App,
     request: LoginRequest<S>,
     from: ClientAddress,
+    purpose: Purpose,
     deadline: Instant,
 ) -> Result<Client<S>, Denied>
 where
@@ -64,7 +74,7 @@ where
     let connection = Connection {
         user: &user,
         database: &database,
-        purpose: Purpose::Queries,
+        purpose: auth::hba::Purpose::Queries,
         peer: from.peer(),
         encryption: encryption(&request, subject.as_ref()),
     };
@@ -96,13 +106,26 @@ where
         client.deny(&rule.method.failed(&user)).await;
         return Err(Denied::Reason(format!("line {}: {mismatch}", rule.line)));
     }
-    if client.keys().is_some() || client.password().is_some() {
+    if purpose == Purpose::Console || client.keys().is_some() || client.password().is_some() {
         return Ok(client);
     }
+    without_password(client, rule, &mut applicant).await
+}
+
+/// Lets a client in that has disclosed no password, if no server wants one.
+async fn without_password<S>(
+    client: Client<S>,
+    rule: &Rule,
+    applicant: &mut Applicant<'_>,
+) -> Result<Client<S>, Denied>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     match applicant.may_ask_servers().await {
         Ok(true) => Ok(client),
         Ok(false) => {
-            client.deny(&no_server_login(&user, rule)).await;
+            let refusal = no_server_login(&client.startup().user, rule);
+            client.deny(&refusal).await;
             let method = rule.method.name();
             Err(Denied::Reason(format!("no password for the servers: {method}")))
         }

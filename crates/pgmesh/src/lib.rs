@@ -8,6 +8,7 @@ mod applicant;
 mod bearer;
 mod cancel;
 mod clients;
+mod console;
 mod core_dumps;
 mod credentials;
 mod departure;

@@ -18,7 +18,8 @@ use wire::{ErrorMessage, Severity, SqlState};
 use crate::app::App;
 use crate::cancel::Slot;
 use crate::clients::Facts;
-use crate::entry;
+use crate::console::{self, Arrival};
+use crate::entry::{self, Purpose};
 use crate::limits::{ClientPermit, Excess};
 use crate::observe;
 use crate::rates::Network;
@@ -115,7 +116,6 @@ async fn admit(
         let detail = "proxy.tls_handshakes_per_second".to_owned();
         return Err(Rejected { reason: Refusal::TlsRate, detail });
     }
-    let network = Network::of(from);
     let request = match frontend::handshake(socket, from, &app.acceptor, deadline).await? {
         Handshake::Client(request) => request,
         Handshake::Cancel(call) => {
@@ -130,7 +130,11 @@ async fn admit(
             return Ok(None);
         }
     };
-    let (client, permit) = authenticate(app, request, from, network, deadline).await?;
+    if let Some(door) = app.console.as_ref().filter(|it| it.is_at(&request.startup().database)) {
+        let arrival = Arrival { id, from, port, guard, began };
+        return console::admit(app, door, request, arrival).await.map(|()| None);
+    }
+    let (client, permit) = authenticate(app, request, from, deadline).await?;
     let startup = client.startup();
     let key = PoolKey {
         database: startup.database.as_str().into(),
@@ -165,7 +169,7 @@ async fn admit(
     if guard.is_logged() {
         slot.facts().log_connected();
     }
-    let relay = relay(app, pool, settings, slot, established, network);
+    let relay = relay(app, pool, settings, slot, established, Network::of(from));
     Ok(Some(Admitted { id, relay: Run::Relaying(relay), _permit: permit, guard }))
 }
 
@@ -213,38 +217,16 @@ async fn authenticate(
     app: &App,
     request: LoginRequest<Socket>,
     from: ClientAddress,
-    network: Network,
     deadline: Instant,
 ) -> Result<(Client<Socket>, ClientPermit), Rejected> {
-    let now = std::time::Instant::now();
-    if let Err(shut) = app.gate.try_login(network, now) {
-        request.refuse(&shut.message()).await;
-        return Err(shut.into());
-    }
-    // Before a place is taken: who waits here keeps nobody out.
-    let wait = app.gate.delay(network, now).min(deadline.saturating_duration_since(Instant::now()));
-    if !wait.is_zero() {
-        sleep(wait).await;
-    }
+    let request = knock(app, request, from, deadline).await?;
     let Some(mut permit) = app.limits.enter() else {
         request.refuse(&fatal::too_many_clients()).await;
         let detail = "proxy.max_client_connections".to_owned();
         return Err(Rejected { reason: Refusal::TooManyClients, detail });
     };
-    let client = match entry::prove(app, request, from, deadline).await {
-        Ok(client) => client,
-        Err(denied) => {
-            if denied.is_failed_proof() {
-                app.gate.login_failed(network, std::time::Instant::now());
-            }
-            return Err(denied.into());
-        }
-    };
+    let client = prove(app, request, from, Purpose::Pool, deadline).await?;
     let (user, database) = (&client.startup().user, &client.startup().database);
-    if let Err(shut) = app.gate.log_in(user, std::time::Instant::now()) {
-        client.refuse(&shut.message()).await;
-        return Err(shut.into());
-    }
     if let Err(excess) = permit.log_in(user, database) {
         let (message, detail) = match excess {
             Excess::User => {
@@ -265,6 +247,50 @@ async fn authenticate(
         app.server_logins.keep(user, password);
     }
     Ok((client, permit))
+}
+
+/// What keeps everybody out who comes from there, and how long they have to wait.
+pub(crate) async fn knock(
+    app: &App,
+    request: LoginRequest<Socket>,
+    from: ClientAddress,
+    deadline: Instant,
+) -> Result<LoginRequest<Socket>, Rejected> {
+    let (network, now) = (Network::of(from), std::time::Instant::now());
+    if let Err(shut) = app.gate.try_login(network, now) {
+        request.refuse(&shut.message()).await;
+        return Err(shut.into());
+    }
+    // Before a place is taken: who waits here keeps nobody out.
+    let wait = app.gate.delay(network, now).min(deadline.saturating_duration_since(Instant::now()));
+    if !wait.is_zero() {
+        sleep(wait).await;
+    }
+    Ok(request)
+}
+
+/// Whatever the client has to prove, and how often it may.
+pub(crate) async fn prove(
+    app: &App,
+    request: LoginRequest<Socket>,
+    from: ClientAddress,
+    purpose: Purpose,
+    deadline: Instant,
+) -> Result<Client<Socket>, Rejected> {
+    let client = match entry::prove(app, request, from, purpose, deadline).await {
+        Ok(client) => client,
+        Err(denied) => {
+            if denied.is_failed_proof() {
+                app.gate.login_failed(Network::of(from), std::time::Instant::now());
+            }
+            return Err(denied.into());
+        }
+    };
+    if let Err(shut) = app.gate.log_in(&client.startup().user, std::time::Instant::now()) {
+        client.refuse(&shut.message()).await;
+        return Err(shut.into());
+    }
+    Ok(client)
 }
 
 /// Why a login has no server.
@@ -399,7 +425,7 @@ impl From<NoServer> for ErrorMessage {
     }
 }
 
-fn access(port: Port) -> Access {
+pub(crate) fn access(port: Port) -> Access {
     match port {
         Port::Primary => Access::ReadWrite,
         Port::Replica => Access::ReadOnly,

@@ -179,6 +179,16 @@ pub(crate) fn bounds(metrics: &Metrics, settings: &Settings) -> Result<(), telem
     metrics.observe_bounds(move || bounds)
 }
 
+/// Shows the pools.
+pub(crate) fn pools(
+    metrics: &Metrics,
+    observers: Arc<Observers>,
+    pools: &Arc<Pools>,
+) -> Result<(), telemetry::Error> {
+    let pools = Arc::clone(pools);
+    metrics.observe_pools(move || observers.states(&pools))
+}
+
 /// Shows what look-ups of roles come to.
 pub(crate) fn lookups(metrics: &Metrics, auth_query: &AuthQuery) -> Result<(), telemetry::Error> {
     let auth_query = auth_query.clone();

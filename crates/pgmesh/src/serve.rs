@@ -25,6 +25,7 @@ use crate::alarms::{self, Alarms};
 use crate::app::{AcceptedSettings, App};
 use crate::bearer::Tokens;
 use crate::cancel::CancelKeys;
+use crate::console::{self, Door};
 use crate::credentials::Credentials;
 use crate::departure::{Departure, Signals};
 use crate::failovers::Failovers;
@@ -46,6 +47,9 @@ const BUILD: Build = Build {
         None => "unknown",
     },
 };
+
+/// For the last words to clients of the console.
+const CONSOLES_END: Duration = Duration::from_secs(1);
 
 /// How soon a new certificate or new rules are seen; looking takes a few system calls.
 const FILES_PERIOD: Duration = Duration::from_secs(5);
@@ -73,7 +77,9 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     let peers = if settings.peers.names.is_empty() { 0 } else { peers::SOCKETS_MAX };
     let servers = settings.pool.config.max_db_connections;
     let listening = settings.notifications.max_connections;
-    raise_descriptors(settings.max_client_connections, servers + listening + peers)?;
+    let consoles = settings.console.as_ref().map_or(0, |it| it.config.connections_max);
+    let ours = servers + listening + peers + consoles;
+    raise_descriptors(settings.max_client_connections, ours)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("pgmesh")
@@ -111,10 +117,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let failovers = Failovers::new(Arc::clone(&metrics), following.suspect());
     let (hold, seen, report) = (settings.failover.hold, snapshots.clone(), Arc::clone(&failovers));
     let pools = Pools::new(dialer, Arc::clone(&catalog), seen, hold, report, resolve);
-    metrics.observe_pools({
-        let pools = Arc::clone(&pools);
-        move || observers.states(&pools)
-    })?;
+    observe::pools(&metrics, observers, &pools)?;
     let hubs = Hubs::new(Arc::clone(&pools), settings.notifications);
     observe::listening(&metrics, &hubs)?;
 
@@ -141,18 +144,21 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         metrics,
         accepted_settings: AcceptedSettings::default(),
         server_logins,
+        console: Door::new(&settings),
         alarms: Arc::clone(&alarms),
         gate,
     });
     let _ringing = ring(&settings, alarms, &snapshots);
     let departure = Departure::new();
     let admin = show(&settings, registry, &app, &failovers, departure.clone())?;
+    console::open(&admin, &app, &settings, &failovers, &departure)?;
     let _leader = show_leader(Arc::clone(&app), failovers, snapshots);
     let signals = Signals::new().context("signals")?;
     let accepting = listen(&settings, &app)?;
     tracing::info!(event = "started", metrics = %admin.local_addr(), version = BUILD.version, "pgmesh is up");
 
     leave(&app, settings.shutdown, &departure, accepting, signals).await;
+    admin.end_consoles(CONSOLES_END).await;
     Ok(())
 }
 
@@ -188,8 +194,10 @@ fn show(
 /// Opens the ports, and takes clients.
 fn listen(settings: &Settings, app: &Arc<App>) -> anyhow::Result<Accepting> {
     let bound = Listener::bind(&settings.frontend, false).context("[proxy]")?;
-    let (clients, backlog) = (settings.max_client_connections, settings.frontend.backlog);
-    Ok(Accepting::begin(bound, app, clients, backlog))
+    // A client of the console has its place there, and must not take that of a login.
+    let consoles = app.console.as_ref().map_or(0, Door::seats);
+    let clients = u64::from(settings.max_client_connections) + consoles;
+    Ok(Accepting::begin(bound, app, clients, settings.frontend.backlog))
 }
 
 /// Follows the TLS files, and shows when their certificates end.

@@ -68,6 +68,11 @@ impl Cancels {
         !state.since_lease && state.in_flight == 0
     }
 
+    /// Whether a request is on its way.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.state.lock().in_flight > 0
+    }
+
     /// Waits until no request is under way.
     ///
     /// # Cancel safety

@@ -3,13 +3,14 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use backend::{Ready, Target};
 use session::ServerState;
 use tokio::sync::watch;
 use topology::{Fence, Snapshot};
 
+use crate::badge::Badge;
 use crate::cancel::Cancels;
 use crate::core::{Core, Over};
 use crate::limit::{Limit, Permits};
@@ -18,7 +19,7 @@ use crate::origin::Origin;
 use crate::pool::Closed;
 use crate::recall::Recall;
 use crate::warm;
-use crate::{CheckoutError, Config, Pool, Pools, Server, Welcome};
+use crate::{CheckoutError, Config, Pool, Pools, Server, ServerFacts, Welcome};
 
 /// How often an otherwise quiet pool is looked at: servers that come back do not wake the
 /// keeper, so this is how late one may be closed for its age or idleness.
@@ -239,8 +240,11 @@ pub(crate) fn new_server(
     let lifetime = pool.jittered(limits.server_lifetime, id);
     let idle_for = pool.jittered(limits.server_idle_timeout, id);
     let recall: Arc<Recall> = Arc::default();
+    let badge = badge(&ready, (id, pid), &recall, cancels.as_ref());
+    pool.census.add(&badge);
     if permit.is_some() {
         pool.servers.add(origin.clone(), &recall);
+        badge.belongs_to(origin.clone());
     }
     Box::new(Server {
         stream: ready.stream,
@@ -260,8 +264,28 @@ pub(crate) fn new_server(
         load: pool.load(&origin.address),
         origin,
         recall,
+        badge,
         permit,
     })
+}
+
+/// What others can see of a server that has just logged in.
+fn badge(
+    ready: &Ready,
+    (id, pid): (u64, Option<i32>),
+    recall: &Arc<Recall>,
+    cancels: Option<&Arc<Cancels>>,
+) -> Arc<Badge> {
+    let socket = ready.stream.get_ref();
+    let facts = ServerFacts {
+        id,
+        pid,
+        peer: socket.peer_addr().ok(),
+        local: socket.local_addr().ok(),
+        tls: ready.stream.tls_version(),
+        connected: SystemTime::now(),
+    };
+    Badge::new(facts, Arc::clone(recall), cancels.cloned())
 }
 
 pub(crate) fn connected(pool: &Arc<Pool>, mut server: Box<Server>) {

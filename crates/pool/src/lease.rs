@@ -54,6 +54,7 @@ impl Lease {
                 event = "client_pinned", pool = %self.pool.key, server = self.id(), ?pins,
                 "a client keeps its server"
             );
+            self.badge.pinned(pins);
             self.pool.pins.change(std::mem::replace(&mut self.pins, pins), pins);
         }
     }
@@ -65,6 +66,7 @@ impl Lease {
         let mut server = self.server.take()?;
         server.vacancy = None;
         if !self.pins.is_empty() {
+            server.badge.pinned(Pins::default());
             self.pool.pins.change(std::mem::take(&mut self.pins), Pins::default());
         }
         if let Some(load) = &server.load {

@@ -10,6 +10,7 @@
 //! names the server, and the pool's keeper looks at it when it is woken.
 
 mod apart;
+mod badge;
 mod cancel;
 mod checkout;
 mod config;
@@ -26,6 +27,7 @@ mod pins;
 mod pool;
 mod recall;
 mod registry;
+mod reset;
 mod resettle;
 mod retry;
 mod server;
@@ -35,6 +37,7 @@ mod warm;
 mod watch;
 
 pub use apart::{Apart, ApartError, Retry, Tenure};
+pub use badge::{Doing, Member, Outcome, ServerFacts, ServerView};
 pub use cancel::{CancelGuard, Cancels};
 pub use checkout::Checkout;
 pub use config::{Config, HoldLimits, Lending};

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use topology::{Access, Address, Epoch, Fence, PoolKey, Snapshot};
 use wire::ErrorMessage;
 
-use crate::cancel::{Cancels, Settled};
+use crate::badge::Census;
 use crate::checkout::Place;
 use crate::core::{Core, Counts};
 use crate::gate::Lends;
@@ -23,7 +23,7 @@ use crate::registry::Shared;
 use crate::spare::Resting;
 use crate::warm::Warm;
 use crate::watch::Woken;
-use crate::{Checkout, CheckoutError, Lease, Passwords, Pinned, Server, Settings};
+use crate::{Checkout, CheckoutError, Lease, Passwords, Pinned, Server, Settings, reset};
 
 /// The servers of one (database, user, access).
 #[derive(Debug)]
@@ -39,6 +39,7 @@ pub struct Pool {
     pub(crate) core: Mutex<Kept>,
     pub(crate) woken: Arc<Woken>,
     pub(crate) servers: Servers,
+    pub(crate) census: Census,
     pub(crate) warm: Mutex<Warm>,
     pub(crate) pins: PinCounts,
     pub(crate) sequences: Arc<session::SequenceUses>,
@@ -137,6 +138,7 @@ impl Pool {
             schema,
             woken: Arc::default(),
             servers: Servers::default(),
+            census: Census::default(),
             warm: Mutex::default(),
             pins: PinCounts::default(),
             sequences: Arc::default(),
@@ -328,7 +330,7 @@ impl Pool {
             Disposition::Clean if untouched => self.checkin_clean(server, now),
             Disposition::Clean | Disposition::NeedsReset => {
                 // Detached on purpose: it ends within reset_timeout and cancel_timeout.
-                tokio::spawn(reset(Arc::clone(self), server));
+                tokio::spawn(reset::reset(Arc::clone(self), server));
             }
         }
     }
@@ -340,6 +342,7 @@ impl Pool {
 
     fn checkin_clean(self: &Arc<Self>, server: Box<Server>, now: Instant) {
         let mut server = server;
+        server.badge.used(server.state.statement_count(), now);
         if self.key.access == Access::ReadWrite {
             self.shared.ended(server.origin.epoch);
         }
@@ -448,50 +451,4 @@ impl DerefMut for Kept {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.core
     }
-}
-
-/// Makes a server fit for another client: waits until no cancel can hit it, rolls back and
-/// takes away what was left, and puts it back. One round trip is made in any case, which
-/// takes the signal of a cancel that came too late.
-async fn reset(pool: Arc<Pool>, server: Box<Server>) {
-    // Dropped in any other way, the lease closes the server.
-    let mut lease = Lease::new(server, Arc::clone(&pool));
-    let recall = Arc::clone(&lease.recall);
-    let fit = tokio::select! {
-        biased;
-        () = recall.called() => return lease.close(Closed::Epoch),
-        fit = make_fit(&pool, &mut lease) => fit,
-    };
-    if let Some(kind) = fit {
-        pool.observer().reset(kind);
-        lease.release(Disposition::Clean, Instant::now());
-    } else {
-        lease.close(Closed::Reset);
-    }
-}
-
-/// `None` if that cannot be done.
-async fn make_fit(pool: &Pool, server: &mut Server) -> Option<ResetKind> {
-    let settings = pool.settings();
-    let config = &settings.config;
-    if let Some(cancels) = &server.cancels {
-        let settled = tokio::time::timeout(config.cancel_timeout, Cancels::settle(cancels)).await;
-        if !matches!(settled, Ok(Settled::Untouched | Settled::Ended)) {
-            return None;
-        }
-    }
-    let (kind, texts) = server.state.reset_sql();
-    for sql in texts {
-        let Server { stream, state, .. } = server;
-        let catalog = &pool.shared.catalog;
-        let ran = backend::run(stream, &sql, config.reset_timeout, |name, value| {
-            state.on_reset_parameter(kind, catalog, name, value);
-        });
-        if let Err(error) = ran.await {
-            tracing::info!(event = "server_reset_failed", pool = %pool.key, sql = &*sql, %error, "server could not be reset, closing it");
-            return None;
-        }
-    }
-    server.state.after_reset(kind);
-    Some(kind)
 }

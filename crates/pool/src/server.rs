@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use topology::{Address, Epoch, Fence, PoolKey, Snapshot};
 use transport::MaybeTls;
 
+use crate::badge::Badge;
 use crate::cancel::Cancels;
 use crate::core::Member;
 use crate::limit::Permits;
@@ -44,6 +45,7 @@ pub struct Server {
     /// Shared by the servers of a pool that are on one node, where a pool has several nodes.
     pub(crate) load: Option<Arc<AtomicUsize>>,
     pub(crate) recall: Arc<Recall>,
+    pub(crate) badge: Arc<Badge>,
     /// None while it is a warm standby, whose node has its own limit.
     pub(crate) permit: Option<Permits>,
 }

@@ -67,6 +67,10 @@ impl Warm {
         std::mem::take(&mut self.servers)
     }
 
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u64> {
+        self.servers.iter().map(|server| server.id)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.servers.len()
     }
@@ -184,6 +188,7 @@ async fn prove(mut adoption: Adoption, mut server: Server, epoch: Epoch) {
     match answer.await {
         Ok(false) => {
             server.origin.epoch = epoch;
+            server.badge.belongs_to(server.origin.clone());
             // It is as after its login.
             server.state.after_reset(ResetKind::All);
             pool.servers.add(server.origin.clone(), &server.recall);

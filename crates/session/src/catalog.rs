@@ -68,8 +68,18 @@ pub(crate) fn text(definition: &[u8]) -> &[u8] {
 }
 
 impl Statement {
+    /// Its name on servers.
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// Bytes of its text and parameter types.
+    pub fn size(&self) -> usize {
+        self.definition.len()
+    }
+
     /// Its text, without the terminator.
-    pub(crate) fn text(&self) -> &[u8] {
+    pub fn text(&self) -> &[u8] {
         text(&self.definition)
     }
 
@@ -179,6 +189,22 @@ impl Catalog {
         set
     }
 
+    /// At most `max` of the statements alive, oldest first, and how many clients and servers have
+    /// each. What is alive is collected under the lock that every Parse takes, and nothing else.
+    pub fn statements(&self, max: usize) -> Vec<(Arc<Statement>, usize)> {
+        let inner = self.inner.lock();
+        let alive = inner.statements.entries.values().filter_map(Weak::upgrade);
+        let mut statements: Vec<_> = alive.take(max).collect();
+        drop(inner);
+        statements.sort_unstable_by_key(|statement| statement.id);
+        let counted = |statement: Arc<Statement>| {
+            // Less ours.
+            let holders = Arc::strong_count(&statement).saturating_sub(1);
+            (statement, holders)
+        };
+        statements.into_iter().map(counted).collect()
+    }
+
     /// Statements alive, for `SHOW` and metrics.
     pub fn statement_count(&self) -> usize {
         self.inner.lock().statements.entries.values().filter(|weak| weak.strong_count() > 0).count()
@@ -225,6 +251,21 @@ mod tests {
         let first = catalog.statement(&settings, 0, b"a\0\0\0").name.clone();
         assert_ne!(first, catalog.statement(&settings, 0, b"a\0\0\0").name);
         assert_eq!(catalog.statement_count(), 0);
+    }
+
+    #[test]
+    fn statements_are_told_oldest_first_with_those_who_have_them() {
+        let catalog = Catalog::default();
+        let settings = catalog.parameters([]);
+        let kept: Vec<_> =
+            (0..9).map(|it| catalog.statement(&settings, 0, &[b'a' + it, 0, 0, 0])).collect();
+        let _second = Arc::clone(&kept[3]);
+        let told = catalog.statements(100);
+        let texts: Vec<_> = told.iter().map(|(it, holders)| (it.text()[0], *holders)).collect();
+        let expected: Vec<_> = (b'a'..).zip([1, 1, 1, 2, 1, 1, 1, 1, 1]).collect();
+        assert_eq!(texts, expected);
+        assert_eq!((told[0].0.name(), told[0].0.size()), (&*kept[0].name, 4));
+        assert_eq!(catalog.statements(2).len(), 2);
     }
 
     #[test]

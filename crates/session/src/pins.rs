@@ -68,6 +68,16 @@ impl Pins {
         self.0 == 0
     }
 
+    /// As a number, to be kept where a set cannot be.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The set that has been made a number of.
+    pub fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
     /// Whether this one is among them.
     pub fn has(self, pin: Pin) -> bool {
         self.0 & pin.bit() != 0

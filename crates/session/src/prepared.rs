@@ -59,6 +59,7 @@ impl Session {
     ) -> ToServer {
         match self.parse_named(parse, server, to_server) {
             Ok(verdict) => {
+                server.counters.client_parses += 1;
                 server.batch.keep(frame);
                 verdict
             }

@@ -188,6 +188,8 @@ pub(crate) enum OwnQuery {
 /// Counts of one server, taken by the relay when a lease ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// A named statement was prepared by a client.
+    pub client_parses: u32,
     /// A named statement was used that the server had.
     pub statement_hits: u32,
     /// A named statement had to be parsed on the server.

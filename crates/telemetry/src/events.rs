@@ -292,6 +292,7 @@ pub const ALL: &[Kind] = &[
         "console_command",
         "An operator has given a command; this is the audit log.",
     ),
+    kind(About::Administration, "console_entered", "A client of the console has logged in."),
     kind(About::Administration, "console_lost", "The connection of a console broke."),
     kind(
         About::Administration,

@@ -55,6 +55,11 @@ impl Histogram {
         durations
     }
 
+    /// The sum of them in microseconds.
+    pub fn sum_us(&self) -> u64 {
+        self.sum_us.load(Ordering::Relaxed)
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "Prometheus' samples are floats")]
     pub(crate) fn sample(&self) -> proto::Histogram {
         let mut total = 0;
@@ -71,7 +76,7 @@ impl Histogram {
         let mut sample = proto::Histogram::default();
         sample.set_bucket(buckets);
         sample.set_sample_count(total);
-        sample.set_sample_sum(self.sum_us.load(Ordering::Relaxed) as f64 / 1e6);
+        sample.set_sample_sum(self.sum_us() as f64 / 1e6);
         sample
     }
 }
@@ -93,6 +98,7 @@ mod tests {
         assert_eq!(buckets[1].cumulative_count(), 3);
         assert_eq!(buckets[11].cumulative_count(), 4);
         assert_eq!(sample.get_sample_count(), 5);
+        assert_eq!(histogram.sum_us(), 120_000_202);
         assert!((sample.get_sample_sum() - 120.000_202).abs() < 1e-9);
     }
 

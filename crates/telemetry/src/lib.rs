@@ -12,6 +12,7 @@
 mod bounds;
 mod clients;
 mod cluster;
+mod console;
 mod durations;
 mod error;
 pub mod events;
@@ -33,6 +34,7 @@ mod state;
 pub use bounds::Bounds;
 pub use clients::{ClientGuard, ClientMetrics};
 pub use cluster::{ClusterState, NODES_MAX, NodeState};
+pub use console::Console;
 pub use durations::Durations;
 pub use error::Error;
 pub use exposition::Exposition;

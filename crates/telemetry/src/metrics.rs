@@ -17,8 +17,8 @@ use crate::process::ProcessCollector;
 use crate::source::{Source, SourceCollector};
 use crate::state::{State, StateCollector};
 use crate::{
-    Bounds, CertificateExpiries, Error, Histogram, Listening, Lookups, PoolMetrics, PoolStates,
-    ReloadMetrics, bounds, listening, lookups, reloads,
+    Bounds, CertificateExpiries, Console, Error, Histogram, Listening, Lookups, PoolMetrics,
+    PoolStates, ReloadMetrics, bounds, console, listening, lookups, reloads,
 };
 
 /// What `pgmesh_build_info` says.
@@ -60,6 +60,7 @@ pub struct Metrics {
     listening: Arc<Source<Listening>>,
     bounds: Arc<Source<Bounds>>,
     reloads: Arc<ReloadMetrics>,
+    console: Arc<Source<Console>>,
     totals: Arc<Totals>,
 }
 
@@ -75,6 +76,7 @@ impl Metrics {
         let lookups: Arc<Source<Lookups>> = Arc::default();
         let listening: Arc<Source<Listening>> = Arc::default();
         let bounds: Arc<Source<Bounds>> = Arc::default();
+        let console: Arc<Source<Console>> = Arc::default();
         let totals = Arc::new(Totals {
             build,
             clients: Arc::clone(&clients),
@@ -84,20 +86,21 @@ impl Metrics {
             tls: Arc::default(),
         });
         let reloads = Arc::new(ReloadMetrics::new(SystemTime::now()));
-        let collectors: [Box<dyn Collector>; 8] = [
+        let collectors: [Box<dyn Collector>; 9] = [
             Box::new(PoolCollector::new(Arc::clone(&pools))?),
             Box::new(StateCollector::new(Arc::clone(&state))?),
             Box::new(SourceCollector::new(Arc::clone(&lookups), lookups::ROWS)?),
             Box::new(SourceCollector::new(Arc::clone(&listening), listening::ROWS)?),
             Box::new(SourceCollector::new(Arc::clone(&bounds), bounds::ROWS)?),
             Box::new(ReloadCollector { descs: descs(reloads::ROWS)?, of: Arc::clone(&reloads) }),
+            Box::new(SourceCollector::new(Arc::clone(&console), console::ROWS)?),
             Box::new(TotalsCollector { descs: descs(ROWS)?, totals: Arc::clone(&totals) }),
             Box::new(ProcessCollector::new()?),
         ];
         for collector in collectors {
             registry.register(collector).map_err(Error::Register)?;
         }
-        Ok(Self { clients, pools, state, lookups, listening, bounds, reloads, totals })
+        Ok(Self { clients, pools, state, lookups, listening, bounds, console, reloads, totals })
     }
 
     /// Counters and gauges of clients.
@@ -178,6 +181,18 @@ impl Metrics {
         source: impl Fn() -> Bounds + Send + Sync + 'static,
     ) -> Result<(), Error> {
         once(self.bounds.set(Box::new(source)))
+    }
+
+    /// Has `source` asked at each scrape what is done on the console, as above. Without a
+    /// source there are no such metrics.
+    ///
+    /// # Errors
+    /// [`Error::Register`] at the second call.
+    pub fn observe_console(
+        &self,
+        source: impl Fn() -> Console + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        once(self.console.set(Box::new(source)))
     }
 
     /// The cluster as it is known now.

@@ -35,6 +35,8 @@ pub struct PoolMetrics {
     pub server_received: Counter,
     /// Bytes written to servers.
     pub server_sent: Counter,
+    /// Named statements that clients have prepared.
+    pub client_parses: Counter,
     /// Statements that the server at hand had prepared already.
     pub prepared_hits: Counter,
     /// Statements that had to be prepared on the server at hand.
@@ -141,6 +143,14 @@ pub(crate) const ROWS: &[Row<Pool>] = &[
             POOL_PEER,
         ),
         read: |spec, pool| peers(spec, pool, &pool.1.client_sent, &pool.1.server_sent),
+    },
+    Row {
+        spec: Spec::counter(
+            "pgmesh_client_parses_total",
+            "Named statements that clients have prepared.",
+            POOL,
+        ),
+        read: |spec, pool| one(spec, pool, &pool.1.client_parses),
     },
     Row {
         spec: Spec::counter(

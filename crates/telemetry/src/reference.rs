@@ -6,7 +6,7 @@ use std::fmt;
 use prometheus::proto::MetricType;
 
 use crate::family::{Row, Spec};
-use crate::{bounds, listening, lookups, metrics, pool, process, reloads, state};
+use crate::{bounds, console, listening, lookups, metrics, pool, process, reloads, state};
 
 /// What a metric is to Prometheus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +51,7 @@ pub struct Reference {
 pub fn reference() -> Vec<Reference> {
     let tables = [
         of(bounds::ROWS),
+        of(console::ROWS),
         of(listening::ROWS),
         of(lookups::ROWS),
         of(metrics::ROWS),

@@ -8,8 +8,9 @@ use std::{env, fs};
 
 use prometheus::proto::MetricFamily;
 use telemetry::{
-    Bounds, Build, CertificateExpiries, ClusterState, Kind, Listening, Lookups, Metrics, NodeState,
-    PinState, PoolLabels, PoolState, PoolStates, PoolTotals, Reference, Registry, Role, reference,
+    Bounds, Build, CertificateExpiries, ClusterState, Console, Kind, Listening, Lookups, Metrics,
+    NodeState, PinState, PoolLabels, PoolState, PoolStates, PoolTotals, Reference, Registry, Role,
+    reference,
 };
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
@@ -27,7 +28,8 @@ the code by `crates/telemetry/tests/reference.rs`: do not edit it.
   leads to: `primary`, `replica` or `any`. At most 512 pools are told apart, the others are together
   under `database=\"_other\"`. At most 512 nodes are shown.
 - A scrape reads numbers that are kept anyway: it asks no server and walks no client, and does not
-  grow with the number of clients. `pgmesh_auth_query_*` are there with `auth.query_user` only.
+  grow with the number of clients. `pgmesh_auth_query_*` are there with `auth.query_user` only,
+  `pgmesh_console_*` with `admin.users` or `admin.stats_users`.
 
 What to look at when is in [operations.md](operations.md), what to do about an alert in
 [alerts.md](alerts.md); rules and a dashboard that look at them in
@@ -70,6 +72,9 @@ fn gather() -> Vec<MetricFamily> {
     metrics.observe_listening(Listening::default).expect("a first source");
     metrics
         .observe_bounds(|| Bounds { clients: 0, held: 0, memory_bytes: Some(0) })
+        .expect("a first source");
+    metrics
+        .observe_console(|| Console { clients: 0, commands: vec![(FREE, FREE, 0)] })
         .expect("a first source");
     let node = NodeState {
         group: FREE.to_owned(),

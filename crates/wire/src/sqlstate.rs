@@ -53,6 +53,8 @@ impl SqlState {
     pub const INVALID_NAME: Self = Self(*b"42602");
     /// A statement with a syntax error.
     pub const SYNTAX_ERROR: Self = Self(*b"42601");
+    /// A thing that does not exist and has no code of its own.
+    pub const UNDEFINED_OBJECT: Self = Self(*b"42704");
     /// A portal whose name is taken.
     pub const DUPLICATE_CURSOR: Self = Self(*b"42P03");
     /// A prepared statement whose name is taken.

@@ -82,7 +82,7 @@ proptest! {
         rounds in prop::collection::vec(prop::collection::vec(0_usize..50, 0..25), 1..30)
     ) {
         let mut history = History::default();
-        let mut totals = vec![0; 25];
+        let mut totals = [0; 25];
         for (round, done) in rounds.iter().enumerate() {
             for (total, done) in totals.iter_mut().zip(done) {
                 *total += done;

@@ -6,7 +6,6 @@ use config::Shutdown;
 
 /// For whom the end waits. A later one waits for fewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the console asks for what signals do not"))]
 pub(crate) enum How {
     /// For every client to leave by itself, however long that takes.
     WaitForClients,

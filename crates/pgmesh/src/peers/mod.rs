@@ -87,6 +87,11 @@ impl Peers {
         }
     }
 
+    /// Where the others listen, as far as that is known.
+    pub(crate) fn addresses(&self) -> Arc<[SocketAddr]> {
+        Arc::clone(&self.addresses.borrow())
+    }
+
     /// Carries out a CancelRequest of a client, here or wherever its key is from.
     pub(crate) async fn cancel(&self, key: &CancelKey, keys: &CancelKeys, pools: &Pools) -> Cancel {
         match keys.find(key.pid, |own| own == key) {

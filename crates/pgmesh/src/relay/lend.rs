@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use notify::{Event, HubError, Hubs, Subscriber};
-use pool::{Cancels, CheckoutError, Closed, Lease, Pool, Server, Settings, Vacancy};
+use pool::{Cancels, CheckoutError, Closed, Lease, Member, Pool, Server, Settings, Vacancy};
 use session::{Disposition, Emptying, ServerState, Timeouts};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -130,7 +130,7 @@ pub(crate) struct Parts<'a, S> {
 /// Lends from a pool, by what is known of the cluster.
 #[derive(Debug)]
 pub(crate) struct Lender {
-    pool: Arc<Pool>,
+    pool: Member,
     snapshots: Snapshots,
     hubs: Arc<Hubs>,
     /// What held when the client logged in.
@@ -140,7 +140,7 @@ pub(crate) struct Lender {
 impl Lender {
     pub(crate) fn new(pool: Arc<Pool>, snapshots: Snapshots, hubs: Arc<Hubs>) -> Self {
         let rules = pool.settings();
-        Self { pool, snapshots, hubs, rules }
+        Self { pool: pool.join(), snapshots, hubs, rules }
     }
 }
 

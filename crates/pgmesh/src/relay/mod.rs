@@ -468,6 +468,7 @@ impl<L> Active<L> {
         metrics.server_sent.add(self.traffic.server_sent);
         let counters = self.lease.parts().state.take_counters();
         if counters != session::Counters::default() {
+            metrics.client_parses.add(counters.client_parses.into());
             metrics.prepared_hits.add(counters.statement_hits.into());
             metrics.prepared_misses.add(counters.statement_misses.into());
             metrics.sequences_forgotten.add(counters.sequences_forgotten.into());

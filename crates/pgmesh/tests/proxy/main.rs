@@ -20,6 +20,8 @@ mod backpressure;
 mod cancel;
 mod certificates;
 mod command_line;
+mod console;
+mod console_orders;
 mod core_dumps;
 mod crowd;
 mod databases;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::runtime::Handle;
@@ -323,8 +322,14 @@ impl Bench {
 
     fn spawn(&self, stream: DuplexStream, right: Right, cancelled: Arc<Notify>) -> JoinHandle<()> {
         let seat = self.consoles.seat().unwrap();
-        let line =
-            Line { stream, unread: BytesMut::new(), client: console_client(), right, cancelled };
+        let line = Line {
+            stream,
+            unread: Vec::new(),
+            client: console_client(),
+            right,
+            cancelled,
+            guard: Box::new(()),
+        };
         tokio::spawn(serve(Arc::clone(&self.consoles.desk), line, seat.permit))
     }
 

@@ -5,6 +5,7 @@ use super::super::tables::Show;
 use super::fake::{bench, error};
 use super::grammar::parsed;
 use crate::facts::{Outcome, Right};
+use crate::order::Command;
 
 /// One statement per verb.
 const VERBS: &[&str] = &[
@@ -34,6 +35,8 @@ fn verbs_need_admins_and_tables_do_not() {
         assert_eq!(authorise(&statement, Right::Admin), Ok(()), "{text}");
         let refused = authorise(&statement, Right::Stats).unwrap_err();
         assert_eq!(refused.state.as_str(), "42501", "{text}");
+        let verb = text.split(' ').next().unwrap();
+        assert!(Command::VERBS.contains(&verb), "{verb} is counted");
     }
     for show in Show::ALL {
         for right in [Right::Admin, Right::Stats] {

@@ -88,7 +88,7 @@ impl Stopwatch {
 impl Lap {
     fn record(self, metrics: &FailoverMetrics) {
         match self {
-            Self::Shut => {}
+            Self::Shut => metrics.holds.inc(),
             Self::Detected(time) => metrics.detect.observe(time),
             Self::Held(time) => metrics.hold.observe(time),
             Self::FirstSuccess(time) => metrics.first_success.observe(time),

@@ -20,6 +20,7 @@ use transport::{Acceptor, Connector};
 #[derive(Debug, Default)]
 pub(crate) struct PoolObserver {
     connects: Counter,
+    recalls: Counter,
     connect_failures: Counts<ConnectFailure>,
     resets: Counts<Reset>,
     discards: Counts<Discard>,
@@ -74,6 +75,7 @@ impl PoolObserver {
     fn totals(&self) -> PoolTotals {
         PoolTotals {
             connects: self.connects.value(),
+            recalls: self.recalls.value(),
             connect_failures: each(&self.connect_failures),
             resets: each(&self.resets),
             discards: each(&self.discards),
@@ -93,6 +95,10 @@ fn each<W: Words>(counts: &Counts<W>) -> Vec<(W, u64)> {
 impl Observe for PoolObserver {
     fn connected(&self) {
         self.connects.inc();
+    }
+
+    fn recalled(&self, servers: usize) {
+        self.recalls.add(servers as u64);
     }
 
     fn connect_failed(&self, error: &backend::ConnectError) {

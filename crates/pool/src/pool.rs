@@ -110,6 +110,8 @@ pub enum Closed {
 pub trait Observe: std::fmt::Debug + Send + Sync {
     /// A login has succeeded.
     fn connected(&self);
+    /// So many lent servers were called back.
+    fn recalled(&self, servers: usize);
     /// A login has failed.
     fn connect_failed(&self, error: &backend::ConnectError);
     /// A server was reset for its next client, so thoroughly.
@@ -288,6 +290,7 @@ impl Pool {
             self.observer().closed(server.origin.why_closed(&snapshot, &self.key));
         }
         if !unwanted.is_empty() || recalled > 0 {
+            self.observer().recalled(recalled);
             let closed = unwanted.len();
             tracing::info!(event = "servers_fenced", pool = %self.key, closed, recalled, "servers that serve no more");
         }

@@ -33,6 +33,8 @@ pub struct Build {
 /// How long the parts of failovers and switchovers took.
 #[derive(Debug, Default)]
 pub struct FailoverMetrics {
+    /// How often transactions could not begin.
+    pub holds: Counter,
     /// From the first sign that the primary takes no more transactions to the name of the next.
     pub detect: Histogram,
     /// From that sign until transactions might begin again, on the next primary or the same.
@@ -370,6 +372,14 @@ pub(crate) const ROWS: &[Row<Totals>] = &[
             &[],
         ),
         read: |spec, totals| timed(spec, &totals.failovers.detect),
+    },
+    Row {
+        spec: Spec::counter(
+            "pgmesh_holds_total",
+            "How often no primary was proven any more, and transactions were held.",
+            &[],
+        ),
+        read: |spec, totals| one(spec, &totals.failovers.holds),
     },
     Row {
         spec: Spec::histogram(

@@ -23,6 +23,8 @@ pub const POOLS_MAX: usize = 512;
 pub struct PoolMetrics {
     /// From the need of a server to having it; zero when one was idle.
     pub wait: Histogram,
+    /// Of that, for those that had to queue.
+    pub checkout: Histogram,
     /// From a query's last byte sent to the server to the ReadyForQuery of it.
     pub query: Histogram,
     /// From having the server to giving it back.
@@ -115,6 +117,14 @@ pub(crate) const ROWS: &[Row<Pool>] = &[
     Row {
         spec: Spec::histogram("pgmesh_wait_seconds", "Time a client waited for a server.", POOL),
         read: |spec, pool| timed(spec, pool, &pool.1.wait),
+    },
+    Row {
+        spec: Spec::histogram(
+            "pgmesh_checkout_seconds",
+            "Time in the queue of clients for whom no server was idle.",
+            POOL,
+        ),
+        read: |spec, pool| timed(spec, pool, &pool.1.checkout),
     },
     Row {
         spec: Spec::histogram(

@@ -64,6 +64,8 @@ pub struct PinState {
 pub struct PoolTotals {
     /// Logins to servers that succeeded.
     pub connects: u64,
+    /// Lent servers that were called back.
+    pub recalls: u64,
     /// Logins to servers that failed; a kind that is not there is zero.
     pub connect_failures: Vec<(ConnectFailure, u64)>,
     /// Servers whose session state was reset before the next client; a kind that is not there is
@@ -177,6 +179,7 @@ fn bounded(mut pools: Vec<PoolState>) -> Vec<PoolState> {
                 pinned: [sum.pinned, pool.pinned].concat(),
                 totals: PoolTotals {
                     connects: sum.totals.connects + pool.totals.connects,
+                    recalls: sum.totals.recalls + pool.totals.recalls,
                     connect_failures: [sum.totals.connect_failures, pool.totals.connect_failures]
                         .concat(),
                     resets: [sum.totals.resets, pool.totals.resets].concat(),
@@ -289,6 +292,16 @@ pub(crate) const ROWS: &[Row<View>] = &[
         spec: Spec::counter("pgmesh_server_connects_total", "Server logins that succeeded.", POOL),
         read: |spec, view| {
             each(spec, view, |spec, base, pool| spec.sample(base, pool.totals.connects))
+        },
+    },
+    Row {
+        spec: Spec::counter(
+            "pgmesh_fences_total",
+            "Lent servers called back at once, for their node is the primary no more.",
+            POOL,
+        ),
+        read: |spec, view| {
+            each(spec, view, |spec, base, pool| spec.sample(base, pool.totals.recalls))
         },
     },
     Row {

@@ -25,6 +25,7 @@ fn pools_beyond_the_bound_are_added_up_per_role() {
         pinned: vec![PinState { reason: "listen", now: 1, total: 3 }],
         totals: PoolTotals {
             connects: 7,
+            recalls: 1,
             connect_failures: vec![(ConnectFailure::Tls, 1)],
             resets: vec![(Reset::All, 8)],
             discards: vec![(Discard::Idle, 1), (Discard::Unclean, 2)],

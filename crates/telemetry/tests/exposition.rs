@@ -54,6 +54,7 @@ fn state(labels: PoolLabels) -> PoolState {
         pinned: vec![PinState { reason: "listen", now: 2, total: 5 }],
         totals: PoolTotals {
             connects: 6,
+            recalls: 3,
             connect_failures: vec![(ConnectFailure::Timeout, 7), (ConnectFailure::Timeout, 1)],
             resets: vec![(Reset::Targeted, 1)],
             discards: vec![(Discard::Idle, 9)],

@@ -42,6 +42,7 @@ impl Passwords for Known {
 
 impl Observe for Silent {
     fn connected(&self) {}
+    fn recalled(&self, _: usize) {}
     fn connect_failed(&self, _: &backend::ConnectError) {}
     fn reset(&self, _: session::ResetKind) {}
     fn closed(&self, _: Closed) {}

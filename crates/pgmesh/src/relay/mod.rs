@@ -344,7 +344,11 @@ where
 
     /// Begins a lease. `asked` is when the client first needed it.
     fn lease(&mut self, lease: P::Leased, asked: Instant, now: Instant) {
-        self.metrics.wait.observe(now.saturating_duration_since(asked));
+        let waited = now.saturating_duration_since(asked);
+        self.metrics.wait.observe(waited);
+        if now != asked {
+            self.metrics.checkout.observe(waited);
+        }
         self.slot.leased(lease.id(), lease.cancels(), asked);
         self.client.needed = 0;
         self.link = Link::Leased(Active {

@@ -310,6 +310,11 @@ pub const ALL: &[Kind] = &[
         "Metrics could not be written: a defect, to be reported.",
     ),
     kind(
+        About::Administration,
+        "page_reader_slow",
+        "A browser with the status page did not read in time; it connects again.",
+    ),
+    kind(
         About::Peers,
         "cancel_forwarded",
         "A cancel request was brought to the instance whose client it is.",

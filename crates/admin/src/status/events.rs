@@ -163,7 +163,7 @@ impl Seat {
             event = self.events.recv() => match event {
                 Ok(event) => Some(event),
                 Err(broadcast::error::RecvError::Lagged(_)) => {
-                    tracing::debug!("a reader of events is too slow");
+                    tracing::debug!(event = "page_reader_slow", "a reader of events is too slow");
                     None
                 }
                 Err(broadcast::error::RecvError::Closed) => None,

@@ -92,6 +92,13 @@ impl Users {
         self
     }
 
+    /// The same table without this user.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.entries.remove(name);
+        self
+    }
+
     /// The credential of a user, as configured.
     pub fn password(&self, name: &str) -> Option<&Password> {
         self.entries.get(name).map(|entry| &entry.password)

@@ -73,6 +73,11 @@ impl Errors {
         self
     }
 
+    /// The file, or the command line, that they are of.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// The errors, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Error> {
         self.list.iter()

@@ -5,7 +5,7 @@ use topology::Address;
 
 use crate::environment::Environment;
 use crate::error::{Error, Errors, Place, Warning};
-use crate::{Settings, parse};
+use crate::{Overrides, Settings, parse_over};
 
 /// What errors name instead of a file.
 const SOURCE: &str = "--upstream";
@@ -32,6 +32,18 @@ impl Settings {
     /// # Errors
     /// An address that is none; `PGUSER` or `PGPASSWORD` unset or unusable. All at once.
     pub fn for_single_node(address: &str, env: &dyn Environment) -> Result<Self, Errors> {
+        Self::for_single_node_over(address, env, &Overrides::default())
+    }
+
+    /// As [`Settings::for_single_node`], with values over all that.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn for_single_node_over(
+        address: &str,
+        env: &dyn Environment,
+        over: &Overrides,
+    ) -> Result<Self, Errors> {
         let mut errors = Vec::new();
         let node = Address::parse(address);
         if node.is_err() {
@@ -52,7 +64,8 @@ impl Settings {
         let (Ok(node), true) = (node, errors.is_empty()) else {
             return Err(Errors::new(SOURCE, errors));
         };
-        let mut settings = parse(SOURCE, TEMPLATE, env).map_err(Errors::without_lines)?;
+        let mut settings =
+            parse_over(SOURCE, TEMPLATE, env, over).map_err(Errors::without_lines)?;
         settings.discovery = discovery::Config::Fixed(FixedConfig { nodes: vec![node] });
         settings.frontend.port = PORT;
         settings.warnings = warnings();

@@ -41,7 +41,11 @@ pub(crate) enum Shown {
 
 /// All that a configuration says, by path: `pool.size`, `users.app_user.pool_size`.
 #[derive(Debug, Clone, Default)]
-pub struct Values(BTreeMap<String, Value>);
+pub struct Values {
+    inner: BTreeMap<String, Value>,
+    /// What is written, and waits for a restart.
+    waiting: Vec<Change>,
+}
 
 /// A key whose value differs between two configurations.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,7 +96,24 @@ pub struct Row {
 
 impl Values {
     pub(crate) fn insert(&mut self, path: String, value: Value) {
-        self.0.insert(path, value);
+        self.inner.insert(path, value);
+    }
+
+    /// What holds once `read` was read again: what needs a restart stays as it was here.
+    #[must_use]
+    pub fn changed_to(&self, read: &Self) -> Self {
+        let needs_restart = |value: &Value| reload_class(&value.key) == Reload::Restart;
+        let kept = self.inner.iter().filter(|(_, value)| needs_restart(value));
+        let read_now = read.inner.iter().filter(|(_, value)| !needs_restart(value));
+        let inner = kept.chain(read_now).map(|(path, value)| (path.clone(), value.clone()));
+        let mut waiting = diff(self, read);
+        waiting.retain(|change| change.reload == Reload::Restart);
+        Self { inner: inner.collect(), waiting }
+    }
+
+    /// What was written when it was last read, and waits for a restart.
+    pub fn waiting(&self) -> Vec<Change> {
+        self.waiting.clone()
     }
 
     /// Every key that stands in the file or has a default, sorted by path; none that is secret.
@@ -100,14 +121,14 @@ impl Values {
         let keys = crate::reference();
         let default = |key: &str| keys.iter().find(|it| it.path == key)?.default.clone();
         let written =
-            self.0.iter().filter(|(_, value)| value.is_shown()).map(|(path, value)| Row {
+            self.inner.iter().filter(|(_, value)| value.is_shown()).map(|(path, value)| Row {
                 path: path.clone(),
                 value: Some(value.text.expose().to_owned()),
                 default: default(&value.key),
                 reload: reload_class(&value.key),
             });
         let absent = keys.iter().filter(|key| !key.path.contains("[]"));
-        let absent = absent.filter(|key| !self.0.contains_key(&key.path) && key.is_shown());
+        let absent = absent.filter(|key| !self.inner.contains_key(&key.path) && key.is_shown());
         let absent = absent.map(|key| Row {
             path: key.path.clone(),
             value: key.default.clone(),
@@ -123,10 +144,10 @@ impl Values {
 /// What has changed from `old` to `new`, sorted by path. Secrets are compared and not shown.
 pub fn diff(old: &Values, new: &Values) -> Vec<Change> {
     let keys = crate::reference();
-    let paths: BTreeSet<&String> = old.0.keys().chain(new.0.keys()).collect();
+    let paths: BTreeSet<&String> = old.inner.keys().chain(new.inner.keys()).collect();
     let mut changes = BTreeMap::new();
     for path in paths {
-        let (before, after) = (old.0.get(path), new.0.get(path));
+        let (before, after) = (old.inner.get(path), new.inner.get(path));
         let Some(key) = after.or(before).map(|value| value.key.as_str()) else { continue };
         let default = keys.iter().find(|it| it.path == key).and_then(|it| it.default.as_deref());
         if Value::say_the_same(before, after, default) {
@@ -135,11 +156,11 @@ pub fn diff(old: &Values, new: &Values) -> Vec<Change> {
         let line = after.and_then(|value| value.line);
         let table = table_of(path, key).filter(|table| {
             let name = format!("{table}.name");
-            old.0.contains_key(&name) != new.0.contains_key(&name)
+            old.inner.contains_key(&name) != new.inner.contains_key(&name)
         });
         let (path, reload, what) = match (table, key.split_once("[]")) {
             (Some(table), Some((kind, _))) => {
-                let is_new = new.0.contains_key(&format!("{table}.name"));
+                let is_new = new.inner.contains_key(&format!("{table}.name"));
                 let what = if is_new { What::Added } else { What::Removed };
                 (table, reload_class(&format!("{kind}[]")), what)
             }

@@ -159,3 +159,19 @@ fn rows_have_every_key_that_is_no_secret() {
     assert!(of("users.a.password").is_none() && of("cluster.password").is_none());
     assert!(rows.is_sorted());
 }
+
+#[test]
+fn what_needs_a_restart_waits_and_is_told_until_then() {
+    let started = read(&format!("{USER}[proxy]\nport = 6000\n")).values;
+    let written = read(&format!("{USER}[proxy]\nport = 6001\n[pool]\nsize = 9\n")).values;
+    let told =
+        |values: &Values| values.waiting().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let first = started.changed_to(&written);
+    assert_eq!(shown(&started, &first), ["pool.size = 9 (line 10), was 25; now"]);
+    assert_eq!(told(&first), ["proxy.port = 6001 (line 8), was 6000"]);
+    let again = started.changed_to(&written);
+    assert_eq!(shown(&first, &again), [""; 0]);
+    assert_eq!(told(&again), told(&first));
+    let back = started.changed_to(&started);
+    assert_eq!((shown(&again, &back).len(), told(&back).len()), (1, 0));
+}

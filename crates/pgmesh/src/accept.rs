@@ -31,8 +31,6 @@ pub(crate) struct Accepting {
 #[derive(Debug)]
 struct Door {
     app: Arc<App>,
-    /// Connections at one time.
-    most: u64,
     /// Connections that may wait in the kernel.
     backlog: u32,
     ids: AtomicU64,
@@ -40,13 +38,11 @@ struct Door {
 }
 
 impl Accepting {
-    /// Takes clients from these listeners, `max_clients` of them logged in at one time, those of
-    /// the console included.
-    pub(crate) fn begin(bound: Bound, app: &Arc<App>, max_clients: u64, backlog: u32) -> Self {
+    /// Takes clients from these listeners.
+    pub(crate) fn begin(bound: Bound, app: &Arc<App>, backlog: u32) -> Self {
         let closing = CancellationToken::new();
         let door = Arc::new(Door {
             app: Arc::clone(app),
-            most: max_clients + u64::from(LOGINS_BEYOND),
             backlog,
             ids: AtomicU64::new(0),
             closing: closing.clone(),
@@ -104,7 +100,10 @@ async fn accept(listener: Listener, door: Arc<Door>) {
 
 impl Door {
     fn take(&self, socket: Socket, from: ClientAddress, listener: &Listener) {
-        if self.app.metrics.clients().connected() >= self.most {
+        // A client of the console has its place there, and must not take that of a login.
+        let consoles = self.app.console.as_ref().map_or(0, crate::console::Door::seats);
+        let most = u64::from(self.app.limits.max()) + consoles + u64::from(LOGINS_BEYOND);
+        if self.app.metrics.clients().connected() >= most {
             // Not even a refusal can be afforded for more.
             self.app.metrics.clients().refusals.inc(Refusal::TooManyClients);
             return;

@@ -19,6 +19,8 @@ pub(crate) struct Credentials {
     window: Duration,
     users: RwLock<Arc<Users>>,
     entries: Mutex<BTreeMap<String, Entry>>,
+    /// Held by whoever changes `users`, which takes milliseconds.
+    changing: Mutex<()>,
 }
 
 /// One of `[[users]]` with its password of now, and with the one before as long as that counts.
@@ -67,15 +69,12 @@ enum Servers {
 
 impl Credentials {
     pub(crate) fn new(settings: &Settings, seed: Seed) -> Result<Self, auth::Error> {
-        let entry = |(name, user): (&String, &User)| {
-            let newest = Arc::new(user.clone());
-            let known = Known { newest, before: None, favourite: Which::Newest };
-            (name.clone(), Entry { known, until: None, servers: Servers::Unknown })
-        };
+        let entry = |(name, user): (&String, &User)| (name.clone(), Entry::new(user));
         Ok(Self {
             window: settings.rotation.window,
             users: RwLock::new(Arc::new(Users::new(settings.passwords(), seed)?)),
             entries: Mutex::new(settings.users.iter().map(entry).collect()),
+            changing: Mutex::default(),
         })
     }
 
@@ -111,15 +110,35 @@ impl Credentials {
             Use::Client => user.password = password,
             Use::Server => user.server_password = Some(text),
         }
-        let before = std::mem::replace(&mut entry.known.newest, Arc::new(user));
-        entry.known.before = (!self.window.is_zero()).then_some(before);
-        entry.known.favourite = Which::Newest;
-        entry.until = Some(now + self.window);
-        entry.servers = Servers::Unknown;
-        let known = entry.known.clone();
+        entry.change(user, self.window, now);
         drop(entries);
-        self.check_clients(name, &known);
+        self.check_clients([name]);
         Ok(true)
+    }
+
+    /// Takes other users, of which those that are there keep what they have; a password that has
+    /// changed counts for the window, as in [`Self::change`]. The names of those who are gone.
+    /// Costs milliseconds for each that is new.
+    pub(crate) fn replace(&self, users: &BTreeMap<String, User>, now: Instant) -> Vec<String> {
+        let mut entries = self.entries.lock();
+        let gone = entries.keys().filter(|name| !users.contains_key(*name));
+        let gone: Vec<String> = gone.cloned().collect();
+        entries.retain(|name, _| users.contains_key(name));
+        let mut others: Vec<&str> = gone.iter().map(String::as_str).collect();
+        for (name, user) in users {
+            match entries.get_mut(name) {
+                Some(entry) if entry.has_password_of(user) => {
+                    entry.known.newest = Arc::new(user.clone());
+                    continue;
+                }
+                Some(entry) => entry.change(user.clone(), self.window, now),
+                None => drop(entries.insert(name.clone(), Entry::new(user))),
+            }
+            others.push(name);
+        }
+        drop(entries);
+        self.check_clients(others);
+        gone
     }
 
     /// Ends what is over. The names of those whose password before counts no more.
@@ -130,11 +149,11 @@ impl Credentials {
                 entry.until = None;
                 entry.known.before = None;
                 entry.known.favourite = Which::Newest;
-                settled.push((name.clone(), entry.known.clone()));
+                settled.push(name.clone());
             }
         }
-        settled.iter().for_each(|(name, known)| self.check_clients(name, known));
-        settled.into_iter().map(|(name, _)| name).collect()
+        self.check_clients(settled.iter().map(String::as_str));
+        settled
     }
 
     /// A server has taken this password of the user.
@@ -167,12 +186,42 @@ impl Credentials {
         if is_over { Outlook::Final } else { Outlook::Passing }
     }
 
-    fn check_clients(&self, name: &str, known: &Known) {
-        let before = known.before.as_ref().map(|before| &before.password);
-        let users = Users::clone(&self.users());
-        // Only the task that follows the files comes here: nothing is lost between the two.
-        let users = users.with(name, known.newest.password.clone(), before);
+    /// Checks clients of these names against what is known of them now.
+    fn check_clients<'n>(&self, names: impl IntoIterator<Item = &'n str>) {
+        let _alone = self.changing.lock();
+        let mut users = Users::clone(&self.users());
+        for name in names {
+            users = match self.get(name) {
+                None => users.without(name),
+                Some(known) => {
+                    let before = known.before.as_ref().map(|before| &before.password);
+                    users.with(name, known.newest.password.clone(), before)
+                }
+            };
+        }
         *self.users.write() = Arc::new(users);
+    }
+}
+
+impl Entry {
+    fn new(user: &User) -> Self {
+        let newest = Arc::new(user.clone());
+        let known = Known { newest, before: None, favourite: Which::Newest };
+        Self { known, until: None, servers: Servers::Unknown }
+    }
+
+    fn has_password_of(&self, user: &User) -> bool {
+        let newest = &self.known.newest;
+        newest.password == user.password && newest.server_password == user.server_password
+    }
+
+    /// Takes another password; the one before counts for the window.
+    fn change(&mut self, user: User, window: Duration, now: Instant) {
+        let before = std::mem::replace(&mut self.known.newest, Arc::new(user));
+        self.known.before = (!window.is_zero()).then_some(before);
+        self.known.favourite = Which::Newest;
+        self.until = Some(now + window);
+        self.servers = Servers::Unknown;
     }
 }
 
@@ -253,5 +302,34 @@ mod tests {
         assert_eq!(credentials.refused("a", Which::Newest, late), Outlook::Final);
         credentials.accepted("a", Which::Newest);
         assert_eq!(credentials.refused("a", Which::Newest, late), Outlook::Passing);
+    }
+
+    #[test]
+    fn users_come_and_go_and_change() {
+        let (credentials, now, _directory) = credentials("");
+        let users = |text: &str| {
+            let text = format!("[cluster]\ndiscovery = 'static'\nnodes = ['127.0.0.1']\n{text}");
+            config::parse("proxy.toml", &text, &config::Process).unwrap().users
+        };
+        let a = "[[users]]\nname = 'a'\npassword = 'first'\n";
+        let b = "[[users]]\nname = 'b'\npassword = 'x'\n";
+        let names = || {
+            let users = credentials.users();
+            let mut names: Vec<_> = users.names().map(str::to_owned).collect();
+            names.sort_unstable();
+            names
+        };
+        assert!(credentials.replace(&users(&format!("{a}pool_size = 3\n{b}")), now).is_empty());
+        assert_eq!(names(), ["a", "b"]);
+        let known = credentials.get("a").unwrap();
+        assert!(known.before.is_none(), "the same password");
+        assert_eq!(known.newest.pool_size, Some(3));
+        let changed = users(&a.replace("first", "second"));
+        assert_eq!(credentials.replace(&changed, now), ["b"]);
+        assert_eq!(names(), ["a"]);
+        assert!(credentials.get("b").is_none());
+        let known = credentials.get("a").unwrap();
+        assert_eq!((plain(&known.newest), plain(&known.before.unwrap())), ("second", "first"));
+        assert_eq!(credentials.settle(now + WINDOW), ["a"]);
     }
 }

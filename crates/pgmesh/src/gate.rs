@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use config::Limits;
+use parking_lot::RwLock;
 use tokio::time::{sleep, timeout_at};
 use transport::Socket;
 use wire::{ErrorMessage, SqlState};
@@ -16,14 +17,20 @@ use crate::relay::Quota;
 #[derive(Debug)]
 pub(crate) struct Gate {
     start: Instant,
-    failures: Failures,
+    rates: RwLock<Arc<Rates>>,
+    is_out_of_memory: AtomicBool,
+}
+
+/// What is taken from, under one set of limits.
+#[derive(Debug)]
+struct Rates {
+    limits: Limits,
+    failures: Arc<Failures>,
     logins_of_address: Option<Buckets<Network>>,
     logins_of_user: Option<Buckets<Box<str>>>,
     transactions_of_address: Option<Buckets<Network>>,
     transactions_of_user: Option<Buckets<Box<str>>>,
     tls_handshakes: Option<(Rate, Bucket)>,
-    memory_max: Option<u64>,
-    is_out_of_memory: AtomicBool,
 }
 
 /// Why nobody enters now.
@@ -46,20 +53,47 @@ const MEMORY_PERIOD: Duration = Duration::from_secs(1);
 /// SSLRequest, as it comes first on a connection.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-impl Gate {
-    pub(crate) fn new(limits: &Limits, start: Instant) -> Self {
+impl Rates {
+    fn new(limits: Limits, failures: Arc<Failures>) -> Self {
         let tls = Rate::new(limits.tls_handshakes_per_second);
         Self {
-            start,
-            failures: Failures::new(limits.failed_login_delay),
+            limits,
+            failures,
             logins_of_address: Buckets::new(limits.logins_per_second_per_address),
             logins_of_user: Buckets::new(limits.logins_per_second_per_user),
             transactions_of_address: Buckets::new(limits.transactions_per_second_per_address),
             transactions_of_user: Buckets::new(limits.transactions_per_second_per_user),
             tls_handshakes: tls.map(|rate| (rate, Bucket::default())),
-            memory_max: limits.max_memory,
-            is_out_of_memory: AtomicBool::new(false),
         }
+    }
+}
+
+impl Gate {
+    pub(crate) fn new(limits: &Limits, start: Instant) -> Self {
+        let failures = Arc::new(Failures::new(limits.failed_login_delay));
+        let rates = RwLock::new(Arc::new(Rates::new(*limits, failures)));
+        Self { start, rates, is_out_of_memory: AtomicBool::new(false) }
+    }
+
+    /// Goes by other limits. What was taken under those before is forgotten, but not whose logins
+    /// have failed; clients that are there go on under the rates that they began with.
+    pub(crate) fn set(&self, limits: &Limits) {
+        let before = self.rates();
+        if before.limits == *limits {
+            return;
+        }
+        let failures = match before.limits.failed_login_delay == limits.failed_login_delay {
+            true => Arc::clone(&before.failures),
+            false => Arc::new(Failures::new(limits.failed_login_delay)),
+        };
+        *self.rates.write() = Arc::new(Rates::new(*limits, failures));
+        if limits.max_memory.is_none() {
+            self.is_out_of_memory.store(false, Relaxed);
+        }
+    }
+
+    fn rates(&self) -> Arc<Rates> {
+        Arc::clone(&self.rates.read())
     }
 
     /// Waits until a connection that begins with TLS has its turn; others have it at once.
@@ -68,7 +102,8 @@ impl Gate {
     /// # Cancel safety
     /// Dropped, the turn is lost.
     pub(crate) async fn tls_turn(&self, socket: &Socket, deadline: tokio::time::Instant) -> bool {
-        let Some((rate, bucket)) = &self.tls_handshakes else { return true };
+        let rates = self.rates();
+        let Some((rate, bucket)) = &rates.tls_handshakes else { return true };
         let Socket::Tcp(socket) = socket else { return true };
         let mut first = [0; SSL_REQUEST.len()];
         let peeked = timeout_at(deadline, socket.peek(&mut first)).await;
@@ -94,7 +129,8 @@ impl Gate {
         if self.is_out_of_memory.load(Relaxed) {
             return Err(Shut::Memory);
         }
-        let may = self.logins_of_address.as_ref().is_none_or(|it| it.take(from, self.time(now)));
+        let rates = self.rates();
+        let may = rates.logins_of_address.as_ref().is_none_or(|it| it.take(from, self.time(now)));
         if may { Ok(()) } else { Err(Shut::AddressRate) }
     }
 
@@ -104,18 +140,19 @@ impl Gate {
     /// Not now.
     pub(crate) fn log_in(&self, user: &str, now: Instant) -> Result<(), Shut> {
         let time = self.time(now);
-        let may = self.logins_of_user.as_ref().is_none_or(|it| it.take(user.into(), time));
+        let rates = self.rates();
+        let may = rates.logins_of_user.as_ref().is_none_or(|it| it.take(user.into(), time));
         if may { Ok(()) } else { Err(Shut::UserRate) }
     }
 
     /// How long a login from there has to wait before it is tried.
     pub(crate) fn delay(&self, from: Network, now: Instant) -> Duration {
-        self.failures.delay(from, self.time(now))
+        self.rates.read().failures.delay(from, self.time(now))
     }
 
     /// A login from there has failed.
     pub(crate) fn login_failed(&self, from: Network, now: Instant) {
-        self.failures.failed(from, self.time(now));
+        self.rates.read().failures.failed(from, self.time(now));
     }
 
     /// What the transactions of a client are taken from, if they are limited.
@@ -126,9 +163,10 @@ impl Gate {
         client: u64,
     ) -> Option<Box<Quota>> {
         let now = self.time(Instant::now());
-        let of_user = self.transactions_of_user.as_ref();
+        let rates = self.rates();
+        let of_user = rates.transactions_of_user.as_ref();
         let of_user = of_user.map(|it| (it.rate(), it.bucket(user.into(), now)));
-        let of_address = self.transactions_of_address.as_ref();
+        let of_address = rates.transactions_of_address.as_ref();
         let of_address = of_address.map(|it| (it.rate(), it.bucket(from, now)));
         let buckets: Box<[_]> = of_user.into_iter().chain(of_address).collect();
         (!buckets.is_empty()).then(|| Box::new(Quota::new(Arc::clone(self), buckets, client)))
@@ -140,9 +178,13 @@ impl Gate {
         at.saturating_duration_since(self.start)
     }
 
+    fn memory_max(&self) -> Option<u64> {
+        self.rates.read().limits.max_memory
+    }
+
     /// Notes how much memory is used.
     fn observe(&self, used: u64) {
-        let Some(max) = self.memory_max else { return };
+        let Some(max) = self.memory_max() else { return };
         let is_out = used > max;
         if self.is_out_of_memory.swap(is_out, Relaxed) != is_out {
             if is_out {
@@ -191,11 +233,13 @@ impl Shut {
     }
 }
 
-/// Looks at the memory that is used, for ever, if there is a limit.
+/// Looks at the memory that is used, while there is a limit, for ever.
 pub(crate) async fn watch_memory(gate: Arc<Gate>) {
-    while gate.memory_max.is_some() {
-        // Where the kernel does not say, there is no limit.
-        gate.observe(telemetry::resident_bytes().unwrap_or(0));
+    loop {
+        if gate.memory_max().is_some() {
+            // Where the kernel does not say, there is no limit.
+            gate.observe(telemetry::resident_bytes().unwrap_or(0));
+        }
         sleep(MEMORY_PERIOD).await;
     }
 }
@@ -251,6 +295,23 @@ mod tests {
         gate.observe(101);
         assert_eq!(gate.try_login(HERE, now), Err(Shut::Memory));
         gate.observe(99);
+        assert_eq!(gate.try_login(HERE, now), Ok(()));
+        gate.observe(101);
+        gate.set(&Limits::default());
+        assert_eq!(gate.try_login(HERE, now), Ok(()), "there is no limit any more");
+    }
+
+    #[test]
+    fn other_limits_count_at_once_and_failures_are_not_forgotten() {
+        let limits = Limits { failed_login_delay: Duration::from_secs(1), ..Limits::default() };
+        let (gate, now) = gate(limits);
+        (0..9).for_each(|_| gate.login_failed(HERE, now));
+        let delay = gate.delay(HERE, now);
+        assert!(!delay.is_zero());
+        gate.set(&Limits { logins_per_second_per_address: 1, ..limits });
+        assert_eq!([0; 2].map(|_| gate.try_login(HERE, now).is_ok()), [true, false]);
+        assert_eq!(gate.delay(HERE, now), delay);
+        gate.set(&limits);
         assert_eq!(gate.try_login(HERE, now), Ok(()));
     }
 

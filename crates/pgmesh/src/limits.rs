@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use parking_lot::Mutex;
+use config::{Database, Settings, User};
+use parking_lot::{Mutex, RwLock};
+
+use crate::peers;
 
 /// Descriptors that are neither a client nor a server: listeners, discovery, metrics, logs.
 const DESCRIPTORS_OURS: u64 = 128;
@@ -16,10 +19,17 @@ pub(crate) const LOGINS_BEYOND: u32 = 256;
 /// Clients at this moment.
 #[derive(Debug)]
 pub(crate) struct ClientLimits {
-    max: u32,
-    per_user: Caps,
-    per_database: Caps,
+    allowed: RwLock<Arc<Allowed>>,
     used: Mutex<Used>,
+}
+
+/// How many there may be.
+#[derive(Debug, Default)]
+pub(crate) struct Allowed {
+    /// In all.
+    pub(crate) max: u32,
+    pub(crate) per_user: Caps,
+    pub(crate) per_database: Caps,
 }
 
 /// Limits by name.
@@ -64,19 +74,49 @@ pub(crate) enum Excess {
 const NAMES_KEPT: usize = 1024;
 
 impl ClientLimits {
-    /// At most `max` clients in all.
-    pub(crate) fn new(max: u32, per_user: Caps, per_database: Caps) -> Arc<Self> {
-        Arc::new(Self { max, per_user, per_database, used: Mutex::default() })
+    /// No clients yet.
+    pub(crate) fn new(allowed: Allowed) -> Arc<Self> {
+        Arc::new(Self { allowed: RwLock::new(Arc::new(allowed)), used: Mutex::default() })
+    }
+
+    /// Allows another number. Nobody is sent away: those there are count until they leave.
+    pub(crate) fn set(&self, allowed: Allowed) {
+        *self.allowed.write() = Arc::new(allowed);
+    }
+
+    /// Clients in all.
+    pub(crate) fn max(&self) -> u32 {
+        self.allowed.read().max
     }
 
     /// A permit, unless `max_client_connections` are taken.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<ClientPermit> {
         let mut used = self.used.lock();
-        if used.all >= self.max {
+        if used.all >= self.max() {
             return None;
         }
         used.all += 1;
         Some(ClientPermit { limits: Arc::clone(self), user: None, database: None })
+    }
+}
+
+impl Allowed {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        let of_user =
+            |(name, user): (&String, &User)| Some((name.as_str().into(), user.max_connections?));
+        let of_database = |(name, database): (&String, &Database)| {
+            Some((name.as_str().into(), database.max_db_client_connections?))
+        };
+        let limits = &settings.limits;
+        let per_user = Caps {
+            default: limits.max_user_client_connections,
+            named: settings.users.iter().filter_map(of_user).collect(),
+        };
+        let per_database = Caps {
+            default: limits.max_db_client_connections,
+            named: settings.databases.iter().filter_map(of_database).collect(),
+        };
+        Self { max: settings.max_client_connections, per_user, per_database }
     }
 }
 
@@ -87,14 +127,15 @@ impl Caps {
 }
 
 impl Seats {
-    /// A seat, unless `max` are taken.
-    fn take(&mut self, name: &str, max: u32) -> Option<Arc<()>> {
+    /// A seat, unless `max` are taken. Those without a limit have one, too: a limit may come.
+    fn take(&mut self, name: &str, max: Option<u32>) -> Option<Arc<()>> {
         if self.0.len() >= NAMES_KEPT {
             self.0.retain(|_, seat| Arc::strong_count(seat) > 1);
         }
         let seat = self.0.entry(name.into()).or_default();
         let taken = Arc::strong_count(seat) - 1;
-        (u32::try_from(taken).is_ok_and(|taken| taken < max)).then(|| Arc::clone(seat))
+        let is_free = max.is_none_or(|max| u32::try_from(taken).is_ok_and(|taken| taken < max));
+        is_free.then(|| Arc::clone(seat))
     }
 }
 
@@ -105,17 +146,12 @@ impl ClientPermit {
     /// One of them has as many clients as it may have.
     pub(crate) fn log_in(&mut self, user: &str, database: &str) -> Result<(), Excess> {
         let limits = &*self.limits;
-        let caps = (limits.per_user.of(user), limits.per_database.of(database));
-        if caps == (None, None) {
-            return Ok(());
-        }
+        let allowed = Arc::clone(&limits.allowed.read());
         let mut used = limits.used.lock();
-        if let Some(max) = caps.0 {
-            self.user = Some(used.users.take(user, max).ok_or(Excess::User)?);
-        }
-        if let Some(max) = caps.1 {
-            self.database = Some(used.databases.take(database, max).ok_or(Excess::Database)?);
-        }
+        let max = allowed.per_user.of(user);
+        self.user = Some(used.users.take(user, max).ok_or(Excess::User)?);
+        let max = allowed.per_database.of(database);
+        self.database = Some(used.databases.take(database, max).ok_or(Excess::Database)?);
         Ok(())
     }
 }
@@ -126,11 +162,24 @@ impl Drop for ClientPermit {
     }
 }
 
+/// Raises the limit of open files to what these settings need.
+///
+/// # Errors
+/// See [`raise_descriptors`].
+pub(crate) fn raise_for(settings: &Settings) -> anyhow::Result<()> {
+    let peers = if settings.peers.names.is_empty() { 0 } else { peers::SOCKETS_MAX };
+    let servers = settings.pool.config.max_db_connections;
+    let listening = settings.notifications.max_connections;
+    let consoles = settings.console.as_ref().map_or(0, |it| it.config.connections_max);
+    let ours = servers + listening + peers + consoles;
+    raise_descriptors(settings.max_client_connections, ours)
+}
+
 /// Raises the limit of open files to what the configuration may need.
 ///
 /// # Errors
 /// The limit cannot be raised that far; says what to change.
-pub(crate) fn raise_descriptors(clients: u32, servers: usize) -> anyhow::Result<()> {
+fn raise_descriptors(clients: u32, servers: usize) -> anyhow::Result<()> {
     let needed = u64::from(clients) + u64::from(LOGINS_BEYOND) + servers as u64 + DESCRIPTORS_OURS;
     let (soft, hard) = rlimit::Resource::NOFILE.get().context("reading the limit of open files")?;
     if soft >= needed {
@@ -154,9 +203,29 @@ mod tests {
         Caps { default, named: named.iter().map(|(name, max)| ((*name).into(), *max)).collect() }
     }
 
+    fn limits(max: u32, per_user: Caps, per_database: Caps) -> Arc<ClientLimits> {
+        ClientLimits::new(Allowed { max, per_user, per_database })
+    }
+
+    #[test]
+    fn a_limit_that_comes_later_counts_those_who_are_there() {
+        let limits = limits(2, Caps::default(), Caps::default());
+        let mut first = limits.enter().unwrap();
+        assert_eq!(first.log_in("a", "d"), Ok(()));
+        let per_user = caps(Some(1), &[]);
+        limits.set(Allowed { max: 3, per_user, per_database: Caps::default() });
+        let mut second = limits.enter().unwrap();
+        assert_eq!(second.log_in("a", "d"), Err(Excess::User));
+        assert_eq!(second.log_in("b", "d"), Ok(()));
+        limits.set(Allowed { max: 1, ..Allowed::default() });
+        assert!(limits.enter().is_none());
+        drop(first);
+        assert!(limits.enter().is_none(), "one is still there");
+    }
+
     #[test]
     fn permits_come_back() {
-        let limits = ClientLimits::new(2, caps(None, &[("a", 1)]), Caps::default());
+        let limits = limits(2, caps(None, &[("a", 1)]), Caps::default());
         let mut first = limits.enter().unwrap();
         let mut second = limits.enter().unwrap();
         assert!(limits.enter().is_none());
@@ -170,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_name_without_a_limit_has_everybodys() {
-        let limits = ClientLimits::new(9, caps(Some(2), &[("many", 3)]), caps(Some(4), &[]));
+        let limits = limits(9, caps(Some(2), &[("many", 3)]), caps(Some(4), &[]));
         let mut clients: Vec<_> = (0..7).map(|_| limits.enter().unwrap()).collect();
         let mut log_in = |user, database| clients.pop().unwrap().log_in_kept(user, database);
         let kept = [log_in("a", "d"), log_in("a", "d"), log_in("many", "d"), log_in("many", "d")];
@@ -183,7 +252,7 @@ mod tests {
 
     #[test]
     fn names_that_nobody_uses_are_forgotten() {
-        let limits = ClientLimits::new(2, Caps::default(), caps(Some(1), &[]));
+        let limits = limits(2, Caps::default(), caps(Some(1), &[]));
         for name in 0..NAMES_KEPT * 2 {
             assert_eq!(limits.enter().unwrap().log_in("a", &name.to_string()), Ok(()));
         }

@@ -185,7 +185,7 @@ fn relay(
     let session = session(app, &pool, settings, slot.key().pid);
     let metrics = app.metrics.pool(observe::labels(key));
     let quota = app.gate.quota(&key.user, network, id);
-    let lender = Lender::new(pool, app.snapshots.clone(), Arc::clone(&app.hubs));
+    let lender = Lender::new(pool, Arc::clone(&app.hubs));
     let bounds = Bounds { timer: app.timer(lender.timeouts(), id), quota };
     let Established { stream, unread, .. } = established;
     Relay::new(stream, unread, session, lender, slot, metrics, bounds)

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use config::{Process, Settings};
-use pgmesh::{ImportFiles, Undumpable};
+use config::Overrides;
+use pgmesh::{ImportFiles, Origin, Start, Undumpable};
 
 /// A proxy in front of highly available Postgres: watches the leader in etcd, pools servers
 /// in transaction mode, terminates TLS.
@@ -40,11 +40,11 @@ struct Source {
     upstream: Option<String>,
 }
 
-impl Source {
-    fn load(&self) -> Result<Settings, config::Errors> {
-        match &self.upstream {
-            Some(address) => Settings::for_single_node(address, &Process),
-            None => config::load(&self.config, &Process),
+impl From<Source> for Origin {
+    fn from(source: Source) -> Self {
+        match source.upstream {
+            Some(address) => Self::Upstream(address),
+            None => Self::File(source.config),
         }
     }
 }
@@ -58,19 +58,24 @@ fn main() -> ExitCode {
         Some(Verb::Import(files)) => return import(&files),
     };
     let undumpable = Undumpable::new();
-    let settings = match source.load() {
+    let origin = Origin::from(source);
+    let settings = match origin.read(&Overrides::default()) {
         Ok(settings) => settings,
         Err(errors) => return fail(&errors),
     };
     let filter = std::env::var(telemetry::log::FILTER_VARIABLE).ok();
-    if let Err(error) = telemetry::log::init(settings.log, filter.as_deref()) {
-        return fail(&error);
-    }
+    let log = match telemetry::log::init(settings.log, filter.as_deref()) {
+        Ok(log) => log,
+        Err(error) => return fail(&error),
+    };
     for warning in &settings.warnings {
         tracing::warn!(event = "config_warning", "{warning}");
     }
     undumpable.settle(settings.core_dumps);
-    let result = if only_check { pgmesh::check(&settings) } else { pgmesh::run(settings) };
+    let result = match only_check {
+        true => pgmesh::check(&settings),
+        false => pgmesh::run(Start { settings, origin, log }),
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{error:#}")),

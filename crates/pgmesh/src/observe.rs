@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use config::Settings;
 use control::auth_query::{AuthQuery, Stats};
 use notify::Hubs;
 use parking_lot::Mutex;
@@ -15,6 +14,8 @@ use telemetry::{
 };
 use topology::{Access, Node, NodeName, PoolKey, Snapshot};
 use transport::{Acceptor, Connector};
+
+use crate::live::Live;
 
 /// Sums of one pool.
 #[derive(Debug, Default)]
@@ -162,7 +163,7 @@ pub(crate) fn cluster(snapshot: &Snapshot) -> ClusterState {
 }
 
 /// What of clients is logged.
-fn log(metrics: &Metrics, config: &telemetry::log::Config) {
+pub(crate) fn log(metrics: &Metrics, config: &telemetry::log::Config) {
     metrics.clients().log_connections(config.connections);
     metrics.log_slower_than(config.min_duration);
 }
@@ -174,25 +175,28 @@ pub(crate) fn handshakes(metrics: &Metrics, acceptor: &Acceptor, connector: &Con
     connector.time_handshakes(move |took| of_servers.server.observe(took));
 }
 
-/// Shows the limits of the whole process.
-pub(crate) fn bounds(metrics: &Metrics, settings: &Settings) -> Result<(), telemetry::Error> {
-    log(metrics, &settings.log);
-    let bounds = Bounds {
-        clients: settings.max_client_connections.into(),
-        held: settings.failover.hold.clients as u64,
-        memory_bytes: settings.limits.max_memory,
-    };
-    metrics.observe_bounds(move || bounds)
-}
-
-/// Shows the pools.
+/// Shows the state of every pool.
 pub(crate) fn pools(
     metrics: &Metrics,
-    observers: Arc<Observers>,
     pools: &Arc<Pools>,
+    observers: Arc<Observers>,
 ) -> Result<(), telemetry::Error> {
     let pools = Arc::clone(pools);
     metrics.observe_pools(move || observers.states(&pools))
+}
+
+/// Shows the limits of the whole process.
+pub(crate) fn bounds(metrics: &Metrics, live: &Arc<Live>) -> Result<(), telemetry::Error> {
+    log(metrics, &live.get().log);
+    let live = Arc::clone(live);
+    metrics.observe_bounds(move || {
+        let settings = live.get();
+        Bounds {
+            clients: settings.max_client_connections.into(),
+            held: settings.failover.hold.clients as u64,
+            memory_bytes: settings.limits.max_memory,
+        }
+    })
 }
 
 /// Shows what look-ups of roles come to.

@@ -1,11 +1,12 @@
 //! Secrets in files of their own, read again when they change.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use auth::{Password, Rotating, Secret};
-use config::Settings;
+use auth::{Login, Password, Rotating, Secret};
+use config::{Settings, User};
 use parking_lot::Mutex;
 
 use crate::credentials::{Credentials, Use};
@@ -15,7 +16,17 @@ use crate::credentials::{Credentials, Use};
 pub(crate) struct Rotation {
     credentials: Arc<Credentials>,
     window: Duration,
+    prober: Option<Prober>,
     files: Mutex<Vec<SecretFile>>,
+}
+
+/// As whom nodes are asked: one of `[[users]]`, or who looks roles up.
+#[derive(Debug)]
+struct Prober {
+    user: String,
+    secret: Rotating,
+    /// When the secret before counts no more.
+    until: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -33,8 +44,8 @@ enum Place {
     User(String, Use),
     /// One of our own logins, and when its secret before counts no more.
     Ours(Rotating, Option<Instant>),
-    /// The same for the questions to nodes, which cannot be asked with a verifier.
-    Prober(Rotating, Option<Instant>),
+    /// The questions to nodes, which cannot be asked with a verifier.
+    Prober,
 }
 
 /// What looking at a file came to.
@@ -51,15 +62,10 @@ impl Rotation {
         credentials: Arc<Credentials>,
         prober: Option<&(String, Rotating)>,
     ) -> Arc<Self> {
+        let prober =
+            prober.cloned().map(|(user, secret)| Prober { user, secret, until: Mutex::default() });
         let mut files = Vec::new();
-        for (name, user) in &settings.users {
-            add(&mut files, user.password_file.as_ref(), Place::User(name.clone(), Use::Client));
-            let server = user.server_password_file.as_ref();
-            add(&mut files, server, Place::User(name.clone(), Use::Server));
-            if let Some((_, secret)) = prober.filter(|(prober, _)| prober == name) {
-                add(&mut files, user.server_login_file(), Place::Prober(secret.clone(), None));
-            }
-        }
+        add_users(&mut files, &settings.users, prober.as_ref());
         let rotation = &settings.rotation;
         if let Some(secret) = settings.auth_query.as_ref().and_then(|it| it.password.as_ref()) {
             add(&mut files, rotation.query_password.as_ref(), Place::Ours(secret.clone(), None));
@@ -69,7 +75,31 @@ impl Rotation {
         {
             add(&mut files, rotation.cluster_password.as_ref(), Place::Ours(secret.clone(), None));
         }
-        Arc::new(Self { credentials, window: rotation.window, files: Mutex::new(files) })
+        Arc::new(Self { credentials, window: rotation.window, prober, files: Mutex::new(files) })
+    }
+
+    /// Follows the files of these users, which the credentials have taken, and no other user's.
+    pub(crate) fn follow_users(&self, users: &BTreeMap<String, User>, now: Instant) {
+        let mut files = self.files.lock();
+        for file in &mut *files {
+            file.places.retain(|place| matches!(place, Place::Ours(..)));
+            // Who is new there has yet to be told.
+            file.looked = None;
+        }
+        files.retain(|file| !file.places.is_empty());
+        add_users(&mut files, users, self.prober.as_ref());
+        drop(files);
+        if let Some(prober) = &self.prober
+            && let Some(Login::Password { password, .. }) =
+                users.get(&prober.user).and_then(User::server_login)
+        {
+            prober.take(&password, now + self.window);
+        }
+    }
+
+    /// Whether nodes are asked as this user.
+    pub(crate) fn asks_as(&self, user: &str) -> bool {
+        self.prober.as_ref().is_some_and(|prober| prober.user == user)
     }
 
     /// Reads every file, and takes what has changed. A file that cannot be used changes nothing,
@@ -89,6 +119,9 @@ impl Rotation {
             }
             file.places.iter_mut().for_each(|place| place.settle(now));
         }
+        if let Some(prober) = &self.prober {
+            settle(&prober.secret, &mut prober.until.lock(), now);
+        }
         for user in self.credentials.settle(now) {
             tracing::info!(event = "password_expired", user, "the password before counts no more");
         }
@@ -106,9 +139,9 @@ impl Rotation {
                     changed.map_err(|error| error.to_string())?
                 }
                 Place::Ours(ours, settles) => rotate(ours, secret, settles, until),
-                Place::Prober(ours, settles) => match Password::parse(secret.clone()) {
-                    Ok(Password::Plain(plain)) => rotate(ours, &plain, settles, until),
-                    Ok(Password::Verifier(_)) | Err(_) => false,
+                Place::Prober => match (Password::parse(secret.clone()), &self.prober) {
+                    (Ok(Password::Plain(plain)), Some(prober)) => prober.take(&plain, until),
+                    (Ok(Password::Plain(_) | Password::Verifier(_)) | Err(_), _) => false,
                 },
             };
         }
@@ -117,9 +150,6 @@ impl Rotation {
 
     /// Follows the files. Never ends.
     pub(crate) async fn follow(self: Arc<Self>, period: Duration) {
-        if self.files.lock().is_empty() {
-            return std::future::pending().await;
-        }
         loop {
             tokio::time::sleep(period).await;
             let rotation = Arc::clone(&self);
@@ -153,10 +183,33 @@ impl Rotation {
 
 impl Place {
     fn settle(&mut self, now: Instant) {
-        let (Self::Ours(secret, settles) | Self::Prober(secret, settles)) = self else { return };
-        if settles.is_some_and(|at| at <= now) {
-            *settles = None;
-            secret.settle();
+        if let Self::Ours(secret, settles) = self {
+            settle(secret, settles, now);
+        }
+    }
+}
+
+impl Prober {
+    fn take(&self, secret: &Secret, until: Instant) -> bool {
+        rotate(&self.secret, secret, &mut self.until.lock(), until)
+    }
+}
+
+/// Ends the secret before, if it is time.
+fn settle(secret: &Rotating, settles: &mut Option<Instant>, now: Instant) {
+    if settles.is_some_and(|at| at <= now) {
+        *settles = None;
+        secret.settle();
+    }
+}
+
+fn add_users(files: &mut Vec<SecretFile>, users: &BTreeMap<String, User>, prober: Option<&Prober>) {
+    for (name, user) in users {
+        add(files, user.password_file.as_ref(), Place::User(name.clone(), Use::Client));
+        let server = user.server_password_file.as_ref();
+        add(files, server, Place::User(name.clone(), Use::Server));
+        if prober.is_some_and(|prober| prober.user == *name) {
+            add(files, user.server_login_file(), Place::Prober);
         }
     }
 }

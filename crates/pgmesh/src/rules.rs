@@ -28,12 +28,27 @@ pub(crate) struct EntryRules {
 /// The newest [`EntryRules`], and what it is made of.
 #[derive(Debug)]
 pub(crate) struct RuleBook {
-    access: Access,
+    client_map: Option<String>,
     certificates: Certificates,
     groups: Groups,
     current: RwLock<Arc<EntryRules>>,
+    cleartext: RwLock<Cleartext>,
+    looked: Mutex<Looked>,
+}
+
+/// What the rules are made of.
+#[derive(Debug)]
+struct Looked {
+    access: Access,
     /// What the files said when they were last looked at, good or bad.
-    looked: Mutex<Texts>,
+    texts: Texts,
+}
+
+/// Other rules than those there are, found good.
+#[derive(Debug)]
+pub(crate) struct NewRules {
+    looked: Looked,
+    rules: EntryRules,
 }
 
 /// Whether TLS asks clients for certificates.
@@ -47,6 +62,8 @@ enum Certificates {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Groups {
     LookedUp,
+    /// Roles are looked up, and what they are in is not: no rule asked for it at start.
+    NotLookedUp,
     Unknown,
 }
 
@@ -91,13 +108,38 @@ impl RuleBook {
         };
         let texts = Texts::read(&access);
         let rules = build(&access, certificates, groups, &texts)?;
+        let groups = match groups {
+            Groups::LookedUp if !may_ask_for_groups(&access, &rules) => Groups::NotLookedUp,
+            groups => groups,
+        };
         Ok(Self {
-            access,
+            client_map: access.client_map.clone(),
             certificates,
             groups,
             current: RwLock::new(Arc::new(rules)),
-            looked: Mutex::new(texts),
+            cleartext: RwLock::new(access.cleartext),
+            looked: Mutex::new(Looked { access, texts }),
         })
+    }
+
+    /// What `access` would make of it, for [`RuleBook::take`]. Blocks.
+    ///
+    /// # Errors
+    /// As [`RuleBook::load`].
+    pub(crate) fn read(&self, access: &Access) -> anyhow::Result<NewRules> {
+        let texts = Texts::read(access);
+        let rules = build(access, self.certificates, self.groups, &texts)?;
+        Ok(NewRules { looked: Looked { access: access.clone(), texts }, rules })
+    }
+
+    /// New logins go by these from now on.
+    pub(crate) fn take(&self, rules: NewRules) {
+        let NewRules { looked, rules } = rules;
+        // Under this lock, as whoever follows the files.
+        let mut last = self.looked.lock();
+        *self.cleartext.write() = looked.access.cleartext;
+        *last = looked;
+        *self.current.write() = Arc::new(rules);
     }
 
     pub(crate) fn current(&self) -> Arc<EntryRules> {
@@ -106,34 +148,30 @@ impl RuleBook {
 
     /// The map between names in client certificates and roles, where TLS verifies them in full.
     pub(crate) fn client_map(&self) -> Option<&str> {
-        self.access.client_map.as_deref()
+        self.client_map.as_deref()
     }
 
     /// Whether a login may depend on who is in which group, now or when a file has changed.
     pub(crate) fn may_ask_for_groups(&self) -> bool {
-        let current = self.current();
-        matches!(self.access.rules, Written::File(_))
-            || matches!(self.access.maps, Written::File(_))
-            || !current.rules.ask_for_groups().is_empty()
-            || !current.maps.ask_for_groups().is_empty()
+        self.groups == Groups::LookedUp
     }
 
     /// Where clients may be asked to show their passwords.
     pub(crate) fn cleartext(&self) -> Cleartext {
-        self.access.cleartext
+        *self.cleartext.read()
     }
 
     /// Reads the files again, and takes them if they have changed; `None` if they have not. A bad
     /// file changes nothing, and is an error once per change. Blocks.
     fn refresh(&self) -> Option<anyhow::Result<()>> {
         let mut looked = self.looked.lock();
-        let texts = Texts::read(&self.access);
-        if texts == *looked {
+        let texts = Texts::read(&looked.access);
+        if texts == looked.texts {
             self.look_at_interfaces();
             return None;
         }
-        *looked = texts;
-        let built = build(&self.access, self.certificates, self.groups, &looked);
+        looked.texts = texts;
+        let built = build(&looked.access, self.certificates, self.groups, &looked.texts);
         Some(built.map(|rules| *self.current.write() = Arc::new(rules)))
     }
 
@@ -174,6 +212,14 @@ impl RuleBook {
     }
 }
 
+/// Whether a login may depend on who is in which group, now or when a file has changed.
+fn may_ask_for_groups(access: &Access, now: &EntryRules) -> bool {
+    matches!(access.rules, Written::File(_))
+        || matches!(access.maps, Written::File(_))
+        || !now.rules.ask_for_groups().is_empty()
+        || !now.maps.ask_for_groups().is_empty()
+}
+
 fn build(
     access: &Access,
     certificates: Certificates,
@@ -188,6 +234,9 @@ fn build(
         if groups == Groups::Unknown {
             faults.add(&here, rules.ask_for_groups());
         }
+        if groups == Groups::NotLookedUp {
+            faults.add_groups(&here, rules.ask_for_groups());
+        }
         faults.add(&here, rules.without_tokens(access.token_issuer()));
         faults.add_filters(&here, rules);
         if certificates == Certificates::Never {
@@ -198,6 +247,9 @@ fn build(
     if let Some(maps) = &maps {
         if groups == Groups::Unknown {
             faults.add(&map_here, maps.ask_for_groups());
+        }
+        if groups == Groups::NotLookedUp {
+            faults.add_groups(&map_here, maps.ask_for_groups());
         }
         if let Some(map) = access.client_map.as_ref().filter(|map| !maps.contains(map)) {
             faults.0.push(format!("proxy.tls.client_map: no line of {map_here} is of \"{map}\""));
@@ -265,6 +317,14 @@ fn read_file(path: &Path) -> std::io::Result<String> {
 impl Faults {
     fn add(&mut self, place: &str, errors: Vec<LineError>) {
         self.0.extend(errors.iter().map(|error| format!("{place}: {error}")));
+    }
+
+    /// Rules that are good, but not before a restart.
+    fn add_groups(&mut self, place: &str, rules: Vec<LineError>) {
+        self.0.extend(rules.iter().map(|rule| {
+            let line = rule.line;
+            format!("{place}: line {line}: it is the first to ask for a group; restart pgmesh")
+        }));
     }
 
     /// What is wrong with the searches of LDAP.

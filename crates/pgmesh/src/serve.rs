@@ -6,22 +6,21 @@ use std::time::{Duration, Instant};
 use admin::AdminHandle;
 use anyhow::Context as _;
 use auth::Seed;
-use backend::{Dialer, Login, RequiredRole, Startup};
-use config::{Database, Settings, Shutdown, User};
+use backend::Dialer;
+use config::{Settings, Shutdown};
 use control::auth_query::{AuthQuery, Groups};
 use control::ldap::Directory;
 use frontend::Listener;
 use notify::Hubs;
-use pool::{Passwords, Pools, Resolve};
+use pool::Pools;
 use rand::Rng as _;
 use session::Catalog;
 use telemetry::{Build, CertificateExpiries, Exposition, Metrics, Registry};
 use tokio_util::task::AbortOnDropHandle;
-use topology::{Access, PoolKey};
+use topology::Access;
 use transport::{Acceptor, Connector, Renewal};
 
 use crate::accept::Accepting;
-use crate::alarms::{self, Alarms};
 use crate::app::{AcceptedSettings, App};
 use crate::bearer::Tokens;
 use crate::cancel::CancelKeys;
@@ -31,10 +30,12 @@ use crate::departure::{Departure, Signals};
 use crate::failovers::Failovers;
 use crate::follow::{Following, Snapshots};
 use crate::gate::{Gate, watch_memory};
-use crate::limits::{Caps, ClientLimits, raise_descriptors};
+use crate::limits::{Allowed, ClientLimits, raise_for};
+use crate::live::{Live, Ringing, resolve};
 use crate::observe::{self, Observers};
 use crate::os_users::OsUsers;
 use crate::peers::{self, Peers};
+use crate::reload::{Origin, Parts, Reloader};
 use crate::rotation::Rotation;
 use crate::rules::RuleBook;
 use crate::server_logins::ServerLogins;
@@ -54,76 +55,66 @@ const CONSOLES_END: Duration = Duration::from_secs(1);
 /// How soon a new certificate or new rules are seen; looking takes a few system calls.
 const FILES_PERIOD: Duration = Duration::from_secs(5);
 
-/// Checks what only building the parts can check: the TLS files, and the rules of pg_hba.conf.
-///
-/// # Errors
-/// A file that is missing or unfit.
-pub fn check(settings: &Settings) -> anyhow::Result<()> {
-    settings.frontend.tls.acceptor().context("[proxy.tls]")?;
-    settings.backend.tls.connector().context("[server.tls]")?;
-    RuleBook::load(settings).context("who may log in")?;
-    if let Some(oauth) = &settings.access.oauth {
-        oauth.keys.check().context("[auth.oauth]")?;
-    }
-    Directory::new(settings.ldap.clone()).context("auth.ldap_ca")?;
-    Ok(())
+/// What to start with.
+#[derive(Debug)]
+pub struct Start {
+    /// What was read from `origin`.
+    pub settings: Settings,
+    /// Where it is read again.
+    pub origin: Origin,
+    /// Changes what is logged.
+    pub log: telemetry::log::Handle,
 }
 
 /// Serves clients until a signal comes, and then until they have left.
 ///
 /// # Errors
 /// Anything that keeps it from starting.
-pub fn run(settings: Settings) -> anyhow::Result<()> {
-    let peers = if settings.peers.names.is_empty() { 0 } else { peers::SOCKETS_MAX };
-    let servers = settings.pool.config.max_db_connections;
-    let listening = settings.notifications.max_connections;
-    let consoles = settings.console.as_ref().map_or(0, |it| it.config.connections_max);
-    let ours = servers + listening + peers + consoles;
-    raise_descriptors(settings.max_client_connections, ours)?;
+pub fn run(start: Start) -> anyhow::Result<()> {
+    raise_for(&start.settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("pgmesh")
         .build()
         .context("starting the runtime")?;
-    let served = runtime.block_on(serve(settings));
+    let served = runtime.block_on(serve(start));
     // Clients that are left are closed with the process.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
+async fn serve(start: Start) -> anyhow::Result<()> {
+    let Start { settings, origin, log } = start;
     let settings = Arc::new(settings);
+    let live = Live::new(Arc::clone(&settings));
     let registry = Registry::new();
     let metrics = Arc::new(Metrics::new(&registry, BUILD)?);
 
     let acceptor = settings.frontend.tls.acceptor().context("[proxy.tls]")?;
     let dialer = Dialer::new(settings.backend.clone()).context("[server.tls]")?;
-    let rule_book = Arc::new(RuleBook::load(&settings).context("who may log in")?);
-    let _rules = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&rule_book).follow(FILES_PERIOD)));
+    let (rule_book, _rules) = rule_book(&settings).context("who may log in")?;
     let directory = Directory::new(settings.ldap.clone()).context("auth.ldap_ca")?;
     let tokens = Tokens::start(&settings, &metrics).context("[auth.oauth]")?;
     let others = tokens.as_ref().and_then(Tokens::renewal).into_iter().chain(directory.renewal());
     observe::handshakes(&metrics, &acceptor, dialer.tls());
-    observe::bounds(&metrics, &settings)?;
+    observe::bounds(&metrics, &live)?;
     let _renewal = renew_tls(&acceptor, dialer.tls(), others, &metrics)?;
     let following = Following::start(&settings, dialer.tls())?;
     let snapshots = following.snapshots.clone();
     let catalog = Arc::new(Catalog::default());
-    let (credentials, _rotation) = credentials(&settings, &following)?;
+    let (credentials, rotation, _rotating) = credentials(&settings, &following)?;
     let auth_query = auth_query(&settings, &rule_book, dialer.tls(), &snapshots, &metrics)?;
     let server_logins = ServerLogins::new(&credentials, auth_query.as_ref());
     let observers = Arc::new(Observers::default());
-    let resolve = resolve(&settings, &server_logins, &observers);
+    let resolve = resolve(&live, &server_logins, &observers);
     let failovers = Failovers::new(Arc::clone(&metrics), following.suspect());
     let (hold, seen, report) = (settings.failover.hold, snapshots.clone(), Arc::clone(&failovers));
     let pools = Pools::new(dialer, Arc::clone(&catalog), seen, hold, report, resolve);
-    observe::pools(&metrics, observers, &pools)?;
-    let hubs = Hubs::new(Arc::clone(&pools), settings.notifications);
-    observe::listening(&metrics, &hubs)?;
+    observe::pools(&metrics, &pools, observers)?;
+    let hubs = hubs(&settings, &pools, &metrics)?;
 
-    let alarms = Arc::new(Alarms::new(Instant::now()));
-    let gate = Arc::new(Gate::new(&settings.limits, Instant::now()));
-    let _memory = AbortOnDropHandle::new(tokio::spawn(watch_memory(Arc::clone(&gate))));
+    let ringing = Ringing::new(snapshots.clone(), Instant::now());
+    let (gate, _memory) = gate(&settings);
     let app = Arc::new(App {
         acceptor,
         login_timeout: settings.frontend.login_timeout,
@@ -133,7 +124,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         rule_book,
         tokens,
         os_users: OsUsers::new(settings.frontend.login_timeout),
-        limits: limits(&settings),
+        limits: ClientLimits::new(Allowed::of(&settings)),
         pools,
         hubs,
         snapshots: snapshots.clone(),
@@ -141,14 +132,15 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         catalog,
         cancel_keys: cancel_keys(&settings),
         peers: Peers::new(&settings.peers),
-        metrics,
+        metrics: Arc::clone(&metrics),
         accepted_settings: AcceptedSettings::default(),
         server_logins,
         console: Door::new(&settings),
-        alarms: Arc::clone(&alarms),
+        alarms: Arc::clone(ringing.alarms()),
         gate,
     });
-    let _ringing = ring(&settings, alarms, &snapshots);
+    let parts = Parts { app: Arc::clone(&app), live, log, metrics, ringing, rotation };
+    let _reloader = Reloader::begin(origin, Arc::clone(&settings), parts, FILES_PERIOD)?;
     let departure = Departure::new();
     let admin = show(&settings, registry, &app, &failovers, departure.clone())?;
     console::open(&admin, &app, &settings, &failovers, &departure)?;
@@ -187,17 +179,14 @@ fn show(
 ) -> anyhow::Result<AdminHandle> {
     let (exposition, snapshots) = (Exposition::new(registry), app.snapshots.clone());
     let ready = move || readiness(&snapshots, &departure);
-    let status = Arc::new(Status::new(app, failovers, settings.max_client_connections));
+    let status = Arc::new(Status::new(app, failovers));
     admin::spawn(settings.admin.clone(), exposition, ready, status).context("[metrics]")
 }
 
 /// Opens the ports, and takes clients.
 fn listen(settings: &Settings, app: &Arc<App>) -> anyhow::Result<Accepting> {
     let bound = Listener::bind(&settings.frontend, false).context("[proxy]")?;
-    // A client of the console has its place there, and must not take that of a login.
-    let consoles = app.console.as_ref().map_or(0, Door::seats);
-    let clients = u64::from(settings.max_client_connections) + consoles;
-    Ok(Accepting::begin(bound, app, clients, settings.frontend.backlog))
+    Ok(Accepting::begin(bound, app, settings.frontend.backlog))
 }
 
 /// Follows the TLS files, and shows when their certificates end.
@@ -222,46 +211,28 @@ fn cancel_keys(settings: &Settings) -> Arc<CancelKeys> {
     Arc::new(CancelKeys::new(owner, settings.pool.timeouts.cancel_wait))
 }
 
-/// Rings alarms, if there is any limit in time.
-fn ring(
-    settings: &Settings,
-    alarms: Arc<Alarms>,
-    snapshots: &Snapshots,
-) -> Option<AbortOnDropHandle<()>> {
-    let shortest = settings.shortest_timeout()?;
-    let ringing = alarms::run(alarms, shortest, snapshots.clone());
-    Some(AbortOnDropHandle::new(tokio::spawn(ringing)))
+/// Who may enter and how, and the task that follows the files of it.
+fn rule_book(settings: &Settings) -> anyhow::Result<(Arc<RuleBook>, AbortOnDropHandle<()>)> {
+    let rule_book = Arc::new(RuleBook::load(settings)?);
+    let following = tokio::spawn(Arc::clone(&rule_book).follow(FILES_PERIOD));
+    Ok((rule_book, AbortOnDropHandle::new(following)))
 }
 
-/// What a pool is made with: the settings of its user and database.
-fn resolve(
-    settings: &Arc<Settings>,
-    logins: &Arc<ServerLogins>,
-    observers: &Arc<Observers>,
-) -> Resolve {
-    let (settings, logins, observers) =
-        (Arc::clone(settings), Arc::clone(logins), Arc::clone(observers));
-    Box::new(move |key: &PoolKey| {
-        let pool = settings.pool_for(&key.database, &key.user);
-        pool::Settings {
-            config: pool.config,
-            mode: pool.mode,
-            state: pool.state,
-            timeouts: pool.timeouts,
-            max_packet_size: settings.limits.max_packet_size.unwrap_or(u32::MAX),
-            login: Login {
-                // With what, they ask before each login.
-                credentials: backend::Credentials::trusted(&*key.user),
-                startup: Startup::new(&*key.database),
-                role: match key.access {
-                    Access::ReadWrite => RequiredRole::Primary,
-                    Access::ReadOnly | Access::Any => RequiredRole::Any,
-                },
-            },
-            passwords: Arc::clone(&logins) as Arc<dyn Passwords>,
-            observer: observers.add(key),
-        }
-    })
+/// What else clients must pass, and the task that looks at the memory.
+fn gate(settings: &Settings) -> (Arc<Gate>, AbortOnDropHandle<()>) {
+    let gate = Arc::new(Gate::new(&settings.limits, Instant::now()));
+    let watching = tokio::spawn(watch_memory(Arc::clone(&gate)));
+    (gate, AbortOnDropHandle::new(watching))
+}
+
+fn hubs(
+    settings: &Settings,
+    pools: &Arc<Pools>,
+    metrics: &Metrics,
+) -> Result<Arc<Hubs>, telemetry::Error> {
+    let hubs = Hubs::new(Arc::clone(pools), settings.notifications);
+    observe::listening(metrics, &hubs)?;
+    Ok(hubs)
 }
 
 /// Looks up who is not in `[[users]]`, over TLS as the pools have it.
@@ -281,34 +252,16 @@ fn auth_query(
     Ok(Some(auth_query))
 }
 
-/// The passwords of `[[users]]`, and the task that follows the files of all secrets.
+/// The passwords of `[[users]]`, and what follows the files of all secrets, with its task.
 fn credentials(
     settings: &Settings,
     following: &Following,
-) -> anyhow::Result<(Arc<Credentials>, AbortOnDropHandle<()>)> {
+) -> anyhow::Result<(Arc<Credentials>, Arc<Rotation>, AbortOnDropHandle<()>)> {
     let seed: [u8; 32] = rand::rng().random();
     let credentials = Arc::new(Credentials::new(settings, Seed::new(seed)).context("[[users]]")?);
     let rotation = Rotation::new(settings, Arc::clone(&credentials), following.prober.as_ref());
-    let rotation = AbortOnDropHandle::new(tokio::spawn(rotation.follow(FILES_PERIOD)));
-    Ok((credentials, rotation))
-}
-
-fn limits(settings: &Settings) -> Arc<ClientLimits> {
-    let of_user =
-        |(name, user): (&String, &User)| Some((name.as_str().into(), user.max_connections?));
-    let of_database = |(name, database): (&String, &Database)| {
-        Some((name.as_str().into(), database.max_db_client_connections?))
-    };
-    let limits = &settings.limits;
-    let per_user = Caps {
-        default: limits.max_user_client_connections,
-        named: settings.users.iter().filter_map(of_user).collect(),
-    };
-    let per_database = Caps {
-        default: limits.max_db_client_connections,
-        named: settings.databases.iter().filter_map(of_database).collect(),
-    };
-    ClientLimits::new(settings.max_client_connections, per_user, per_database)
+    let following = tokio::spawn(Arc::clone(&rotation).follow(FILES_PERIOD));
+    Ok((credentials, rotation, AbortOnDropHandle::new(following)))
 }
 
 fn readiness(snapshots: &Snapshots, departure: &Departure) -> admin::Readiness {

@@ -77,6 +77,15 @@ impl ServerLogins {
         }
     }
 
+    /// A user is not in `[[users]]` any more: nothing that its logins have disclosed counts.
+    pub(crate) fn forget(&self, user: &str) {
+        let mut learnt = self.learnt.lock();
+        learnt.keys.forget(user);
+        learnt.roles.remove(user);
+        drop(learnt);
+        self.shown.lock().remove(user);
+    }
+
     /// How to log in as `user`, if that is known.
     pub(crate) fn get(&self, user: &str) -> Option<Login> {
         let shown = || {

@@ -17,13 +17,11 @@ use crate::observe;
 pub(crate) struct Status {
     app: Arc<App>,
     failovers: Arc<Failovers>,
-    clients_max: u64,
 }
 
 impl Status {
-    pub(crate) fn new(app: &Arc<App>, failovers: &Arc<Failovers>, clients_max: u32) -> Self {
-        let (app, failovers) = (Arc::clone(app), Arc::clone(failovers));
-        Self { app, failovers, clients_max: clients_max.into() }
+    pub(crate) fn new(app: &Arc<App>, failovers: &Arc<Failovers>) -> Self {
+        Self { app: Arc::clone(app), failovers: Arc::clone(failovers) }
     }
 }
 
@@ -44,7 +42,7 @@ impl Look for Status {
         pools.sort_by(|a, b| a.key().cmp(b.key()));
         PoolsView {
             clients: self.app.metrics.clients().connected(),
-            clients_max: self.clients_max,
+            clients_max: self.app.limits.max().into(),
             sizes: pools.iter().map(|pool| pool.settings().config.size as u64).collect(),
             pools: pools.iter().map(|pool| row(pool)).collect(),
         }

@@ -2,7 +2,7 @@
 
 use topology::{Address, Epoch, Fence, PoolKey, Snapshot};
 
-use crate::Closed;
+use crate::{Closed, Pool, Server};
 
 /// Where and when a server was opened.
 #[derive(Debug, Clone)]
@@ -29,5 +29,12 @@ impl Origin {
             Fence::Open => Closed::Epoch,
             _ => Closed::Ordered,
         }
+    }
+}
+
+impl Pool {
+    /// What becomes of one of its servers, in the newest snapshot there is.
+    pub fn fence(&self, server: &Server) -> Fence {
+        server.fence(&self.shared.snapshot.borrow(), &self.key)
     }
 }

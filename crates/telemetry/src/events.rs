@@ -248,6 +248,16 @@ pub const ALL: &[Kind] = &[
     kind(About::Cluster, "writes_refused", "Transactions wait for an operator; `reason` says why."),
     kind(
         About::Configuration,
+        "config_refused",
+        "The configuration was read again and cannot be used: `reason`, one of several. Nothing changes.",
+    ),
+    kind(
+        About::Configuration,
+        "config_reloaded",
+        "The configuration was read again and counts; `notice` is a change, or what needs a restart.",
+    ),
+    kind(
+        About::Configuration,
         "config_warning",
         "Something in the configuration works, and is probably not meant so.",
     ),
@@ -266,6 +276,7 @@ pub const ALL: &[Kind] = &[
         "password_expired",
         "After a rotation the password before counts no more.",
     ),
+    kind(About::Configuration, "reload_signal", "SIGHUP: the configuration is read again."),
     kind(
         About::Configuration,
         "secret_changed",

@@ -14,7 +14,6 @@ use topology::Fence;
 use transport::MaybeTls;
 
 use crate::cancel::{self, Slot};
-use crate::follow::Snapshots;
 
 /// Lends servers.
 pub(crate) trait Lend {
@@ -131,16 +130,15 @@ pub(crate) struct Parts<'a, S> {
 #[derive(Debug)]
 pub(crate) struct Lender {
     pool: Member,
-    snapshots: Snapshots,
     hubs: Arc<Hubs>,
     /// What held when the client logged in.
     rules: Arc<Settings>,
 }
 
 impl Lender {
-    pub(crate) fn new(pool: Arc<Pool>, snapshots: Snapshots, hubs: Arc<Hubs>) -> Self {
+    pub(crate) fn new(pool: Arc<Pool>, hubs: Arc<Hubs>) -> Self {
         let rules = pool.settings();
-        Self { pool: pool.join(), snapshots, hubs, rules }
+        Self { pool: pool.join(), hubs, rules }
     }
 }
 
@@ -160,7 +158,7 @@ impl Lend for Lender {
 
     /// Not while the pool lends nothing, and not on a node that it lends no more of.
     fn may_begin(&self, on: &Lease) -> bool {
-        self.pool.is_open() && on.fence(&self.snapshots.borrow(), self.pool.key()) == Fence::Open
+        self.pool.is_open() && on.pool().fence(on) == Fence::Open
     }
 
     fn may_pin(&self) -> bool {

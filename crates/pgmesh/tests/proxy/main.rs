@@ -43,6 +43,7 @@ mod peers;
 mod pool;
 mod prepared;
 mod rates;
+mod reload;
 mod resets;
 mod rotation;
 mod secrets;

@@ -169,11 +169,11 @@ fn without_the_page_there_are_no_events_either() {
 /// A reader of events who has had the first ones.
 fn reader(admin: &Admin) -> TcpStream {
     let mut stream = admin.connect();
-    stream.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    stream.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
     let mut seen = Vec::new();
     while !seen.windows(12).any(|it| it == b"event: state") {
         let mut bytes = [0; 4096];
-        let count = stream.read(&mut bytes).unwrap();
+        let count = stream.read(&mut bytes).expect("read");
         assert!(count > 0, "closed: {}", String::from_utf8_lossy(&seen));
         seen.extend_from_slice(&bytes[..count]);
     }

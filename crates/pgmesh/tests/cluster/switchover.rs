@@ -7,8 +7,10 @@ use std::thread;
 use testbed::{Cluster, Login, Pgmesh};
 use wire::Version;
 
+use crate::browser::{Browser, Look};
 use crate::clients::Raw;
 use crate::metrics::{eventually, sample, wait_for};
+use crate::page::page;
 use crate::ports::is_observed;
 use crate::proxy::Setup;
 
@@ -50,6 +52,11 @@ pub(crate) fn is_a_pause(cluster: &Cluster) {
         writers.into_iter().map(|writer| writer.join().unwrap()).collect()
     });
     cluster.wait_ready(std::time::Duration::from_secs(120)).unwrap();
+    if let Some(browser) = Browser::find() {
+        let dom = browser.dom(&page(&sides[0].mesh));
+        assert!(dom.contains("switchover: n1 → n2"), "{dom}");
+        browser.screenshot(&page(&sides[0].mesh), Look::Light);
+    }
     for (written, number) in written.iter().zip(1_u32..) {
         let first_new = written.iter().position(|(_, port)| *port == new).unwrap();
         let (before, after) = written.split_at(first_new);

@@ -18,8 +18,6 @@ pub(crate) enum Look {
 }
 
 impl Look {
-    pub(crate) const ALL: [Self; 3] = [Self::Light, Self::Dark, Self::Phone];
-
     /// Of the screenshot.
     fn file(self) -> &'static str {
         match self {
@@ -61,15 +59,17 @@ impl Browser {
         run(self.command().args(["--dump-dom", url]), "", PATIENCE, &Interrupt::default()).unwrap()
     }
 
-    /// What it looks like, as a file under target/.
-    pub(crate) fn screenshot(&self, url: &str, look: Look) -> PathBuf {
+    /// Keeps what it looks like in a file under target/.
+    pub(crate) fn screenshot(&self, url: &str, look: Look) {
         let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
         std::fs::create_dir_all(&target).unwrap();
         let file = target.join(look.file());
         let mut command = self.command();
         command.args(look.arguments()).arg(format!("--screenshot={}", file.display())).arg(url);
         run(&mut command, "", PATIENCE, &Interrupt::default()).unwrap();
-        file
+        let bytes = std::fs::metadata(&file).unwrap().len();
+        assert!(bytes > 20_000, "{}: nothing is on it", file.display());
+        println!("screenshot: {}", file.display());
     }
 
     fn command(&self) -> Command {

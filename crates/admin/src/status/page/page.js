@@ -71,7 +71,8 @@ function summary(cluster, own) {
     parts.push("No primary was proven yet. ");
   }
   parts.push(others === 1 ? "1 other node" : `${others} other nodes`);
-  parts.push(lags.length ? `, at most ${bytes(Math.max(...lags))} behind.` : ".");
+  const most = Math.max(0, ...lags);
+  parts.push(lags.length ? `, ${most ? `at most ${bytes(most)} behind` : "up to date"}.` : ".");
   return parts;
 }
 const isDown = (node) => ["failed", "stopped", "stopping", "unreachable"].includes(node.state);
@@ -101,7 +102,7 @@ function nodeBox(node, x, y, width) {
 function copies(node) {
   if (isDown(node)) return ["edge lost", words(node.state)];
   if (node.lag_bytes === null) return ["edge", "lag unknown"];
-  return [node.lag_bytes > 16 << 20 ? "edge late" : "edge copies", bytes(node.lag_bytes) + " behind"];
+  return [node.lag_bytes > 16 << 20 ? "edge late" : "edge copies", node.lag_bytes ? bytes(node.lag_bytes) + " behind" : "up to date"];
 }
 function meshBox(pools, x, y, width) {
   const clients = `${pools.clients} ${pools.clients === 1 ? "client" : "clients"}`;

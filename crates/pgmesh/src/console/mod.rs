@@ -14,6 +14,7 @@ use config::{Console, Settings};
 pub(crate) use self::login::{Arrival, admit};
 use self::operate::Operations;
 use self::view::View;
+pub(crate) use self::view::{node_rows, pool_row};
 use crate::app::App;
 use crate::departure::Departure;
 use crate::failovers::Failovers;

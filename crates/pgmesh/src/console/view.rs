@@ -16,6 +16,8 @@ use config::Settings;
 use frontend::ClientAddress;
 use topology::Access;
 
+pub(crate) use self::cluster::nodes as node_rows;
+pub(crate) use self::pools::row as pool_row;
 use crate::app::App;
 use crate::cancel::Slot;
 use crate::departure::Departure;

@@ -6,7 +6,7 @@ use admin::rows::{Flag, NodeRow};
 use topology::{Node, NodeName, Snapshot, Standing};
 
 /// Every node: ours first, then those of the other Citus groups.
-pub(super) fn nodes(snapshot: &Snapshot) -> Vec<NodeRow> {
+pub(crate) fn nodes(snapshot: &Snapshot) -> Vec<NodeRow> {
     let ours = snapshot.nodes().iter().map(|node| of_ours(snapshot, node));
     let others = snapshot.groups().iter().flat_map(|group| {
         let leader = group.leader.as_ref();

@@ -16,7 +16,7 @@ pub(super) fn servers(counts: &Counts) -> usize {
     counts.idle + counts.active + counts.kept
 }
 
-pub(super) fn row(pool: &Pool) -> PoolRow {
+pub(crate) fn row(pool: &Pool) -> PoolRow {
     let (key, counts) = (pool.key(), pool.counts());
     let waiting = counts.waiting as u64;
     let views = pool.server_views();

@@ -168,7 +168,9 @@ impl Drop for ClientPermit {
 /// See [`raise_descriptors`].
 pub(crate) fn raise_for(settings: &Settings) -> anyhow::Result<()> {
     let peers = if settings.peers.names.is_empty() { 0 } else { peers::SOCKETS_MAX };
-    let servers = settings.pool.config.max_db_connections;
+    // Without a limit (0) there are as many as clients that have one each.
+    let clients = usize::try_from(settings.max_client_connections).unwrap_or(usize::MAX);
+    let servers = settings.pool.config.max_db_connections.min(clients);
     let listening = settings.notifications.max_connections;
     let consoles = settings.console.as_ref().map_or(0, |it| it.config.connections_max);
     let ours = servers + listening + peers + consoles;

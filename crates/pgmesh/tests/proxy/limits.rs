@@ -115,6 +115,17 @@ fn a_user_has_so_many_servers_over_all_databases() {
     assert_eq!(postgres.psql(servers).unwrap(), "1");
 }
 
+/// As in PgBouncer. It asked for a million open files once.
+#[test]
+fn no_limit_of_servers_is_no_limit() {
+    let postgres = postgres();
+    let mesh = Setup::before(&postgres)
+        .with("pool", "max_db_connections = 0\nmax_user_connections = 0")
+        .with("proxy", "max_client_connections = 100")
+        .start();
+    assert_eq!(mesh.app().psql("SELECT 1").unwrap(), "1");
+}
+
 #[test]
 fn a_message_that_is_too_large_ends_its_clients_connection_only() {
     let postgres = postgres();

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use control::auth_query::{AuthQuery, Stats};
 use notify::Hubs;
@@ -12,6 +13,7 @@ use telemetry::{
     Bounds, ClusterState, ConnectFailure, Counter, Counts, Discard, Listening, Lookups, Metrics,
     NodeState, PinState, PoolLabels, PoolState, PoolStates, PoolTotals, Reset, Role, Words,
 };
+use tokio_util::task::AbortOnDropHandle;
 use topology::{Access, Node, NodeName, PoolKey, Snapshot};
 use transport::{Acceptor, Connector};
 
@@ -185,9 +187,32 @@ pub(crate) fn pools(
     metrics.observe_pools(move || observers.states(&pools))
 }
 
-/// Shows the limits of the whole process.
-pub(crate) fn bounds(metrics: &Metrics, live: &Arc<Live>) -> Result<(), telemetry::Error> {
-    log(metrics, &live.get().log);
+/// How often it is told how much was not logged.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// Tells and counts how much was not logged, for as long as pgmesh runs.
+async fn suppressed(metrics: Arc<Metrics>, log: telemetry::log::Handle) {
+    let mut told = 0;
+    loop {
+        tokio::time::sleep(TELL_EVERY).await;
+        let suppressed = log.suppressed();
+        let events = suppressed - told;
+        if events > 0 {
+            told = suppressed;
+            metrics.log_suppressed(events);
+            tracing::warn!(event = "log_suppressed", events, "too much to log: log.rate");
+        }
+    }
+}
+
+/// Shows the limits of the whole process, and tells of what they keep out of the log for as long as
+/// what this returns lives.
+pub(crate) fn bounds(
+    metrics: &Arc<Metrics>,
+    live: &Arc<Live>,
+    log: &telemetry::log::Handle,
+) -> Result<AbortOnDropHandle<()>, telemetry::Error> {
+    self::log(metrics, &live.get().log);
     let live = Arc::clone(live);
     metrics.observe_bounds(move || {
         let settings = live.get();
@@ -196,7 +221,9 @@ pub(crate) fn bounds(metrics: &Metrics, live: &Arc<Live>) -> Result<(), telemetr
             held: settings.failover.hold.clients as u64,
             memory_bytes: settings.limits.max_memory,
         }
-    })
+    })?;
+    let telling = tokio::spawn(suppressed(Arc::clone(metrics), log.clone()));
+    Ok(AbortOnDropHandle::new(telling))
 }
 
 /// Shows what look-ups of roles come to.

@@ -97,7 +97,7 @@ async fn serve(start: Start) -> anyhow::Result<()> {
     let tokens = Tokens::start(&settings, &metrics).context("[auth.oauth]")?;
     let others = tokens.as_ref().and_then(Tokens::renewal).into_iter().chain(directory.renewal());
     observe::handshakes(&metrics, &acceptor, dialer.tls());
-    observe::bounds(&metrics, &live)?;
+    let _telling = observe::bounds(&metrics, &live, &log)?;
     let _renewal = renew_tls(&acceptor, dialer.tls(), others, &metrics)?;
     let following = Following::start(&settings, dialer.tls())?;
     let snapshots = following.snapshots.clone();

@@ -88,6 +88,11 @@ pub const ALL: &[Kind] = &[
     kind(About::Process, "drain_hurried", "A second signal: all sessions are ended now."),
     kind(About::Process, "listening", "A port or a Unix socket takes clients."),
     kind(About::Process, "log_failed", "What is logged could not be changed."),
+    kind(
+        About::Process,
+        "log_suppressed",
+        "So many events of the last second were not written: `log.rate`.",
+    ),
     kind(About::Process, "memory_available", "New clients are taken again."),
     kind(About::Process, "memory_full", "`limits.max_memory` is reached; new clients are refused."),
     kind(About::Process, "started", "pgmesh takes clients."),

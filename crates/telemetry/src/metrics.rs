@@ -83,6 +83,7 @@ impl Metrics {
             build,
             clients: Arc::clone(&clients),
             discovery_failures: Counter::default(),
+            log_suppressed: Counter::default(),
             is_draining: AtomicBool::new(false),
             failovers: FailoverMetrics::default(),
             tls: Arc::default(),
@@ -114,6 +115,11 @@ impl Metrics {
     /// server, not when a client names a database: names are the clients' to make up.
     pub fn pool(&self, labels: PoolLabels) -> Arc<PoolMetrics> {
         self.pools.pool(labels)
+    }
+
+    /// So many events were not logged, because there were too many of their kind.
+    pub fn log_suppressed(&self, events: u64) {
+        self.totals.log_suppressed.add(events);
     }
 
     /// Transactions that take so long are logged from now on; zero logs none.
@@ -239,6 +245,7 @@ fn once(is_first: bool) -> Result<(), Error> {
 pub(crate) struct Totals {
     build: Build,
     clients: Arc<ClientMetrics>,
+    log_suppressed: Counter,
     discovery_failures: Counter,
     is_draining: AtomicBool,
     failovers: FailoverMetrics,
@@ -348,6 +355,14 @@ pub(crate) const ROWS: &[Row<Totals>] = &[
             &[],
         ),
         read: |spec, totals| timed(spec, &totals.clients.ldap_seconds),
+    },
+    Row {
+        spec: Spec::counter(
+            "pgmesh_log_suppressed_total",
+            "Events that were not logged: log.rate.",
+            &[],
+        ),
+        read: |spec, totals| one(spec, &totals.log_suppressed),
     },
     Row {
         spec: Spec::counter(

@@ -26,7 +26,8 @@ One event per line on stderr (`log.format = \"text\"` or `\"json\"`), or in syst
   statements and parameters are in no event at any level.
 - `log.level` is `error`, `warn`, `info`, `debug` or `trace`; `PGMESH_LOG=info,pool=debug` overrules
   it for a crate. `LOG_LEVEL debug` on the console changes it until the next reload.
-- One place in the code logs at most `log.rate` events per second.
+- One place in the code logs at most `log.rate` events per second. What was kept back is told of
+  once a second (`log_suppressed`) and counted in `pgmesh_log_suppressed_total`.
 - Logins and the ends of sessions are logged as long as `log.connections` is on.
 - A transaction that takes longer than `log.min_duration` is logged when it ends, with its client,
   pool, server and duration.
@@ -73,8 +74,8 @@ fn arguments(code: &str) -> &str {
 }
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    let entries = fs::read_dir(folder).expect("a folder of sources");
+    for path in entries.map(|entry| entry.expect("a file of sources").path()) {
         if path.is_dir() {
             if path.file_name().is_none_or(|name| name != "tests") {
                 sources(&path, found);

@@ -16,12 +16,12 @@ fn of(database: &str) -> Target {
 /// The orders after all of `commands`, none of which fails.
 fn ordered(cluster: &Cluster, commands: &[Command]) -> Orders {
     commands.iter().fold(Orders::default(), |orders, command| {
-        orders.after(command.clone(), cluster.snapshot()).unwrap()
+        orders.after(command.clone(), cluster.snapshot()).expect("it makes sense")
     })
 }
 
 fn give(cluster: &mut Cluster, orders: &Orders) {
-    cluster.apply(Event::Orders(Arc::new(orders.clone()))).unwrap();
+    cluster.apply(Event::Orders(Arc::new(orders.clone()))).expect("they are newer");
 }
 
 #[test]

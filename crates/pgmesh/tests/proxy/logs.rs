@@ -8,7 +8,7 @@ use std::time::Duration;
 use testbed::{Login, Pgmesh};
 
 use crate::clients::Raw;
-use crate::metrics::eventually;
+use crate::metrics::{eventually, sample};
 use crate::postgres;
 use crate::proxy::{Setup, binary};
 
@@ -56,6 +56,11 @@ fn a_flood_of_refusals_is_not_one_of_lines() {
     let seconds = began.elapsed().as_secs() + 2;
     let told = events(&mesh, "client_refused").len() as u64;
     assert!((1..20).contains(&told) && told <= seconds, "{told} lines in {seconds} s");
+    eventually("the others are told of", || {
+        let told = events(&mesh, "log_suppressed");
+        let suppressed: u64 = told.iter().filter_map(|it| it["events"].as_u64()).sum();
+        suppressed > 0 && sample(&mesh, "pgmesh_log_suppressed_total", "") == suppressed as f64
+    });
     drop(Raw::log_in(&mesh.app()));
     assert_eq!(events(&mesh, "client_connected").len(), 0);
 }

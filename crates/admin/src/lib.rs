@@ -26,7 +26,7 @@ pub use error::Error;
 pub use facts::{CarryingOut, Done, Facts, Operate, Operator, Outcome, Right};
 pub use order::{Command, Shutdown, Target};
 pub use readiness::{Readiness, Ready};
-pub use server::{AdminHandle, spawn};
+pub use server::{AdminHandle, bind, spawn, spawn_at};
 pub use status::{Cluster, Login, Look, PoolsView, Reign, Start, Work};
 
 /// Where to listen, and the limits.

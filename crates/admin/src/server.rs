@@ -87,12 +87,34 @@ impl AdminHandle {
     }
 }
 
+/// Opens a listener for [`spawn_at`].
+///
+/// # Errors
+/// [`Error::Listen`].
+pub fn bind(address: SocketAddr) -> Result<std::net::TcpListener, Error> {
+    std::net::TcpListener::bind(address).map_err(|source| Error::Listen { address, source })
+}
+
 /// Binds the address and starts the service on a thread of its own. Needs no runtime, and may
 /// be called inside one.
 ///
 /// # Errors
 /// [`Error::Listen`], [`Error::Start`].
 pub fn spawn(
+    config: Config,
+    exposition: Exposition,
+    ready: impl Ready,
+    look: Arc<dyn Look>,
+) -> Result<AdminHandle, Error> {
+    spawn_at(bind(config.listen)?, config, exposition, ready, look)
+}
+
+/// [`spawn`] at a listener that is open already, be it here or by another process.
+///
+/// # Errors
+/// [`Error::Start`].
+pub fn spawn_at(
+    listener: std::net::TcpListener,
     config: Config,
     exposition: Exposition,
     ready: impl Ready,
@@ -105,8 +127,7 @@ pub fn spawn(
         .map_err(Error::Start)?;
     // Entered and not blocked on: the caller may be inside a runtime of its own.
     let entered = runtime.enter();
-    let (listener, address) =
-        listen(config.listen).map_err(|source| Error::Listen { address: config.listen, source })?;
+    let (listener, address) = listen(listener).map_err(Error::Start)?;
     drop(entered);
     let (stop, stopped) = oneshot::channel();
     let ended = CancellationToken::new();
@@ -141,8 +162,7 @@ impl Ending {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = std::net::TcpListener::bind(address)?;
+fn listen(listener: std::net::TcpListener) -> io::Result<(TcpListener, SocketAddr)> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     Ok((TcpListener::from_std(listener)?, address))

@@ -21,6 +21,8 @@ pub struct Settings {
     pub frontend: frontend::Config,
     /// `[proxy]`: clients at one time; one more gets 53300.
     pub max_client_connections: u32,
+    /// `[proxy]`: where a process asks that takes this one's place.
+    pub takeover_socket: Option<PathBuf>,
     /// `[proxy]`: whether the process may leave its memory behind.
     pub core_dumps: CoreDumps,
     /// `[proxy]`: further limits of clients.

@@ -2,11 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use tokio::net::{TcpListener, UnixListener, UnixStream};
-use transport::{Socket, SocketFile, UnixError, listen_unix};
+use transport::{Inherited, Socket, SocketFile, UnixError, listen_unix};
 
-use crate::config::UnixSockets;
 use crate::{ClientAddress, Config, Endpoint, Port};
 
 /// A socket that cannot be listened on.
@@ -50,45 +50,47 @@ enum Inner {
 }
 
 impl Listener {
-    /// Opens every socket of the configuration, or none. With `share` other listeners, of
-    /// other threads or of the process that takes over, may open the same ones; a Unix socket
-    /// has one listener only. Blocks where the file system does.
+    /// Opens every socket of the configuration that was not inherited, or none. One that was is
+    /// taken as it is; of several addresses those are left out that an inherited listener of all
+    /// addresses covers. Blocks where the file system does.
     ///
     /// # Errors
     /// The first socket that cannot be listened on.
-    pub fn bind(config: &Config, share: bool) -> Result<Bound, BindError> {
+    pub fn bind(config: &Config, inherited: &mut Inherited) -> Result<Bound, BindError> {
         let mut bound = Bound { listeners: Vec::new(), files: Vec::new() };
         // Before TCP, whose ports others watch to see that all is up.
         if let Some(unix) = &config.unix {
             for (port, number) in config.ports() {
-                let (listener, file) = Self::bind_unix(unix, port, number, config.backlog)?;
-                bound.listeners.push(listener);
+                let path = unix.path(number);
+                let (inner, file) = listen_unix(&path, &unix.access, config.backlog, inherited)?;
+                let endpoint = Endpoint::Unix(path);
+                bound.listeners.push(Self { inner: Inner::Unix(inner), endpoint, port });
                 bound.files.extend(file);
             }
         }
         for (port, address) in config.endpoints() {
-            let listener = Self::bind_tcp(config, port, address, share)
-                .map_err(|source| BindError::Tcp { address, source })?;
-            bound.listeners.push(listener);
+            let failed = |source| BindError::Tcp { address, source };
+            let inner = match inherited.take_tcp(address) {
+                Some(listener) => TcpListener::from_std(listener).map_err(failed)?,
+                None if inherited.covers(address) => continue,
+                None => transport::listen(address, config.backlog, false, &config.tcp)
+                    .map_err(failed)?,
+            };
+            let endpoint = Endpoint::Tcp(inner.local_addr().map_err(failed)?);
+            bound.listeners.push(Self { inner: Inner::Tcp(inner), endpoint, port });
         }
         Ok(bound)
     }
 
-    fn bind_tcp(config: &Config, port: Port, address: SocketAddr, share: bool) -> io::Result<Self> {
-        let inner = transport::listen(address, config.backlog, share, &config.tcp)?;
-        let endpoint = Endpoint::Tcp(inner.local_addr()?);
-        Ok(Self { inner: Inner::Tcp(inner), endpoint, port })
-    }
-
-    fn bind_unix(
-        unix: &UnixSockets,
-        port: Port,
-        number: u16,
-        backlog: u32,
-    ) -> Result<(Self, Option<SocketFile>), UnixError> {
-        let path = unix.path(number);
-        let (inner, file) = listen_unix(&path, &unix.access, backlog)?;
-        Ok((Self { inner: Inner::Unix(inner), endpoint: Endpoint::Unix(path), port }, file))
+    /// The socket, for another process.
+    ///
+    /// # Errors
+    /// There are too few descriptors.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        match &self.inner {
+            Inner::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
+            Inner::Unix(listener) => listener.as_fd().try_clone_to_owned(),
+        }
     }
 
     /// What is listened on, with the port that the system chose if it was asked to.

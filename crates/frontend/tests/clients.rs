@@ -11,7 +11,7 @@ use frontend::{BindError, Config, Endpoint, Listener, Port, UnixSockets};
 use peer::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
-use transport::{Acceptor, ClientTls, Negotiation, Socket, TlsMode, UnixAccess};
+use transport::{Acceptor, ClientTls, Inherited, Negotiation, Socket, TlsMode, UnixAccess};
 
 fn tcp_address(listener: &Listener) -> SocketAddr {
     match listener.endpoint() {
@@ -28,7 +28,8 @@ struct Door {
 fn door(mode: TlsMode) -> Door {
     let listen = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
     let config = Config { listen, port: 0, ..Config::default() };
-    let [listener] = Listener::bind(&config, false).unwrap().listeners.try_into().unwrap();
+    let [listener] =
+        Listener::bind(&config, &mut Inherited::default()).unwrap().listeners.try_into().unwrap();
     assert_eq!(listener.port(), Port::Primary);
     Door { listener, acceptor: acceptor(mode) }
 }
@@ -313,7 +314,7 @@ async fn every_port_of_every_address_is_opened_or_none() {
         any_port: Some(0),
         ..Config::default()
     };
-    let listeners = Listener::bind(&config, false).unwrap().listeners;
+    let listeners = Listener::bind(&config, &mut Inherited::default()).unwrap().listeners;
     let ports: Vec<_> = listeners.iter().map(|listener| listener.port().as_str()).collect();
     assert_eq!(ports, ["primary", "replica", "any"]);
     let taken = tcp_address(&listeners[0]);
@@ -322,7 +323,7 @@ async fn every_port_of_every_address_is_opened_or_none() {
     let unix = Some(UnixSockets { directory: directory.path().display().to_string(), access });
     let config = Config { replica_port: Some(1), any_port: Some(2), unix, ..Config::default() };
     let config = Config { listen: Vec::new(), ..config };
-    let bound = Listener::bind(&config, false).unwrap();
+    let bound = Listener::bind(&config, &mut Inherited::default()).unwrap();
     let opened =
         bound.listeners.iter().map(|it| format!("{} {}", it.port().as_str(), it.endpoint()));
     let path = |port| format!("{}/.s.PGSQL.{port}", directory.path().display());
@@ -331,11 +332,11 @@ async fn every_port_of_every_address_is_opened_or_none() {
         .zip([5432, 1, 2])
         .map(|(kind, port)| format!("{kind} {}", path(port)));
     assert_eq!(opened.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
-    let again = Listener::bind(&config, false).unwrap_err();
+    let again = Listener::bind(&config, &mut Inherited::default()).unwrap_err();
     assert!(matches!(again, BindError::Unix(_)), "{again}");
 
     let config = Config { listen: localhost, port: taken.port(), ..Config::default() };
-    let error = Listener::bind(&config, false).unwrap_err();
+    let error = Listener::bind(&config, &mut Inherited::default()).unwrap_err();
     assert!(matches!(error, BindError::Tcp { address, .. } if address == taken), "{error}");
 }
 
@@ -343,7 +344,7 @@ fn unix_door(directory: &std::path::Path, mode: TlsMode) -> (Door, Vec<transport
     let access = UnixAccess { mode: 0o600, group: None };
     let unix = UnixSockets { directory: directory.display().to_string(), access };
     let config = Config { listen: Vec::new(), port: 5432, unix: Some(unix), ..Config::default() };
-    let bound = Listener::bind(&config, false).unwrap();
+    let bound = Listener::bind(&config, &mut Inherited::default()).unwrap();
     let [listener] = bound.listeners.try_into().unwrap();
     (Door { listener, acceptor: acceptor(mode) }, bound.files)
 }

@@ -67,6 +67,21 @@ impl Accepting {
             let _ = task.await;
         }
     }
+
+    /// What was inherited is ours from now on.
+    pub(crate) fn keep(&mut self) {
+        for file in &mut self.files {
+            if let Err(error) = file.keep() {
+                tracing::warn!(event = "lock_not_signed", %error, "the lock of a Unix socket says that another process has it");
+            }
+        }
+    }
+
+    /// Leaves the listeners to another process, which has them, too: whoever waits is its client.
+    pub(crate) fn give_away(self) {
+        self.files.into_iter().for_each(SocketFile::give_away);
+        drop(self.tasks);
+    }
 }
 
 async fn accept(listener: Listener, door: Arc<Door>) {

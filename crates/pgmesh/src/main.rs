@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use config::Overrides;
-use pgmesh::{ImportFiles, Origin, Start, Undumpable};
+use pgmesh::{Beginning, ImportFiles, Origin, Start, Undumpable};
 
 /// A proxy in front of highly available Postgres: watches the leader in etcd, pools servers
 /// in transaction mode, terminates TLS.
@@ -15,18 +15,29 @@ struct CommandLine {
     #[command(subcommand)]
     verb: Option<Verb>,
     #[command(flatten)]
-    source: Source,
+    run: Run,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Serve clients; the default.
-    Run(Source),
+    Run(Run),
     /// Read the configuration, report everything that is wrong with it, and end.
     Check(Source),
     /// Turn files of PgBouncer and HAProxy into a proxy.toml on standard output, and say what
     /// became of each line.
     Import(ImportFiles),
+}
+
+/// How to serve clients.
+#[derive(Debug, Args)]
+struct Run {
+    #[command(flatten)]
+    source: Source,
+    /// Take the place of the process that serves proxy.takeover_socket: its listeners at once,
+    /// while its clients leave in their time. Without one, start alone.
+    #[arg(long, conflicts_with = "upstream")]
+    takeover: bool,
 }
 
 /// Where the configuration comes from.
@@ -50,12 +61,12 @@ impl From<Source> for Origin {
 }
 
 fn main() -> ExitCode {
-    let CommandLine { verb, source } = CommandLine::parse();
-    let (source, only_check) = match verb {
-        None => (source, false),
-        Some(Verb::Run(source)) => (source, false),
-        Some(Verb::Check(source)) => (source, true),
-        Some(Verb::Import(files)) => return import(&files),
+    let CommandLine { verb, run } = CommandLine::parse();
+    let (source, beginning) = match verb.unwrap_or(Verb::Run(run)) {
+        Verb::Run(Run { source, takeover: false }) => (source, Some(Beginning::Alone)),
+        Verb::Run(Run { source, takeover: true }) => (source, Some(Beginning::TakeOver)),
+        Verb::Check(source) => (source, None),
+        Verb::Import(files) => return import(&files),
     };
     let undumpable = Undumpable::new();
     let origin = Origin::from(source);
@@ -72,9 +83,9 @@ fn main() -> ExitCode {
         tracing::warn!(event = "config_warning", "{warning}");
     }
     undumpable.settle(settings.core_dumps);
-    let result = match only_check {
-        true => pgmesh::check(&settings),
-        false => pgmesh::run(Start { settings, origin, log }),
+    let result = match beginning {
+        None => pgmesh::check(&settings),
+        Some(beginning) => pgmesh::run(Start { settings, origin, log, beginning }),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! The composition root: builds every part, hands each what it needs, and waits for the end.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,10 +8,9 @@ use admin::AdminHandle;
 use anyhow::Context as _;
 use auth::Seed;
 use backend::Dialer;
-use config::{Settings, Shutdown};
+use config::Settings;
 use control::auth_query::{AuthQuery, Groups};
 use control::ldap::Directory;
-use frontend::Listener;
 use notify::Hubs;
 use pool::Pools;
 use rand::Rng as _;
@@ -20,13 +20,14 @@ use tokio_util::task::AbortOnDropHandle;
 use topology::Access;
 use transport::{Acceptor, Connector, Renewal};
 
-use crate::accept::Accepting;
 use crate::app::{AcceptedSettings, App};
+use crate::attend::attend;
 use crate::bearer::Tokens;
 use crate::cancel::CancelKeys;
 use crate::console::{self, Door};
 use crate::credentials::Credentials;
-use crate::departure::{Departure, Signals};
+use crate::departure::Departure;
+use crate::entrance::{Beginning, Entrance};
 use crate::failovers::Failovers;
 use crate::follow::{Following, Snapshots};
 use crate::gate::{Gate, watch_memory};
@@ -49,9 +50,6 @@ const BUILD: Build = Build {
     },
 };
 
-/// For the last words to clients of the console.
-const CONSOLES_END: Duration = Duration::from_secs(1);
-
 /// How soon a new certificate or new rules are seen; looking takes a few system calls.
 const FILES_PERIOD: Duration = Duration::from_secs(5);
 
@@ -64,6 +62,8 @@ pub struct Start {
     pub origin: Origin,
     /// Changes what is logged.
     pub log: telemetry::log::Handle,
+    /// Whose listeners it takes.
+    pub beginning: Beginning,
 }
 
 /// Serves clients until a signal comes, and then until they have left.
@@ -84,8 +84,9 @@ pub fn run(start: Start) -> anyhow::Result<()> {
 }
 
 async fn serve(start: Start) -> anyhow::Result<()> {
-    let Start { settings, origin, log } = start;
+    let Start { settings, origin, log, beginning } = start;
     let settings = Arc::new(settings);
+    let mut entrance = Entrance::open(&settings, beginning).await?;
     let live = Live::new(Arc::clone(&settings));
     let registry = Registry::new();
     let metrics = Arc::new(Metrics::new(&registry, BUILD)?);
@@ -131,7 +132,7 @@ async fn serve(start: Start) -> anyhow::Result<()> {
         orders: following.orders(),
         catalog,
         cancel_keys: cancel_keys(&settings),
-        peers: Peers::new(&settings.peers),
+        peers: Peers::new(&settings.peers, entrance.predecessor()),
         metrics: Arc::clone(&metrics),
         accepted_settings: AcceptedSettings::default(),
         server_logins,
@@ -142,36 +143,17 @@ async fn serve(start: Start) -> anyhow::Result<()> {
     let parts = Parts { app: Arc::clone(&app), live, log, metrics, ringing, rotation };
     let _reloader = Reloader::begin(origin, Arc::clone(&settings), parts, FILES_PERIOD)?;
     let departure = Departure::new();
-    let admin = show(&settings, registry, &app, &failovers, departure.clone())?;
+    let listener = entrance.metrics(&settings.admin).context("[metrics]")?;
+    let admin = show(&settings, listener, registry, &app, &failovers, departure.clone())?;
     console::open(&admin, &app, &settings, &failovers, &departure)?;
     let _leader = show_leader(Arc::clone(&app), failovers, snapshots);
-    let signals = Signals::new().context("signals")?;
-    let accepting = listen(&settings, &app)?;
-    tracing::info!(event = "started", metrics = %admin.local_addr(), version = BUILD.version, "pgmesh is up");
-
-    leave(&app, settings.shutdown, &departure, accepting, signals).await;
-    admin.end_consoles(CONSOLES_END).await;
-    Ok(())
-}
-
-/// Waits for the end to be asked for, and for those who are still there then.
-async fn leave(
-    app: &App,
-    config: Shutdown,
-    departure: &Departure,
-    accepting: Accepting,
-    mut signals: Signals,
-) {
-    departure.begins(&mut signals).await;
-    app.metrics.draining();
-    accepting.close().await;
-    departure.carry_out(app, config, &mut signals).await;
-    tracing::info!(event = "stopped", "stopped");
+    attend(&app, &settings, admin, &departure, entrance).await
 }
 
 /// Shows operators how it goes.
 fn show(
     settings: &Settings,
+    listener: TcpListener,
     registry: Registry,
     app: &Arc<App>,
     failovers: &Arc<Failovers>,
@@ -180,13 +162,8 @@ fn show(
     let (exposition, snapshots) = (Exposition::new(registry), app.snapshots.clone());
     let ready = move || readiness(&snapshots, &departure);
     let status = Arc::new(Status::new(app, failovers));
-    admin::spawn(settings.admin.clone(), exposition, ready, status).context("[metrics]")
-}
-
-/// Opens the ports, and takes clients.
-fn listen(settings: &Settings, app: &Arc<App>) -> anyhow::Result<Accepting> {
-    let bound = Listener::bind(&settings.frontend, false).context("[proxy]")?;
-    Ok(Accepting::begin(bound, app, settings.frontend.backlog))
+    admin::spawn_at(listener, settings.admin.clone(), exposition, ready, status)
+        .context("[metrics]")
 }
 
 /// Follows the TLS files, and shows when their certificates end.

@@ -86,7 +86,17 @@ pub const ALL: &[Kind] = &[
         "`shutdown.drain_timeout` is over; the sessions that are left are ended.",
     ),
     kind(About::Process, "drain_hurried", "A second signal: all sessions are ended now."),
+    kind(
+        About::Process,
+        "listener_unwanted",
+        "A listener of the older process or of the service manager is not in the configuration; it is closed.",
+    ),
     kind(About::Process, "listening", "A port or a Unix socket takes clients."),
+    kind(
+        About::Process,
+        "lock_not_signed",
+        "The lock file of a Unix socket could not be given our process id.",
+    ),
     kind(About::Process, "log_failed", "What is logged could not be changed."),
     kind(
         About::Process,
@@ -95,9 +105,31 @@ pub const ALL: &[Kind] = &[
     ),
     kind(About::Process, "memory_available", "New clients are taken again."),
     kind(About::Process, "memory_full", "`limits.max_memory` is reached; new clients are refused."),
+    kind(About::Process, "predecessor_ended", "After a takeover: the older process has ended."),
+    kind(
+        About::Process,
+        "predecessor_silent",
+        "The older process does not answer; its clients cannot be cancelled any more.",
+    ),
     kind(About::Process, "started", "pgmesh takes clients."),
     kind(About::Process, "stopped", "The last session has ended; the process ends."),
     kind(About::Process, "stopping", "pgmesh was told to end."),
+    kind(About::Process, "takeover_asked", "Another process asks for the listeners."),
+    kind(
+        About::Process,
+        "takeover_done",
+        "The older process takes no more clients; this one does.",
+    ),
+    kind(
+        About::Process,
+        "takeover_failed",
+        "A process that asked for the listeners did not begin to take clients; this one goes on.",
+    ),
+    kind(
+        About::Process,
+        "takeover_refused",
+        "A process of another user has asked for the listeners.",
+    ),
     kind(About::Clients, "auth_query_failed", "`auth.query` had no answer; the login is refused."),
     kind(
         About::Clients,

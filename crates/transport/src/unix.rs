@@ -7,7 +7,8 @@
 //! without a lock, PgBouncer's or PostgreSQL's, is in use if somebody takes connections on it.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{
     FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
@@ -19,6 +20,8 @@ use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::Group;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
+
+use crate::inherit::Inherited;
 
 /// Who may connect to a socket in the file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,8 +83,18 @@ pub enum UnixError {
 pub struct SocketFile {
     path: PathBuf,
     id: FileId,
+    owner: Owner,
     // Behind the socket: fields are dropped after it is removed.
-    _lock: Lock,
+    lock: Lock,
+}
+
+/// Whose a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// Ours: it goes with us.
+    Here,
+    /// Another process has it, too, and it is that one's to remove.
+    Elsewhere,
 }
 
 /// A lock file that we have made and locked.
@@ -90,6 +103,7 @@ struct Lock {
     path: PathBuf,
     file: File,
     id: FileId,
+    owner: Owner,
 }
 
 /// Device and inode: what makes it this file and no other of its name.
@@ -100,7 +114,8 @@ struct FileId(u64, u64);
 /// system (abstract), which `access` says nothing of. Must be called inside a tokio runtime with
 /// io enabled. Blocks, for as long as the file system does.
 ///
-/// What a process that is gone has left there is replaced.
+/// What a process that is gone has left there is replaced. A listener that was inherited is taken
+/// as it is.
 ///
 /// # Errors
 /// Another process serves it, or the system says no.
@@ -108,7 +123,14 @@ pub fn listen_unix(
     name: &Path,
     access: &UnixAccess,
     backlog: u32,
+    inherited: &mut Inherited,
 ) -> Result<(UnixListener, Option<SocketFile>), UnixError> {
+    let taken = inherited.take_unix(name).and_then(|taken| {
+        taken.map(|(listener, file)| Ok((UnixListener::from_std(listener)?, file))).transpose()
+    });
+    if let Some(taken) = taken.map_err(|error| system("take over", name, error))? {
+        return Ok(taken);
+    }
     if let Some(rest) = name.as_os_str().as_bytes().strip_prefix(b"@") {
         let name_of_kernel = std::ffi::OsString::from_vec([b"\0", rest].concat());
         let socket = bind(Path::new(&name_of_kernel)).map_err(|source| match source.kind() {
@@ -125,7 +147,7 @@ pub fn listen_unix(
     remove(name).map_err(|error| system("remove the old socket", name, error))?;
     let socket = bind(name).map_err(|error| system("bind", name, error))?;
     let id = FileId::at(name).map_err(|error| system("look at", name, error))?;
-    let file = SocketFile { path: name.to_owned(), id, _lock: lock };
+    let file = SocketFile { path: name.to_owned(), id, owner: Owner::Here, lock };
     // Nobody can connect before it listens: there is no moment with other permissions.
     std::os::unix::fs::chown(name, None, group)
         .map_err(|error| system("give to its group", name, error))?;
@@ -293,9 +315,16 @@ impl Lock {
         if !FileId::at(path).is_ok_and(|found| found == id) {
             return Ok(None);
         }
-        let lock = Self { path: path.to_owned(), file, id };
-        writeln!(&lock.file, "{}", std::process::id()).map_err(failed)?;
+        let lock = Self { path: path.to_owned(), file, id, owner: Owner::Here };
+        lock.sign().map_err(failed)?;
         Ok(Some(lock))
+    }
+
+    /// Writes whose it is.
+    fn sign(&self) -> io::Result<()> {
+        (&self.file).rewind()?;
+        self.file.set_len(0)?;
+        writeln!(&self.file, "{}", std::process::id())
     }
 }
 
@@ -303,15 +332,59 @@ impl Lock {
 /// name.
 impl Drop for Lock {
     fn drop(&mut self) {
-        self.id.remove(&self.path);
+        if self.owner == Owner::Here {
+            self.id.remove(&self.path);
+        }
     }
 }
 
 // === impl SocketFile ===
 
+impl SocketFile {
+    /// The file of this socket, whose lock is among `locks`; `None` if it has none there, for
+    /// then somebody else cleans up.
+    pub(crate) fn adopt(name: &Path, locks: &mut Vec<File>) -> io::Result<Option<Self>> {
+        let path = lock_path(name);
+        let Ok(id) = FileId::at(&path) else { return Ok(None) };
+        let is_it = |file: &File| FileId::of(file).is_ok_and(|found| found == id);
+        let Some(at) = locks.iter().position(is_it) else { return Ok(None) };
+        let owner = Owner::Elsewhere;
+        let lock = Lock { path, file: locks.swap_remove(at), id, owner };
+        let id = FileId::at(name)?;
+        Ok(Some(Self { path: name.to_owned(), id, owner, lock }))
+    }
+
+    /// Makes what was inherited ours: from now on it goes with us. Until then it stays when this
+    /// is dropped, for its process may go on.
+    ///
+    /// # Errors
+    /// Our process id cannot be written into the lock file; it is ours all the same.
+    pub fn keep(&mut self) -> io::Result<()> {
+        self.owner = Owner::Here;
+        self.lock.owner = Owner::Here;
+        self.lock.sign()
+    }
+
+    /// The lock, for another process: it is held until the last copy is closed.
+    ///
+    /// # Errors
+    /// There are too few descriptors.
+    pub fn lock(&self) -> io::Result<OwnedFd> {
+        self.lock.file.try_clone().map(OwnedFd::from)
+    }
+
+    /// Leaves the files where they are, for another process has them now.
+    pub fn give_away(mut self) {
+        self.owner = Owner::Elsewhere;
+        self.lock.owner = Owner::Elsewhere;
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        self.id.remove(&self.path);
+        if self.owner == Owner::Here {
+            self.id.remove(&self.path);
+        }
     }
 }
 

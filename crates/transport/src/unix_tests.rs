@@ -12,7 +12,7 @@ fn anybody() -> UnixAccess {
 }
 
 fn open(name: &Path) -> Result<(UnixListener, Option<SocketFile>), UnixError> {
-    listen_unix(name, &anybody(), 16)
+    listen_unix(name, &anybody(), 16, &mut Inherited::default())
 }
 
 fn names(directory: &Path) -> Vec<String> {
@@ -30,7 +30,7 @@ async fn a_socket_has_the_mode_and_group_asked_for_and_goes_with_its_lock() {
     // Any process may give a file to its own group.
     let group = std::fs::metadata(directory.path()).unwrap().gid();
     let access = UnixAccess { mode: 0o620, group: Some(group.to_string()) };
-    let (listener, file) = listen_unix(&path, &access, 16).unwrap();
+    let (listener, file) = listen_unix(&path, &access, 16, &mut Inherited::default()).unwrap();
     let metadata = std::fs::metadata(&path).unwrap();
     assert_eq!((metadata.mode() & 0o777, metadata.gid()), (0o620, group));
     let lock = std::fs::read_to_string(lock_path(&path)).unwrap();
@@ -127,7 +127,8 @@ async fn an_error_says_what_to_do() {
     let error = open(&nowhere.join(NAME)).unwrap_err().to_string();
     assert!(error.contains(&format!("no directory {}", nowhere.display())), "{error}");
     let access = UnixAccess { mode: 0o770, group: Some("no such group".to_owned()) };
-    let error = listen_unix(&directory.path().join(NAME), &access, 16).unwrap_err();
+    let error = listen_unix(&directory.path().join(NAME), &access, 16, &mut Inherited::default())
+        .unwrap_err();
     assert!(error.to_string().contains("no group \"no such group\""), "{error}");
     assert!(names(directory.path()).is_empty());
 }

@@ -53,6 +53,7 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
     let proxy = root.section("proxy");
     let (frontend, max_client_connections, client_map) = proxy::read(&proxy);
     let core_dumps = proxy::core_dumps(&proxy);
+    let takeover_socket = unix::takeover(&proxy);
     let limits = limits::read(&proxy);
     drop(proxy);
     let peers = peers::read(&root.section("peers"), frontend.port);
@@ -84,6 +85,7 @@ pub(crate) fn settings(root: &Section<'_>) -> Settings {
     Settings {
         frontend,
         max_client_connections,
+        takeover_socket,
         core_dumps,
         limits,
         peers,

@@ -1,4 +1,6 @@
-//! `unix_socket_dir`, `unix_socket_mode` and `unix_socket_group` of `[proxy]`.
+//! `unix_socket_dir`, `unix_socket_mode`, `unix_socket_group` and `takeover_socket` of `[proxy]`.
+
+use std::path::PathBuf;
 
 use frontend::UnixSockets;
 use transport::{UNIX_NAME_MAX, UnixAccess};
@@ -26,6 +28,19 @@ pub(super) fn read(section: &Section<'_>) -> Option<UnixSockets> {
     }
     let access = UnixAccess { mode: mode.unwrap_or(MODE.1), group };
     Some(UnixSockets { directory: directory?, access })
+}
+
+/// `takeover_socket`.
+pub(super) fn takeover(section: &Section<'_>) -> Option<PathBuf> {
+    section.parsed("takeover_socket", Kind::Path, None, |text| match text {
+        _ if !text.starts_with('/') => Err("not an absolute path; write one, such as \
+             \"/run/pgmesh/takeover.sock\", that the old and the new process both find"
+            .to_owned()),
+        _ if text.len() > UNIX_NAME_MAX => {
+            Err(format!("too long for a Unix socket; write at most {UNIX_NAME_MAX} bytes"))
+        }
+        _ => Ok(PathBuf::from(text)),
+    })
 }
 
 fn directory(text: &str) -> Result<String, String> {

@@ -52,7 +52,6 @@ impl Departure {
     }
 
     /// Asks for the end, for another process serves the listeners now.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the takeover, which comes next"))]
     pub(crate) fn make_room(&self) {
         self.ask(How::WaitForServers, Successor::Present);
     }

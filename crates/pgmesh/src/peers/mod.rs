@@ -31,6 +31,7 @@ use wire::{CancelKey, KeyOwner, PeerChallenge, PeerHello};
 use self::names::{Addresses, Names, PEERS_MAX};
 use self::talk::{Asked, Heard};
 use crate::cancel::{CancelKeys, Slot};
+use crate::takeover::Predecessor;
 
 const _: () = assert!(config::Peers::ID_MAX == KeyOwner::MAX, "every id has its place in a key");
 
@@ -48,6 +49,7 @@ pub(crate) struct Peers {
     addresses: watch::Receiver<Addresses>,
     forwards: Semaphore,
     timeout: Duration,
+    predecessor: Predecessor,
     _names: AbortOnDropHandle<()>,
 }
 
@@ -72,8 +74,9 @@ pub(crate) fn owner(config: &config::Peers) -> KeyOwner {
 }
 
 impl Peers {
-    /// Begins to look the peers' names up. Must be called inside a tokio runtime.
-    pub(crate) fn new(config: &config::Peers) -> Self {
+    /// Begins to look the peers' names up. Must be called inside a tokio runtime. Clients of the
+    /// process whose place this one has taken are with `predecessor`.
+    pub(crate) fn new(config: &config::Peers, predecessor: Predecessor) -> Self {
         let names = Names::new(&config.names);
         let (sender, addresses) = watch::channel(names.addresses());
         let names = tokio::spawn(names.watch(config.resolve_interval, sender));
@@ -83,6 +86,7 @@ impl Peers {
             addresses,
             forwards: Semaphore::new(FORWARDS_MAX),
             timeout: config.timeout,
+            predecessor,
             _names: AbortOnDropHandle::new(names),
         }
     }
@@ -92,10 +96,16 @@ impl Peers {
         Arc::clone(&self.addresses.borrow())
     }
 
+    /// The process whose place this one has taken.
+    pub(crate) fn predecessor(&self) -> &Predecessor {
+        &self.predecessor
+    }
+
     /// Carries out a CancelRequest of a client, here or wherever its key is from.
     pub(crate) async fn cancel(&self, key: &CancelKey, keys: &CancelKeys, pools: &Pools) -> Cancel {
         match keys.find(key.pid, |own| own == key) {
             Some(slot) => slot.cancel(pools).await,
+            None if self.predecessor.cancel(key).await => Cancel::Forwarded,
             None => self.forward(key).await,
         }
     }

@@ -53,6 +53,7 @@ mod servers;
 mod session_state;
 mod signals;
 mod startup;
+mod takeover;
 mod timeouts;
 mod tls;
 mod tools;

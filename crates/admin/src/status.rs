@@ -36,6 +36,8 @@ pub struct Cluster {
     pub version: String,
     /// How the primary stands, in a word as in the metrics.
     pub standing: String,
+    /// Whether an operator has paused all databases.
+    pub paused: bool,
     /// The proven primary's reign; `None` before the first.
     pub reign: Option<Reign>,
     /// The nodes of all groups.

@@ -27,6 +27,7 @@ impl Look for Status {
         Cluster {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             standing: snapshot.standing().as_str().to_owned(),
+            paused: snapshot.orders().of_all().is_paused,
             reign: self.failovers.reign(),
             nodes: node_rows(&snapshot),
             failovers: self.failovers.rows(&self.app.pools),

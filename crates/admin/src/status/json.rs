@@ -16,6 +16,7 @@ pub(crate) fn cluster(cluster: &Cluster, readiness: &Readiness) -> Value {
         "ready": readiness.is_ready(),
         "reason": readiness.reason(),
         "draining": readiness.draining,
+        "paused": cluster.paused,
         "standing": cluster.standing,
         "leader": cluster.reign.as_ref().map(leader),
         "nodes": cluster.nodes.iter().map(node).collect::<Vec<_>>(),

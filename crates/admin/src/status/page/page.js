@@ -56,6 +56,7 @@ const words = (text) => text.replaceAll("_", " ");
 // === the cluster ===
 function health(cluster) {
   if (cluster.draining) return ["warn", "draining: takes no new clients"];
+  if (cluster.paused) return ["warn", "paused by an operator"];
   if (cluster.ready) return ["good", "transactions run"];
   return ["bad", cluster.leader ? "held: " + words(cluster.standing) : "no primary: " + words(cluster.standing)];
 }
@@ -167,7 +168,7 @@ function draw() {
   if (groups.size === 0) groups.set(null, []);
   for (const [group, nodes] of groups) {
     if (!isOwn) { parts.push(svg("text", { class: "fine", x: 0, y: y + 26 }, `Citus group ${group}`)); y += 38; }
-    const mesh = isOwn ? { ready: cluster.ready, pools } : null;
+    const mesh = isOwn ? { ready: cluster.ready && !cluster.paused, pools } : null;
     y = (width < NARROW ? drawNarrow : drawWide)(parts, nodes, mesh, width, y);
     isOwn = false;
   }

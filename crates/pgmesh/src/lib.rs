@@ -10,6 +10,7 @@ mod bearer;
 mod cancel;
 mod check;
 mod clients;
+mod connect;
 mod console;
 mod core_dumps;
 mod credentials;
@@ -40,6 +41,7 @@ mod status;
 mod takeover;
 
 pub use check::check;
+pub use connect::{Findings, check_connections};
 pub use core_dumps::Undumpable;
 pub use entrance::Beginning;
 pub use import::{ImportFiles, import};

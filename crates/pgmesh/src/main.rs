@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use config::Overrides;
-use pgmesh::{Beginning, ImportFiles, Origin, Start, Undumpable};
+use config::{Overrides, Settings};
+use pgmesh::{Beginning, Findings, ImportFiles, Origin, Start, Undumpable};
 
 /// A proxy in front of highly available Postgres: watches the leader in etcd, pools servers
 /// in transaction mode, terminates TLS.
@@ -23,7 +23,7 @@ enum Verb {
     /// Serve clients; the default.
     Run(Run),
     /// Read the configuration, report everything that is wrong with it, and end.
-    Check(Source),
+    Check(Check),
     /// Turn files of PgBouncer and HAProxy into a proxy.toml on standard output, and say what
     /// became of each line.
     Import(ImportFiles),
@@ -38,6 +38,24 @@ struct Run {
     /// while its clients leave in their time. Without one, start alone.
     #[arg(long, conflicts_with = "upstream")]
     takeover: bool,
+}
+
+/// What to check.
+#[derive(Debug, Args)]
+struct Check {
+    #[command(flatten)]
+    source: Source,
+    /// Ask the cluster, too: is there a primary, and can every user log in to it?
+    #[arg(long)]
+    connect: bool,
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aim {
+    Check,
+    CheckCluster,
+    Run(Beginning),
 }
 
 /// Where the configuration comes from.
@@ -62,10 +80,11 @@ impl From<Source> for Origin {
 
 fn main() -> ExitCode {
     let CommandLine { verb, run } = CommandLine::parse();
-    let (source, beginning) = match verb.unwrap_or(Verb::Run(run)) {
-        Verb::Run(Run { source, takeover: false }) => (source, Some(Beginning::Alone)),
-        Verb::Run(Run { source, takeover: true }) => (source, Some(Beginning::TakeOver)),
-        Verb::Check(source) => (source, None),
+    let (source, aim) = match verb.unwrap_or(Verb::Run(run)) {
+        Verb::Run(Run { source, takeover: false }) => (source, Aim::Run(Beginning::Alone)),
+        Verb::Run(Run { source, takeover: true }) => (source, Aim::Run(Beginning::TakeOver)),
+        Verb::Check(Check { source, connect: false }) => (source, Aim::Check),
+        Verb::Check(Check { source, connect: true }) => (source, Aim::CheckCluster),
         Verb::Import(files) => return import(&files),
     };
     let undumpable = Undumpable::new();
@@ -83,14 +102,22 @@ fn main() -> ExitCode {
         tracing::warn!(event = "config_warning", "{warning}");
     }
     undumpable.settle(settings.core_dumps);
-    let result = match beginning {
-        None => pgmesh::check(&settings),
-        Some(beginning) => pgmesh::run(Start { settings, origin, log, beginning }),
+    let result = match aim {
+        Aim::Check => pgmesh::check(&settings),
+        Aim::CheckCluster => check_cluster(&settings),
+        Aim::Run(beginning) => pgmesh::run(Start { settings, origin, log, beginning }),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{error:#}")),
     }
+}
+
+fn check_cluster(settings: &Settings) -> anyhow::Result<()> {
+    pgmesh::check(settings)?;
+    let Findings { bad, .. } = pgmesh::check_connections(settings, &mut std::io::stdout().lock())?;
+    anyhow::ensure!(bad == 0, "{bad} of what was tried did not work");
+    Ok(())
 }
 
 fn import(files: &ImportFiles) -> ExitCode {

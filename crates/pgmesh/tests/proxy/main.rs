@@ -19,6 +19,7 @@ mod auth_query;
 mod backpressure;
 mod cancel;
 mod certificates;
+mod check_connect;
 mod command_line;
 mod console;
 mod console_orders;

@@ -132,6 +132,11 @@ pub fn parse_over(
     }
 }
 
+/// Seconds of a duration as it is written in proxy.toml.
+pub fn seconds(text: &str) -> Option<f64> {
+    human::duration(text).map(|it| it.as_secs_f64())
+}
+
 /// Every key there is, sorted by path.
 pub fn reference() -> Vec<Key> {
     // An empty file names no variable and no file, so the environment is not looked at.

@@ -122,16 +122,22 @@ impl Reloader {
     /// The signal cannot be heard.
     pub(crate) fn begin(
         origin: Origin,
-        started: Arc<Settings>,
+        started: &Arc<Settings>,
         parts: Parts,
         period: Duration,
     ) -> io::Result<(Arc<Self>, AbortOnDropHandle<()>)> {
         let hangup = signal(SignalKind::hangup())?;
         parts.ringing.ring(started.shortest_timeout());
         let last = Last { over: Overrides::default(), looked: origin.text() };
-        let reloader = Arc::new(Self { origin, started, parts, last: Mutex::new(last) });
+        let (started, last) = (Arc::clone(started), Mutex::new(last));
+        let reloader = Arc::new(Self { origin, started, parts, last });
         let following = tokio::spawn(Arc::clone(&reloader).follow(period, hangup));
         Ok((reloader, AbortOnDropHandle::new(following)))
+    }
+
+    /// The settings as they are now.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.parts.live.get()
     }
 
     /// Reads everything again, and forgets what was set.
@@ -164,7 +170,6 @@ impl Reloader {
     ///
     /// # Cancel safety
     /// Dropped, it is done all the same.
-    #[expect(dead_code, reason = "for SET on the console")]
     pub(crate) async fn set(self: &Arc<Self>, key: &str, value: &str) -> Result<Done, Refused> {
         let (key, value) = (key.to_owned(), value.to_owned());
         self.in_background(move |this| {
@@ -186,7 +191,6 @@ impl Reloader {
     ///
     /// # Errors
     /// It is neither; nothing has changed.
-    #[expect(dead_code, reason = "for LOG_LEVEL on the console")]
     pub(crate) fn log_by(&self, filter: &str) -> Result<(), telemetry::Error> {
         self.parts.log.set(filter)
     }

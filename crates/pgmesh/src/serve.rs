@@ -24,7 +24,7 @@ use crate::app::{AcceptedSettings, App};
 use crate::attend::attend;
 use crate::bearer::Tokens;
 use crate::cancel::CancelKeys;
-use crate::console::{self, Door};
+use crate::console::{self, Door, Reach};
 use crate::credentials::Credentials;
 use crate::departure::Departure;
 use crate::entrance::{Beginning, Entrance};
@@ -141,11 +141,11 @@ async fn serve(start: Start) -> anyhow::Result<()> {
         gate,
     });
     let parts = Parts { app: Arc::clone(&app), live, log, metrics, ringing, rotation };
-    let _reloader = Reloader::begin(origin, Arc::clone(&settings), parts, FILES_PERIOD)?;
+    let (reloader, _reloads) = Reloader::begin(origin, &settings, parts, FILES_PERIOD)?;
     let departure = Departure::new();
     let listener = entrance.metrics(&settings.admin).context("[metrics]")?;
     let admin = show(&settings, listener, registry, &app, &failovers, departure.clone())?;
-    console::open(&admin, &app, &settings, &failovers, &departure)?;
+    console::open(&admin, &app, Reach::new(&failovers, &departure, reloader))?;
     let _leader = show_leader(Arc::clone(&app), failovers, snapshots);
     attend(&app, &settings, admin, &departure, entrance).await
 }

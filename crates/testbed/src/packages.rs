@@ -42,6 +42,17 @@ pub const PSYCOPG: Package =
     Package { name: "python3-psycopg", sign: Sign::PythonModule("psycopg") };
 /// PgBouncer, to measure against.
 pub const PGBOUNCER: Package = Package { name: "pgbouncer", sign: Sign::Program("pgbouncer") };
+/// An exporter that reads PgBouncer's console.
+pub const PGBOUNCER_EXPORTER: Package = Package {
+    name: "prometheus-pgbouncer-exporter",
+    sign: Sign::Program("prometheus-pgbouncer-exporter"),
+};
+/// Checks for Nagios, some of them of PgBouncer's console.
+pub const CHECK_POSTGRES: Package =
+    Package { name: "check-postgres", sign: Sign::Program("check_postgres") };
+/// psycopg 2 for the system's Python.
+pub const PSYCOPG2: Package =
+    Package { name: "python3-psycopg2", sign: Sign::PythonModule("psycopg2") };
 /// HAProxy, to measure against.
 pub const HAPROXY: Package = Package { name: "haproxy", sign: Sign::Program("haproxy") };
 /// An LDAP server.

@@ -208,6 +208,8 @@ fn settings(
             bed.private_file(&users, &format!("\"{}\" \"{secret}\"\n", APP_USER.user))?;
             let users = users.display();
             let _ = writeln!(settings, "auth_type = scram-sha-256\nauth_file = {users}");
+            // It may look at the console.
+            let _ = writeln!(settings, "stats_users = {}", APP_USER.user);
         }
     }
     if keeps_prepared {

@@ -79,6 +79,8 @@ impl SqlState {
     pub const CANNOT_CONNECT_NOW: Self = Self(*b"57P03");
     /// A client that was idle for too long.
     pub const IDLE_SESSION_TIMEOUT: Self = Self(*b"57P05");
+    /// A configuration that cannot be used.
+    pub const CONFIG_FILE_ERROR: Self = Self(*b"F0000");
     /// A fault of pgmesh itself.
     pub const INTERNAL_ERROR: Self = Self(*b"XX000");
 

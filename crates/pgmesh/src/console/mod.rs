@@ -18,6 +18,7 @@ pub(crate) use self::view::{node_rows, pool_row};
 use crate::app::App;
 use crate::departure::Departure;
 use crate::failovers::Failovers;
+use crate::reload::Reloader;
 
 /// The way in to the console.
 #[derive(Debug)]
@@ -50,17 +51,29 @@ impl Door {
     }
 }
 
-/// Opens the console, if anybody may use it.
-pub(crate) fn open(
-    admin: &AdminHandle,
-    app: &Arc<App>,
-    settings: &Arc<Settings>,
-    failovers: &Arc<Failovers>,
-    departure: &Departure,
-) -> anyhow::Result<()> {
+/// What the console shows and acts with, beside what clients share.
+#[derive(Clone)]
+pub(crate) struct Reach {
+    failovers: Arc<Failovers>,
+    departure: Departure,
+    reloader: Arc<Reloader>,
+}
+
+impl Reach {
+    pub(crate) fn new(
+        failovers: &Arc<Failovers>,
+        departure: &Departure,
+        reloader: Arc<Reloader>,
+    ) -> Self {
+        Self { failovers: Arc::clone(failovers), departure: departure.clone(), reloader }
+    }
+}
+
+/// Opens the console, if anybody may use it. Must be called on the runtime of the clients.
+pub(crate) fn open(admin: &AdminHandle, app: &Arc<App>, reach: Reach) -> anyhow::Result<()> {
     let Some(door) = &app.console else { return Ok(()) };
-    let view = View::new(app, settings, failovers, departure);
-    let operations = Arc::new(Operations::new(app, settings, departure));
+    let view = View::new(app, reach.clone());
+    let operations = Arc::new(Operations::new(app, reach));
     let consoles = admin.console(
         door.console.config.clone(),
         Arc::new(view),

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admin::{CarryingOut, Command, Done, Operate, Operator, Outcome, Shutdown, Target};
-use config::Settings;
 use parking_lot::Mutex;
 use pool::Pool;
+use tokio::runtime::Handle;
+use tokio::task::JoinError;
 use tokio::time::sleep;
 use topology::{NodeName, OrderError};
 use wire::{ErrorMessage, SqlState};
 
+use super::Reach;
 use crate::app::App;
 use crate::clients::{Activity, Call};
-use crate::departure::{Departure, How};
+use crate::departure::How;
 use crate::order_desk::Undone;
 
 /// How often it is looked whether servers have gone: an order is not in such a hurry that
@@ -36,16 +38,17 @@ pub(super) struct Operations {
 #[derive(Clone)]
 struct Hands {
     app: Arc<App>,
-    settings: Arc<Settings>,
-    departure: Departure,
+    reach: Reach,
+    /// That of the clients: what an order starts must not end up on the console's.
+    runtime: Handle,
 }
 
 impl Operations {
-    pub(super) fn new(app: &Arc<App>, settings: &Arc<Settings>, departure: &Departure) -> Self {
+    /// Must be called on the runtime of the clients.
+    pub(super) fn new(app: &Arc<App>, reach: Reach) -> Self {
         let outcomes = |verb| Outcome::ALL.map(move |outcome| ((verb, outcome.as_str()), 0));
         let counts = Command::VERBS.into_iter().flat_map(outcomes).collect();
-        let (app, settings) = (Arc::clone(app), Arc::clone(settings));
-        let hands = Hands { app, settings, departure: departure.clone() };
+        let hands = Hands { app: Arc::clone(app), reach, runtime: Handle::current() };
         Self { hands, counts: Mutex::new(counts) }
     }
 
@@ -93,10 +96,12 @@ impl Hands {
                 Ok(Done::default())
             }
             Command::Shutdown(how) => self.shut_down(how),
-            Command::LogLevel(_) | Command::Reload | Command::Set { .. } => {
-                let message = format!("{} is not in this version", command.verb());
-                Err(ErrorMessage::error(SqlState::FEATURE_NOT_SUPPORTED, message))
-            }
+            Command::LogLevel(filter) => match self.reach.reloader.log_by(&filter) {
+                Ok(()) => Ok(Done::default()),
+                Err(error) => Err(invalid(error.to_string())),
+            },
+            Command::Reload => self.reload().await,
+            Command::Set { key, value } => self.set(key, value).await,
         }
     }
 
@@ -127,7 +132,7 @@ impl Hands {
 
     fn is_known(&self, database: &str) -> bool {
         self.app.pools.all().iter().any(|pool| *pool.key().database == *database)
-            || self.settings.databases.contains_key(database)
+            || self.reach.reloader.settings().databases.contains_key(database)
     }
 
     /// Waits until `is_done` with all pools of the target, those included that come meanwhile.
@@ -169,15 +174,48 @@ impl Hands {
         Ok(Done::default())
     }
 
+    async fn reload(&self) -> Result<Done> {
+        let reloader = Arc::clone(&self.reach.reloader);
+        let read = self.runtime.spawn(async move { reloader.reload().await });
+        match read.await {
+            Ok(Ok(done)) => Ok(Done { notices: done.notices() }),
+            Ok(Err(refused)) => {
+                let message = "the configuration cannot be used; nothing has changed";
+                Err(ErrorMessage::error(SqlState::CONFIG_FILE_ERROR, message)
+                    .with_detail(refused.to_string()))
+            }
+            Err(error) => Err(internal(&error)),
+        }
+    }
+
+    async fn set(&self, key: String, value: String) -> Result<Done> {
+        let reloader = Arc::clone(&self.reach.reloader);
+        let set = self.runtime.spawn(async move { reloader.set(&key, &value).await });
+        match set.await {
+            Ok(Ok(done)) => Ok(Done { notices: done.notices() }),
+            Ok(Err(refused)) => Err(invalid(refused.to_string())),
+            Err(error) => Err(internal(&error)),
+        }
+    }
+
     /// Begins the end; it is not waited for, for it takes the console with it.
     fn shut_down(&self, how: Shutdown) -> Result<Done> {
-        self.departure.depart(match how {
+        self.reach.departure.depart(match how {
             Shutdown::Immediate => How::Now,
             Shutdown::WaitForClients => How::WaitForClients,
             Shutdown::WaitForServers => How::WaitForServers,
         });
         Ok(Done::default())
     }
+}
+
+fn invalid(message: String) -> ErrorMessage {
+    ErrorMessage::error(SqlState::INVALID_PARAMETER_VALUE, message)
+}
+
+/// The runtime of the clients ends, or a defect.
+fn internal(error: &JoinError) -> ErrorMessage {
+    ErrorMessage::error(SqlState::INTERNAL_ERROR, error.to_string())
 }
 
 /// No server, and none on its way.

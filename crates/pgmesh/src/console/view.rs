@@ -18,10 +18,9 @@ use topology::Access;
 
 pub(crate) use self::cluster::nodes as node_rows;
 pub(crate) use self::pools::row as pool_row;
+use super::Reach;
 use crate::app::App;
 use crate::cancel::Slot;
-use crate::departure::Departure;
-use crate::failovers::Failovers;
 
 /// What a client of a Unix socket has in the place of an address.
 pub(super) const UNIX: &str = "unix";
@@ -32,24 +31,16 @@ const STATEMENTS_MAX: usize = 10_000;
 /// Reads the parts.
 pub(super) struct View {
     app: Arc<App>,
-    settings: Arc<Settings>,
-    failovers: Arc<Failovers>,
-    departure: Departure,
+    reach: Reach,
 }
 
 impl View {
-    pub(super) fn new(
-        app: &Arc<App>,
-        settings: &Arc<Settings>,
-        failovers: &Arc<Failovers>,
-        departure: &Departure,
-    ) -> Self {
-        Self {
-            app: Arc::clone(app),
-            settings: Arc::clone(settings),
-            failovers: Arc::clone(failovers),
-            departure: departure.clone(),
-        }
+    pub(super) fn new(app: &Arc<App>, reach: Reach) -> Self {
+        Self { app: Arc::clone(app), reach }
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        self.reach.reloader.settings()
     }
 
     fn memory(&self) -> Vec<MemoryRow> {
@@ -86,7 +77,7 @@ impl View {
 
 impl Facts for View {
     fn clients(&self) -> Vec<ClientRow> {
-        connections::clients(&self.app, &self.settings.frontend)
+        connections::clients(&self.app, &self.settings().frontend)
     }
 
     fn cluster(&self) -> Vec<NodeRow> {
@@ -94,25 +85,25 @@ impl Facts for View {
     }
 
     fn config(&self) -> Vec<ConfigRow> {
-        settings::rows(&self.settings)
+        settings::rows(&self.settings())
     }
 
     fn databases(&self) -> Vec<DatabaseRow> {
-        pools::databases(&self.app, &self.settings)
+        pools::databases(&self.app, &self.settings())
     }
 
     fn failovers(&self) -> Vec<FailoverRow> {
-        self.failovers.rows(&self.app.pools)
+        self.reach.failovers.rows(&self.app.pools)
     }
 
     fn lists(&self) -> Lists {
-        let pools = self.app.pools.all();
+        let (pools, settings) = (self.app.pools.all(), self.settings());
         let counts: Vec<_> = pools.iter().map(|pool| pool.counts()).collect();
         let clients = self.app.metrics.clients();
         let sum = |of: fn(&pool::Counts) -> usize| counts.iter().map(of).sum::<usize>() as u64;
         Lists {
-            databases: pools::names_of_databases(&pools, &self.settings).len() as u64,
-            users: pools::names_of_users(&pools, &self.settings).len() as u64,
+            databases: pools::names_of_databases(&pools, &settings).len() as u64,
+            users: pools::names_of_users(&pools, &settings).len() as u64,
             peers: self.app.peers.addresses().len() as u64,
             pools: pools.len() as u64,
             used_clients: clients.connected().saturating_sub(clients.logging_in()),
@@ -144,7 +135,7 @@ impl Facts for View {
 
     fn state(&self) -> State {
         let is_paused = self.app.snapshots.borrow().orders().of_all().is_paused;
-        State { paused: is_paused.into(), draining: self.departure.is_asked_for().into() }
+        State { paused: is_paused.into(), draining: self.reach.departure.is_asked_for().into() }
     }
 
     fn statements(&self) -> Vec<StatementRow> {
@@ -164,7 +155,7 @@ impl Facts for View {
     }
 
     fn users(&self) -> Vec<UserRow> {
-        pools::users(&self.app, &self.settings)
+        pools::users(&self.app, &self.settings())
     }
 }
 

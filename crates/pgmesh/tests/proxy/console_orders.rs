@@ -21,7 +21,10 @@ fn order(admin: &mut Raw, text: &str) -> Answer {
 
 /// One that is not: its SQLSTATE and words.
 fn refusal(admin: &mut Raw, text: &str) -> (String, String) {
-    let Told { code, message, .. } = admin.query(text).errors.remove(0);
+    let answer = admin.query(text);
+    let Some(Told { code, message, .. }) = answer.errors.first().cloned() else {
+        panic!("{text}: {answer:?}")
+    };
     (code, message)
 }
 
@@ -203,4 +206,49 @@ fn a_shutdown_answers_before_it_begins() {
         });
         assert!(ended.unwrap().success(), "{text}");
     }
+}
+
+#[test]
+fn keys_are_set_until_the_next_reload() {
+    let postgres = postgres();
+    let mesh = setup(&postgres).with("pool", "size = 3").start();
+    let mut admin = admin(&mesh);
+    let shown = |admin: &mut Raw, key: &str| {
+        let rows = order(admin, "SHOW CONFIG").rows;
+        rows.into_iter().find(|row| row[0] == key).unwrap()[1..].to_vec()
+    };
+    Raw::log_in(&mesh.app());
+    assert_eq!(shown(&mut admin, "default_pool_size"), ["3", "25", "yes"]);
+    assert_eq!(order(&mut admin, "SET default_pool_size = 5").tags, "NCZ");
+    assert_eq!(shown(&mut admin, "pool.size")[0], "5");
+    let app = |admin: &mut Raw| order(admin, "SHOW DATABASES").rows[0][5].clone();
+    assert_eq!(app(&mut admin), "5");
+    order(&mut admin, "RELOAD");
+    assert_eq!(app(&mut admin), "3");
+    for text in
+        ["SET proxy.port = 1", "SET pool.size = 'many'", "SET nothing = 1", "LOG_LEVEL 'pool=loud'"]
+    {
+        assert_eq!(refusal(&mut admin, text).0, "22023", "{text}");
+    }
+    assert!(shown(&mut admin, "max_client_conn")[0].parse::<u32>().is_ok());
+    let values: Vec<_> = order(&mut admin, "SHOW CONFIG").rows.concat();
+    assert!(!values.iter().any(|value| value.contains("operator_pw")), "no secret is shown");
+    order(&mut admin, "LOG_LEVEL debug");
+    order(&mut admin, "RECONNECT");
+    assert_eq!(Raw::log_in(&mesh.app()).value("SELECT 1"), "1");
+    eventually("a line of debug", || mesh.log().contains("DEBUG"));
+}
+
+#[test]
+fn a_file_that_cannot_be_used_changes_nothing() {
+    let postgres = postgres();
+    let mesh = setup(&postgres).start();
+    let mut admin = admin(&mesh);
+    let text = std::fs::read_to_string(mesh.config()).unwrap();
+    std::fs::write(mesh.config(), format!("{text}\nno_such_key = 1\n")).unwrap();
+    let (code, message) = refusal(&mut admin, "RELOAD");
+    assert_eq!(code, "F0000");
+    assert_eq!(message, "the configuration cannot be used; nothing has changed");
+    std::fs::write(mesh.config(), text).unwrap();
+    order(&mut admin, "RELOAD");
 }

@@ -23,6 +23,7 @@ mod check_connect;
 mod command_line;
 mod console;
 mod console_orders;
+mod console_tools;
 mod core_dumps;
 mod crowd;
 mod databases;

@@ -13,6 +13,7 @@ use crate::accept::Accepting;
 use crate::app::App;
 use crate::departure::{Departure, Signals, Successor};
 use crate::entrance::Entrance;
+use crate::systemd;
 
 /// For the last words to operators.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -33,12 +34,15 @@ pub(crate) async fn attend(
     let mut accepting = Accepting::begin(bound, app, settings.frontend.backlog);
     let (metrics, version) = (admin.local_addr(), env!("CARGO_PKG_VERSION"));
     tracing::info!(event = "started", %metrics, version, "pgmesh is up");
+    let beginning = entrance.beginning();
     let offering = entrance.pass_on(app, departure, &mut accepting).await?;
+    systemd::ready(beginning);
 
     let successor = departure.begins(&mut signals).await;
     app.metrics.draining();
     match successor {
         Successor::None => {
+            systemd::stopping();
             // It has the listeners, too.
             end(offering).await;
             accepting.close().await;

@@ -18,6 +18,7 @@ use crate::accept::Accepting;
 use crate::app::App;
 use crate::departure::Departure;
 use crate::follow::Snapshots;
+use crate::systemd;
 use crate::takeover::{Door, Offer, Predecessor, claim};
 
 /// For the primary to be found before clients are taken from a process that has one.
@@ -59,11 +60,19 @@ impl Entrance {
         };
         let (beginning, (mut inherited, predecessor)) = match claimed {
             Some(claimed) => (beginning, claimed),
-            None => (Beginning::Alone, (Inherited::default(), Predecessor::default())),
+            None => {
+                let given = systemd::listeners().context("LISTEN_FDS")?;
+                (Beginning::Alone, (given, Predecessor::default()))
+            }
         };
         let door = socket.map(|socket| Door::open(socket, &mut inherited));
         let door = door.transpose().context("proxy.takeover_socket")?;
         Ok(Self { beginning, inherited, predecessor, door, copies: Vec::new() })
+    }
+
+    /// How the process has started indeed.
+    pub(crate) fn beginning(&self) -> Beginning {
+        self.beginning
     }
 
     /// The process whose listeners these were.

@@ -38,6 +38,7 @@ mod rules;
 mod serve;
 mod server_logins;
 mod status;
+mod systemd;
 mod takeover;
 
 pub use check::check;

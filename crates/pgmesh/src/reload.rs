@@ -20,6 +20,7 @@ use crate::live::{Live, Ringing, in_force};
 use crate::observe;
 use crate::rotation::Rotation;
 use crate::rules::NewRules;
+use crate::systemd;
 
 /// Where the configuration comes from.
 #[derive(Debug, Clone)]
@@ -206,8 +207,10 @@ impl Reloader {
                 () = tokio::time::sleep(period) => self.has_changed().await,
             };
             if is_due {
+                systemd::reloading();
                 // What came of it is in the log.
                 let _ = self.reload().await;
+                systemd::reloaded();
             }
         }
     }

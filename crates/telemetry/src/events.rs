@@ -111,6 +111,11 @@ pub const ALL: &[Kind] = &[
         "predecessor_silent",
         "The older process does not answer; its clients cannot be cancelled any more.",
     ),
+    kind(
+        About::Process,
+        "service_manager_silent",
+        "The service manager could not be told of the state.",
+    ),
     kind(About::Process, "started", "pgmesh takes clients."),
     kind(About::Process, "stopped", "The last session has ended; the process ends."),
     kind(About::Process, "stopping", "pgmesh was told to end."),

@@ -55,6 +55,7 @@ mod servers;
 mod session_state;
 mod signals;
 mod startup;
+mod systemd;
 mod takeover;
 mod timeouts;
 mod tls;

@@ -65,6 +65,7 @@ fn install() -> anyhow::Result<()> {
         &packages::CLUSTER[..],
         &packages::BUILD,
         &[packages::PSYCOPG, packages::SLAPD, packages::PROMETHEUS, packages::POSTGRES_EXPORTER],
+        &packages::CONSOLE,
     ]
     .concat();
     let mut installed = packages::ensure(&wanted)?;

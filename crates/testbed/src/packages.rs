@@ -107,6 +107,9 @@ pub const C_LIBRARY: Package =
 
 /// What a [`Cluster`](crate::Cluster) needs.
 pub const CLUSTER: [Package; 3] = [POSTGRESQL, ETCD, PATRONI];
+/// What reads the console of a PgBouncer, and a PgBouncer.
+pub const CONSOLE: [Package; 5] =
+    [PGBOUNCER, PGBOUNCER_EXPORTER, CHECK_POSTGRES, PSYCOPG2, ASYNCPG];
 /// What building pgmesh needs besides a linker.
 pub const BUILD: [Package; 2] = [PROTOC, PROTOBUF_INCLUDES];
 

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use testbed::{Login, Pgmesh};
 
 use crate::clients::Raw;
+use crate::console::{console, setup};
 use crate::metrics::{sample, wait_for};
 use crate::postgres;
-use crate::proxy::Setup;
 
 /// Threads that open clients, one after the other.
 const THREADS: usize = 8;
@@ -34,6 +34,11 @@ fn scrape(mesh: &Pgmesh) -> (usize, usize, Duration) {
 }
 
 #[expect(clippy::print_stdout, reason = "measured, and not asserted")]
+fn show_listed(clients: usize, took: Duration) {
+    println!("SHOW CLIENTS of {clients} clients: {took:?}");
+}
+
+#[expect(clippy::print_stdout, reason = "measured, and not asserted")]
 fn show(clients: usize, (samples, bytes, took): (usize, usize, Duration)) {
     println!("a scrape with {clients} clients: {samples} samples, {bytes} bytes, {took:?}");
 }
@@ -49,7 +54,7 @@ fn client(number: usize, first: &Raw, login: &Login) -> Raw {
 fn ten_thousand_clients_share_twenty_five_servers() {
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let postgres = postgres();
-    let mesh = Setup::before(&postgres).with("pool", "size = 25\nreserve_size = 0").start();
+    let mesh = setup(&postgres).with("pool", "size = 25\nreserve_size = 0").start();
     let first = Raw::log_in(&mesh.app());
     let login = mesh.app();
     let few: Vec<Raw> = (1..FEW).map(|number| client(number, &first, &login)).collect();
@@ -80,6 +85,12 @@ fn ten_thousand_clients_share_twenty_five_servers() {
     clients.push(first);
     let told = Raw::log_in_like(&clients[0], &login).unwrap_err();
     assert_eq!(told.code, "53300");
+    // The console lists all of them, itself included, and takes nobody's place.
+    let mut admin = Raw::log_in(&console(&mesh));
+    let begun = Instant::now();
+    let rows = admin.query("SHOW CLIENTS").rows;
+    show_listed(rows.len(), begun.elapsed());
+    assert_eq!(rows.len(), CLIENTS + 1);
     // All at once.
     for (number, client) in clients.iter_mut().enumerate() {
         client.ask(&format!("SELECT {number}"));

@@ -1,5 +1,6 @@
 //! The configuration is read again: all of it counts, or nothing has changed.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use parking_lot::Mutex;
 use telemetry::{Metrics, ReloadOutcome};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
+use topology::{Command, Target};
 
 use crate::app::App;
 use crate::check::check;
@@ -78,6 +80,8 @@ pub(crate) struct Done {
     pub(crate) waiting: Vec<Change>,
     /// What the operator should know besides.
     pub(crate) notes: Vec<String>,
+    /// Databases whose servers are replaced as their transactions end.
+    renewed: BTreeSet<Arc<str>>,
 }
 
 /// Why nothing was taken: every reason, one line each. No secret is in it.
@@ -242,8 +246,23 @@ impl Reloader {
         run: impl FnOnce(&Self) -> Result<Done, Refused> + Send + 'static,
     ) -> Result<Done, Refused> {
         let this = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || run(&this)).await;
-        done.unwrap_or_else(|error| Err(Refused(vec![error.to_string()])))
+        let orders = self.parts.app.orders.clone();
+        // A task: who waits for it may go.
+        let done = tokio::spawn(async move {
+            let done = tokio::task::spawn_blocking(move || run(&this)).await;
+            let done = done.unwrap_or_else(|error| Err(Refused(vec![error.to_string()])))?;
+            for database in &done.renewed {
+                let renew = Command::Reconnect(Target::Database(Arc::clone(database)));
+                if let Err(error) = orders.give(renew).await {
+                    let database = &**database;
+                    tracing::error!(
+                        event = "order_failed", database, %error, "servers are not replaced"
+                    );
+                }
+            }
+            Ok(done)
+        });
+        done.await.unwrap_or_else(|error| Err(Refused(vec![error.to_string()])))
     }
 
     /// Reads and takes the configuration with `over` over it. Blocks.
@@ -286,7 +305,7 @@ impl Reloader {
         app.limits.set(Allowed::of(&settings));
         app.gate.set(&settings.limits);
         ringing.ring(settings.shortest_timeout());
-        app.pools.renew();
+        let renewed = app.pools.renew();
         if over.paths().any(|path| path == "log.level") {
             // A level is always a filter.
             let _ = log.set(settings.log.level.as_str());
@@ -300,7 +319,10 @@ impl Reloader {
         if settings.warnings != before.warnings {
             notes.extend(settings.warnings.iter().map(ToString::to_string));
         }
-        Done { changes, waiting: settings.values.waiting(), notes }
+        notes.extend(
+            renewed.iter().map(|name| format!("servers of database {name:?} are replaced")),
+        );
+        Done { changes, waiting: settings.values.waiting(), notes, renewed }
     }
 
     fn say(&self, done: &Result<Done, Refused>) {

@@ -1,6 +1,6 @@
 //! All pools.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -165,18 +165,20 @@ impl Pools {
         pool
     }
 
-    /// Gives every pool the settings that are found for it now; says how many have others. Nobody
-    /// loses a server or a place.
-    pub fn renew(&self) -> usize {
+    /// Gives every pool the settings that are found for it now. Nobody loses a server or a place.
+    /// The databases whose servers were opened for other settings, which an order may renew.
+    pub fn renew(&self) -> BTreeSet<Arc<str>> {
         let inner = self.inner.lock();
-        let mut changed = 0;
+        let mut outdated = BTreeSet::new();
         for pool in inner.pools.values() {
             let settings = (self.resolve)(&pool.key);
             pool.limits.database.set_max(settings.config.max_db_connections);
             pool.limits.user.set_max(max_of_user(&settings.config));
-            changed += usize::from(pool.set_settings(settings));
+            if pool.set_settings(settings) {
+                outdated.insert(Arc::clone(&pool.key.database));
+            }
         }
-        changed
+        outdated
     }
 
     /// All pools there are now.

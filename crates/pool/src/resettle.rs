@@ -16,6 +16,12 @@ impl Settings {
             && self.timeouts == other.timeouts
             && self.max_packet_size == other.max_packet_size
     }
+
+    /// Whether a server is as with the other ones: it goes by what there was at its login.
+    fn opens_as(&self, other: &Self) -> bool {
+        let of = |it: &Config| (it.server_lifetime, it.server_idle_timeout, it.prepared_statements);
+        of(&self.config) == of(&other.config)
+    }
 }
 
 impl Pool {
@@ -28,12 +34,15 @@ impl Pool {
         &*self.observer
     }
 
-    /// Takes other settings; whether they are others. Who waits and what is lent stay as they are;
-    /// servers that there is no place for any more are closed when nobody has them.
+    /// Takes other settings; whether its servers were opened for others, and are to be renewed. Who
+    /// waits and what is lent stay as they are; servers that there is no place for any more are
+    /// closed when nobody has them.
     pub(crate) fn set_settings(&self, settings: Settings) -> bool {
-        if self.settings().counts_as(&settings) {
+        let before = self.settings();
+        if before.counts_as(&settings) {
             return false;
         }
+        let is_outdated = !before.opens_as(&settings);
         let config = settings.config.clone();
         *self.settings.write() = Arc::new(settings);
         let mut kept = self.core.lock();
@@ -45,7 +54,7 @@ impl Pool {
             self.observer().closed(Closed::Idle);
         }
         self.wake_keeper();
-        true
+        is_outdated
     }
 
     /// Whether there are still more servers than the settings allow.

@@ -208,6 +208,11 @@ pub const ALL: &[Kind] = &[
         "hub_opened",
         "The connection that listens on channels for all clients of a database is there.",
     ),
+    kind(
+        About::Servers,
+        "order_failed",
+        "After a reload the servers of a database could not be replaced; `RECONNECT` does it.",
+    ),
     kind(About::Servers, "server_connect_failed", "No server could be logged in to."),
     kind(About::Servers, "server_connected", "A server was logged in to."),
     kind(About::Servers, "server_lost", "An idle server has closed the connection."),

@@ -14,7 +14,9 @@ pub(crate) fn each_port_leads_where_it_should(cluster: &Cluster) {
     let (replica, any) = (testbed::Port::reserve().unwrap(), testbed::Port::reserve().unwrap());
     let keys = format!("replica_port = {replica}\nany_port = {any}");
     // Sessions, so that every client has a server of its own.
-    let setup = Setup::before_etcd(cluster).with("pool", "mode = \"session\"\nsize = 6");
+    let setup = Setup::before_etcd(cluster)
+        .with("pool", "mode = \"session\"\nsize = 6")
+        .with("admin", "users = 'app_user'");
     let mesh = setup.with("proxy", &keys).start();
     is_observed(&mesh, "n1");
 
@@ -43,6 +45,18 @@ pub(crate) fn each_port_leads_where_it_should(cluster: &Cluster) {
     assert_eq!(answer.errors[0].code, "25006");
     assert_eq!(reader.value("SELECT 1"), "1");
     assert!(sample(&mesh, "pgmesh_servers", "role=\"replica\"") >= 1.0);
+
+    // An operator takes one replica out, and back in.
+    let mut admin = Raw::log_in(&Login { database: "pgmesh".to_owned(), ..mesh.app() });
+    assert_eq!(admin.query("DRAIN n1").errors[0].code, "55000", "it is the primary");
+    assert_eq!(admin.query("DRAIN n2").errors, []);
+    let n3 = cluster.nodes().iter().find(|node| node.name() == "n3").unwrap().port();
+    assert_eq!(reached(replica.number()), BTreeSet::from([format!("{n3} true")]));
+    let shown = admin.query("SHOW CLUSTER").rows;
+    let drained = shown.iter().filter(|row| row.get(12).is_some_and(|it| it == "yes"));
+    assert_eq!(drained.map(|row| row[1].as_str()).collect::<Vec<_>>(), ["n2"], "{shown:?}");
+    assert_eq!(admin.query("UNDRAIN n2").errors, []);
+    eventually("both replicas are used again", || reached(replica.number()) == nodes(true));
 }
 
 /// What monitoring sees of a cluster whose primary is this one.

@@ -202,3 +202,24 @@ fn limits_rules_and_levels_count_for_those_who_come_later() {
     hang_up(&mut mesh, "changed");
     assert_eq!(code(&mesh, APP_USER), None);
 }
+
+/// What a server goes by since its login: it is replaced when its transaction has ended.
+#[test]
+fn servers_that_were_opened_for_other_settings_are_replaced_between_transactions() {
+    let postgres = postgres();
+    let mut mesh = Setup::before(&postgres).with("pool", "server_lifetime = \"1h\"").start();
+    let mut client = Raw::log_in(&mesh.app());
+    let pid = "SELECT pg_backend_pid()";
+    assert_eq!(client.query("BEGIN").status, 'T');
+    let before = client.value(pid);
+    rewrite(&mesh, "server_lifetime = \"1h\"", "server_lifetime = \"2h\"");
+    hang_up(&mut mesh, "changed");
+    assert_eq!(client.value(pid), before, "its transaction ends first");
+    assert_eq!(client.query("COMMIT").errors, vec![]);
+    eventually("the server is another", || client.value(pid) != before);
+    // What servers do not go by replaces none.
+    let now = client.value(pid);
+    rewrite(&mesh, "server_lifetime = \"2h\"", "server_lifetime = \"2h\"\nquery_timeout = \"1h\"");
+    hang_up(&mut mesh, "changed");
+    assert_eq!(client.value(pid), now);
+}

@@ -52,6 +52,10 @@ pub(super) fn table(name: &str, who: &Who) -> Option<Table> {
                 is_admin(),
             ]],
         ),
+        "pg_user" => (
+            &[("inrecovery", Kind::Bool), ("isreplaypaused", Kind::Bool)],
+            vec![vec![Value::Bool(false), Value::Bool(false)]],
+        ),
         // SQLAlchemy looks for hstore.
         "pg_type" => (&[("oid", Kind::Oid), ("typarray", Kind::Oid)], Vec::new()),
         _ => return None,

@@ -24,7 +24,7 @@ pub(super) fn select(rest: &[Token<'_>], who: &Who) -> Option<Foreign> {
     let (list, behind) = rest.split_at(from);
     let table = behind.get(1)?.text()?;
     let table = table.strip_prefix("pg_catalog.").unwrap_or(table);
-    if table.eq_ignore_ascii_case("pg_settings") {
+    if ["pg_settings", "pg_show_all_settings"].iter().any(|it| table.eq_ignore_ascii_case(it)) {
         // A function that is called once per setting of a name, and settings have one name.
         return items(list, who).map(|it| rows(it.columns, vec![it.values]));
     }

@@ -147,9 +147,14 @@ fn drivers_are_understood() {
         "SELECT pg_advisory_unlock_all()",
         "SELECT current_setting('server_version_num')",
         "SELECT set_config('bytea_output','hex',false) FROM pg_settings WHERE name = 'bytea_output'",
+        // pgAdmin 4 since 9.
+        "SELECT set_config('bytea_output','hex',false) FROM pg_show_all_settings() \
+         WHERE name = 'bytea_output'",
         "SELECT db.oid as did, db.datname FROM pg_catalog.pg_database db WHERE db.datname = current_database()",
         "SELECT gss_authenticated, encrypted FROM pg_catalog.pg_stat_gssapi WHERE pid = pg_backend_pid()",
         "SELECT roles.oid as id, roles.rolname as name FROM pg_catalog.pg_roles as roles WHERE rolname = current_user",
+        "SELECT CASE WHEN usesuper THEN pg_catalog.pg_is_in_recovery() ELSE FALSE END as inrecovery \
+         FROM pg_catalog.pg_user WHERE usename=current_user",
     ] {
         assert!(matches!(parsed(text), Ok(Statement::Foreign(_))), "{text}: {:?}", parsed(text));
     }

@@ -56,6 +56,8 @@ pub(crate) fn each_port_leads_where_it_should(cluster: &Cluster) {
     let drained = shown.iter().filter(|row| row.get(12).is_some_and(|it| it == "yes"));
     assert_eq!(drained.map(|row| row[1].as_str()).collect::<Vec<_>>(), ["n2"], "{shown:?}");
     assert_eq!(admin.query("UNDRAIN n2").errors, []);
+    // Those that are idle on the other one are lent first.
+    assert_eq!(admin.query("RECONNECT app").errors, []);
     eventually("both replicas are used again", || reached(replica.number()) == nodes(true));
 }
 

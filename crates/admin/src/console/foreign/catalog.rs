@@ -56,6 +56,8 @@ pub(super) fn table(name: &str, who: &Who) -> Option<Table> {
             &[("inrecovery", Kind::Bool), ("isreplaypaused", Kind::Bool)],
             vec![vec![Value::Bool(false), Value::Bool(false)]],
         ),
+        // Whether it is replicated by an extension or by slots: neither.
+        "pg_extension" => (&[("type", Kind::Text)], vec![vec![Value::Null]]),
         // SQLAlchemy looks for hstore.
         "pg_type" => (&[("oid", Kind::Oid), ("typarray", Kind::Oid)], Vec::new()),
         _ => return None,

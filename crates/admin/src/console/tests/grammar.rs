@@ -153,6 +153,8 @@ fn drivers_are_understood() {
         "SELECT db.oid as did, db.datname FROM pg_catalog.pg_database db WHERE db.datname = current_database()",
         "SELECT gss_authenticated, encrypted FROM pg_catalog.pg_stat_gssapi WHERE pid = pg_backend_pid()",
         "SELECT roles.oid as id, roles.rolname as name FROM pg_catalog.pg_roles as roles WHERE rolname = current_user",
+        "SELECT CASE WHEN (SELECT count(extname) FROM pg_catalog.pg_extension WHERE extname='bdr') > 0 \
+         THEN 'pgd' ELSE NULL END as type",
         "SELECT CASE WHEN usesuper THEN pg_catalog.pg_is_in_recovery() ELSE FALSE END as inrecovery \
          FROM pg_catalog.pg_user WHERE usename=current_user",
     ] {

@@ -22,6 +22,7 @@ use wire::{ErrorMessage, SqlState};
 
 use super::command::Statement;
 use super::dialogue::{self, Dialogue};
+use super::foreign::Foreign;
 use super::reply;
 
 /// Gives pgwire our grammar.
@@ -110,7 +111,11 @@ impl ExtendedQueryHandler for Extended {
             return Err(PgWireError::StatementNotFound(of.to_owned()));
         };
         let columns = entry.value().map_or(0, |stored| reply::width(&stored.statement));
-        check_bind(&message, columns).map_err(reply::refused)?;
+        // What is the same whatever it asks for, as the catalogue, may have some.
+        let takes_parameters = entry.value().is_some_and(|stored| {
+            matches!(&*stored.statement, Statement::Foreign(Foreign::Rows(_)))
+        });
+        check_bind(&message, columns, takes_parameters).map_err(reply::refused)?;
         match entry {
             Entry::Value(stored) => {
                 store.put_portal(Arc::new(Portal::try_new(&message, stored)?));
@@ -192,10 +197,10 @@ impl ExtendedQueryHandler for Extended {
 }
 
 /// Checks what pgwire would look up without looking: formats that are missing end its task.
-fn check_bind(message: &Bind, columns: usize) -> Result<(), ErrorMessage> {
+fn check_bind(message: &Bind, columns: usize, takes_parameters: bool) -> Result<(), ErrorMessage> {
     let violation = |text: String| Err(ErrorMessage::error(SqlState::PROTOCOL_VIOLATION, text));
     let parameters = message.parameters.len();
-    if parameters != 0 {
+    if parameters != 0 && !takes_parameters {
         let name = message.statement_name.as_deref().unwrap_or_default();
         return violation(format!(
             "bind message supplies {parameters} parameters, but prepared statement \"{name}\" \

@@ -7,6 +7,21 @@ use crate::facts::Right;
 
 type Table = (Vec<(String, Kind)>, Vec<Vec<Value>>);
 
+/// The types of the console's columns by name, which pgAdmin asks for behind each result.
+pub(super) fn types() -> Table {
+    let types = [
+        (16_u64, "boolean"),
+        (17, "bytea"),
+        (20, "bigint"),
+        (23, "integer"),
+        (25, "text"),
+        (26, "oid"),
+        (1700, "numeric"),
+    ];
+    let columns = vec![("oid".to_owned(), Kind::Oid), ("typname".to_owned(), Kind::Text)];
+    (columns, types.map(|(oid, name)| vec![oid.into(), name.into()]).to_vec())
+}
+
 /// The table of this name, if it is one of them.
 pub(super) fn table(name: &str, who: &Who) -> Option<Table> {
     let is_admin = || Value::Bool(who.right == Right::Admin);

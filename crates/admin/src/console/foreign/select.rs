@@ -28,6 +28,10 @@ pub(super) fn select(rest: &[Token<'_>], who: &Who) -> Option<Foreign> {
         // A function that is called once per setting of a name, and settings have one name.
         return items(list, who).map(|it| rows(it.columns, vec![it.values]));
     }
+    if table.eq_ignore_ascii_case("pg_type") && list.iter().any(|token| token.is("typname")) {
+        let (columns, values) = catalog::types();
+        return Some(rows(columns, values));
+    }
     let (columns, values) = catalog::table(table, who)?;
     Some(rows(columns, values))
 }

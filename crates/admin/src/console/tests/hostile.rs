@@ -105,6 +105,23 @@ async fn binds_that_do_not_fit_are_refused() {
     assert_eq!(error(&answer), ("34000".into(), "portal \"nobody\" does not exist".into()));
 }
 
+/// pgAdmin asks for the names of types behind each result.
+#[tokio::test]
+async fn what_is_the_same_whatever_it_asks_for_takes_parameters() {
+    let bench = bench();
+    let mut peer = bench.connect(Right::Stats);
+    let text = "SELECT oid, pg_catalog.format_type(oid, NULL) AS typname FROM pg_catalog.pg_type \
+        WHERE oid = ANY($1) ORDER BY oid;";
+    let batch = [
+        message(b'P', format!("\0{text}\0\0\0").as_bytes()),
+        message(b'B', b"\0\0\0\0\0\x01\0\0\0\x04{25}\0\0"),
+        message(b'E', b"\0\0\0\0\0"),
+        message(b'S', b""),
+    ];
+    peer.send(&batch.concat()).await;
+    assert_eq!(tags(&peer.receive().await), "12DDDDDDDCZ");
+}
+
 #[tokio::test]
 async fn names_are_limited() {
     let bench = bench();
